@@ -1,0 +1,68 @@
+/**
+ * The reasons a call can be refused, and the one error class that carries them.
+ *
+ * Everything the engine refuses on purpose is an EngineError; anything else that is thrown is a defect
+ * and answers a bland INTERNAL. The code of each reason is decided in services/errors.ts.
+ */
+
+export const REASONS = [
+  'INVALID_FIELD',
+  'BAD_CURSOR',
+  'BAD_PAGE_TOKEN',
+  'EXECUTION_NOT_FOUND',
+  'LANE_NOT_FOUND',
+  'WORKER_NOT_FOUND',
+  'DEAD_LETTER_NOT_FOUND',
+  'REQUEST_ID_REUSED',
+  'LEASE_LOST',
+  'EXECUTION_TERMINAL',
+  'LANE_CLOSED',
+  'LANE_PAUSED',
+  'CAPABILITY_MISSING',
+  'WRONG_STATE',
+  'SCHEMA_TOO_NEW',
+  'CONTENTION',
+  'VERSION_CONFLICT',
+  'CURSOR_PRUNED',
+  'PAYLOAD_TOO_LARGE',
+  'TOO_MANY_STREAMS',
+  'STREAM_TOO_SLOW',
+  'OVERLOADED',
+  'DATABASE_UNAVAILABLE',
+  'DRAINING',
+  'UNIMPLEMENTED',
+] as const;
+
+export type Reason = (typeof REASONS)[number];
+
+export interface FieldViolation {
+  /** Path of the field in proto spelling, such as `executions[3].lane`. */
+  readonly field: string;
+  readonly description: string;
+}
+
+export interface EngineErrorOptions {
+  readonly metadata?: Readonly<Record<string, string>>;
+  /** After how many milliseconds a repeat makes sense. */
+  readonly retryDelayMs?: number;
+  readonly violations?: readonly FieldViolation[];
+  readonly cause?: unknown;
+}
+
+export class EngineError extends Error {
+  override readonly name = 'EngineError';
+  readonly metadata: Readonly<Record<string, string>>;
+  readonly retryDelayMs: number | undefined;
+  readonly violations: readonly FieldViolation[];
+
+  constructor(
+    readonly reason: Reason,
+    message: string,
+    options: EngineErrorOptions = {},
+  ) {
+    super(message, options.cause === undefined ? undefined : { cause: options.cause });
+    this.metadata = options.metadata ?? {};
+    this.retryDelayMs = options.retryDelayMs;
+    this.violations = options.violations ?? [];
+  }
+}
