@@ -1,0 +1,15 @@
+/** Where this package lies, from the sources and from the compiled output alike. */
+import { existsSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+/** The nearest directory above this file that holds a package.json. */
+export function packageRoot(): string {
+  let directory = dirname(fileURLToPath(import.meta.url));
+  while (!existsSync(join(directory, 'package.json'))) {
+    const parent = dirname(directory);
+    if (parent === directory) throw new Error('the package.json of this package is gone');
+    directory = parent;
+  }
+  return directory;
+}
