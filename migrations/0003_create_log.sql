@@ -1,6 +1,4 @@
--- Why: every transition is recorded in one ordered log that watchers, audit and counts read.
--- Locks: creates new objects only, waits for nobody.
--- Older servers: may run beside it; they neither write nor read the log.
+-- The log: every transition, in one order that watchers, audit and counts follow.
 --
 -- A transaction that changes something appends one row to `log` as its last statement, after every lock: the entries
 -- as arrays, so that a hundred transitions cost one row (48 B of WAL each instead of 430 as rows). `seq` therefore
@@ -8,6 +6,8 @@
 -- because a lower seq may commit later. Positions do: the sequencer (log_step) gives them after commit, by appending
 -- rows to `log_run`. Nothing here is ever updated, so a snapshot held elsewhere slows nothing down
 -- (numbering the header in place: 1 ms per step grew to 29 ms within a minute; append-only: 0.6 ms, flat).
+-- Locks: creates only.
+-- older-servers: refused
 
 create sequence {schema}.log_seq;  -- cache 1: values must be handed out in the order in which they are asked for
 
