@@ -1,10 +1,10 @@
 /**
  * Migration files: `migrations/NNNN_verb_object.sql`, forward-only, applied in the order of their numbers.
  *
- * A file opens with comment lines that say why it exists and which locks it takes. Two of them are read:
+ * A file opens with comment lines that say why it exists and which locks it takes. Two directives are read:
  *
- *     -- older-servers: allowed      servers that do not know this file may go on running beside it (or `refused`)
- *     -- migrate: no-transaction     optional; for what Postgres refuses inside a transaction
+ *     older-servers: allowed      servers that do not know this file may go on running beside it (or `refused`)
+ *     migrate: no-transaction     optional; for what Postgres refuses inside a transaction
  *
  * A file without a transaction is sent piece by piece, cut at lines that say `-- migrate: next`. A crash may leave
  * it half done and it is then sent again, so each of its pieces must bear repeating (an index built concurrently is
@@ -61,18 +61,18 @@ export function parseMigration(name: string, content: string): MigrationFile {
   };
 }
 
+/** The comment lines at the top; a directive may stand behind other words on its line. */
 function readHeader(name: string, text: string): { olderServers: boolean; noTransaction: boolean } {
+  const header = /^(--.*\n)*/.exec(text)?.[0] ?? '';
   let olderServers: boolean | undefined;
   let noTransaction = false;
-  for (const line of text.split('\n')) {
-    if (!line.startsWith('--')) break;
-    const [, key, value] = /^--\s*(migrate|older-servers):\s*(.*?)\s*$/.exec(line) ?? [];
+  for (const [said, key, value] of header.matchAll(/\b(migrate|older-servers):[ \t]*([\w-]*)/g)) {
     if (key === 'older-servers' && (value === 'allowed' || value === 'refused')) olderServers = value === 'allowed';
     else if (key === 'migrate' && value === 'no-transaction') noTransaction = true;
-    else if (key !== undefined) throw new StartError(`migration ${name}: its header says "${key}: ${value}"`);
+    else throw new StartError(`migration ${name}: its header says "${said}"`);
   }
   if (olderServers === undefined) {
-    throw new StartError(`migration ${name}: its header lacks "-- older-servers: allowed" or "refused"`);
+    throw new StartError(`migration ${name}: its header lacks "older-servers: allowed" or "older-servers: refused"`);
   }
   return { olderServers, noTransaction };
 }

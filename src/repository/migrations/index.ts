@@ -1,2 +1,2 @@
 export { checkSchema, type MigrateOptions, migrate } from './apply.js';
-export { checkRoleSettings } from './role-settings.js';
+export { applyRoleSettings, checkRoleSettings } from './role-settings.js';

@@ -61,6 +61,11 @@ export async function settleRole(client: pg.Client, url: string): Promise<void> 
   });
 }
 
+/** The same for one database, on a connection of its own: a clone of a database does not inherit them. */
+export async function applyRoleSettings(url: string): Promise<void> {
+  await withSession(url, async (client) => await settleRole(client, url));
+}
+
 async function readDifferences(client: pg.Client): Promise<Difference[]> {
   const { rows } = await client.query<{ name: string; setting: string }>(
     'select name, setting from pg_settings where name = any($1)',
