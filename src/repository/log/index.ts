@@ -1,0 +1,10 @@
+/** The log's door to SQL: numbering, reading, and what readers need to know beside it. */
+export { type ExecutionDetail, type ExecutionOutcome, readDetails } from './details.js';
+export type { LogEntry } from './entry.js';
+export { type LogHead, positionOf, readLogHead } from './head.js';
+export { type History, type HistoryPage, readHistory } from './history.js';
+export { type ClassNames, readClassNames, readNamespaceNames } from './names.js';
+export { ensureLogPartitions, LOG_PARTITION_STEP } from './partitions.js';
+export { readLog } from './read.js';
+export { type LogStep, stepLog } from './step.js';
+export { listenForWakes, sendWake } from './wakes.js';
