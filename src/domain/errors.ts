@@ -6,6 +6,7 @@
  */
 
 export const REASONS = [
+  'MALFORMED_REQUEST',
   'INVALID_FIELD',
   'BAD_CURSOR',
   'BAD_PAGE_TOKEN',
@@ -30,7 +31,11 @@ export const REASONS = [
   'OVERLOADED',
   'DATABASE_UNAVAILABLE',
   'DRAINING',
+  'ORIGIN_REFUSED',
+  'CANCELED',
+  'DEADLINE_EXCEEDED',
   'UNIMPLEMENTED',
+  'INTERNAL',
 ] as const;
 
 export type Reason = (typeof REASONS)[number];
