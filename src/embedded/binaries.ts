@@ -29,10 +29,19 @@ export function binariesIn(directory: string, origin: string): Binaries {
 
 export async function embeddedBinaries(account: Account | undefined): Promise<Binaries> {
   const { root, version } = await findPackage();
-  const installed = join(root, 'native');
+  const native = await makeUsable(join(root, 'native'), account, join(cacheFor(account), `postgres-${version}`));
+  return binariesIn(join(native, 'bin'), `embedded ${version}`);
+}
+
+/** The directory to use: the one installed, or its copy when this account cannot use that one. */
+export async function makeUsable(installed: string, account: Account | undefined, copy: string): Promise<string> {
   const open = (await firstClosed(join(installed, 'bin'), account)) === undefined;
-  const usable = open && (await makeLinks(installed)) ? installed : await copyToCache(installed, version, account);
-  return binariesIn(join(usable, 'bin'), `embedded ${version}`);
+  return open && (await makeLinks(installed)) ? installed : await copyOnce(installed, account, copy);
+}
+
+/** Never a place that others may write to: what lies there is executed. */
+function cacheFor(account: Account | undefined): string {
+  return account ? '/var/cache/tailrace' : join(homedir(), '.cache', 'tailrace');
 }
 
 async function findPackage(): Promise<{ root: string; version: string }> {
@@ -70,28 +79,27 @@ async function makeLinks(native: string): Promise<boolean> {
   return true;
 }
 
-async function copyToCache(installed: string, version: string, account: Account | undefined): Promise<string> {
-  const cache = account ? '/var/cache/tailrace' : join(homedir(), '.cache', 'tailrace');
-  const copy = join(cache, `postgres-${version}`, 'native');
-  if (!(await exists(copy))) {
+async function copyOnce(installed: string, account: Account | undefined, copy: string): Promise<string> {
+  const native = join(copy, 'native');
+  if (!(await exists(native))) {
     try {
-      await mkdir(cache, { recursive: true, mode: 0o755 });
+      await mkdir(dirname(copy), { recursive: true, mode: 0o755 });
       // Made beside its place and moved there whole: a killed or concurrent copy leaves nothing half done.
-      const made = await mkdtemp(join(cache, 'copy-'));
+      const made = await mkdtemp(`${copy}-`);
       await cp(installed, join(made, 'native'), { recursive: true, verbatimSymlinks: true });
       await makeLinks(join(made, 'native'));
       await chmod(made, 0o755); // mkdtemp closed it to others
-      await rename(made, dirname(copy)).catch(async () => await rm(made, { recursive: true }));
+      await rename(made, copy).catch(async () => await rm(made, { recursive: true }));
     } catch (error) {
-      throw unreachable(installed, account, `copying them to ${cache} failed: ${(error as Error).message}`);
+      throw unusable(installed, account, `copying them to ${copy} failed: ${(error as Error).message}`);
     }
   }
-  const closed = await firstClosed(join(copy, 'bin'), account);
-  if (closed) throw unreachable(installed, account, `nor those copied to ${cache}, because of ${closed}`);
-  return copy;
+  const closed = await firstClosed(join(native, 'bin'), account);
+  if (closed) throw unusable(installed, account, `nor those copied to ${copy}, because of ${closed}`);
+  return native;
 }
 
-function unreachable(installed: string, account: Account | undefined, detail: string): StartError {
+function unusable(installed: string, account: Account | undefined, detail: string): StartError {
   const who = account ? `user ${account.name}` : 'this user';
   return new StartError(
     `the embedded Postgres cannot be used: ${who} cannot use the binaries in ${installed}; ${detail}. ` +

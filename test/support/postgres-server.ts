@@ -4,15 +4,18 @@
  */
 import { randomBytes } from 'node:crypto';
 import { existsSync } from 'node:fs';
-import { chmod, mkdtemp, readdir, rm } from 'node:fs/promises';
+import { chmod, mkdtemp, readdir, rm, stat } from 'node:fs/promises';
 import { get } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { chooseAccount } from '../../src/embedded/account.js';
 import { type Binaries, binariesIn, embeddedBinaries } from '../../src/embedded/binaries.js';
 import { makeCluster } from '../../src/embedded/cluster.js';
+import { clearLeftover } from '../../src/embedded/leftover.js';
+import { takeDirectory } from '../../src/embedded/owner.js';
 import { freePort } from '../../src/embedded/port.js';
 import { startPostmaster } from '../../src/embedded/postmaster.js';
+import { wallMs } from '../../src/runtime/clock.js';
 
 export interface TestServer {
   /** A superuser's address of the maintenance database. */
@@ -44,9 +47,11 @@ export async function startPostgres15(directory: string): Promise<TestServer> {
 }
 
 async function startLocal(binaries: Binaries): Promise<TestServer> {
+  await sweep();
   const account = await chooseAccount();
-  const directory = await mkdtemp(join(tmpdir(), 'tailrace-test-'));
+  const directory = await mkdtemp(join(tmpdir(), PREFIX));
   await chmod(directory, 0o711);
+  await takeDirectory(directory);
   const cluster = join(directory, 'cluster');
   const password = randomBytes(16).toString('hex');
   await makeCluster({ binaries, cluster, account, superuser: 'postgres', password, durable: false });
@@ -62,6 +67,20 @@ async function startLocal(binaries: Binaries): Promise<TestServer> {
       await rm(directory, { recursive: true, force: true });
     },
   };
+}
+
+const PREFIX = 'tailrace-test-';
+const YOUNG_MS = 60_000;
+
+/** Removes what killed runs left: forty megabytes each. */
+async function sweep(): Promise<void> {
+  const names = (await readdir(tmpdir())).filter((name) => name.startsWith(PREFIX));
+  for (const directory of names.map((name) => join(tmpdir(), name))) {
+    const { mtimeMs } = await stat(directory);
+    if (wallMs() - mtimeMs < YOUNG_MS || 'owner' in (await takeDirectory(directory))) continue;
+    await clearLeftover(join(directory, 'cluster'));
+    await rm(directory, { recursive: true, force: true });
+  }
 }
 
 async function localBinaries(): Promise<Binaries> {
