@@ -11,10 +11,18 @@ import type { GenEnum, GenFile, GenMessage, GenService } from "@bufbuild/protobu
 import { enumDesc, fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
 import type { Duration, Timestamp } from "@bufbuild/protobuf/wkt";
 import { file_google_protobuf_duration, file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
+import type { Failure } from "./attempt_pb.js";
+import { file_tailrace_v1_attempt } from "./attempt_pb.js";
+import type { ConsumerDelivery, ConsumerLease, ConsumerPartRef, FailEntryEffect } from "./consumer_pb.js";
+import { file_tailrace_v1_consumer } from "./consumer_pb.js";
 import type { Outcome } from "./execution_pb.js";
 import { file_tailrace_v1_execution } from "./execution_pb.js";
 import type { ExecutionState } from "./execution_state_pb.js";
 import { file_tailrace_v1_execution_state } from "./execution_state_pb.js";
+import type { Flow } from "./flow_pb.js";
+import { file_tailrace_v1_flow } from "./flow_pb.js";
+import type { Frame, FrameMode, FramesClosed, FrameSummary } from "./frame_pb.js";
+import { file_tailrace_v1_frame } from "./frame_pb.js";
 import type { CompletionEntry, CompletionFilter, Heartbeat, LogEntry, LogFilter, StartPosition } from "./log_pb.js";
 import { file_tailrace_v1_log } from "./log_pb.js";
 import type { Message } from "@bufbuild/protobuf";
@@ -23,7 +31,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file tailrace/v1/completion_service.proto.
  */
 export const file_tailrace_v1_completion_service: GenFile = /*@__PURE__*/
-  fileDesc("CiR0YWlscmFjZS92MS9jb21wbGV0aW9uX3NlcnZpY2UucHJvdG8SC3RhaWxyYWNlLnYxIqwBChdXYXRjaENvbXBsZXRpb25zUmVxdWVzdBIRCgluYW1lc3BhY2UYASABKAkSLQoGZmlsdGVyGAIgASgLMh0udGFpbHJhY2UudjEuQ29tcGxldGlvbkZpbHRlchIpCgVzdGFydBgDIAEoDjIaLnRhaWxyYWNlLnYxLlN0YXJ0UG9zaXRpb24SDgoGY3Vyc29yGAQgASgJEhQKDG9taXRfcmVzdWx0cxgFIAEoCCJ0ChhXYXRjaENvbXBsZXRpb25zUmVzcG9uc2USLQoHZW50cmllcxgBIAMoCzIcLnRhaWxyYWNlLnYxLkNvbXBsZXRpb25FbnRyeRIpCgloZWFydGJlYXQYAiABKAsyFi50YWlscmFjZS52MS5IZWFydGJlYXQingEKD1dhdGNoTG9nUmVxdWVzdBIRCgluYW1lc3BhY2UYASABKAkSJgoGZmlsdGVyGAIgASgLMhYudGFpbHJhY2UudjEuTG9nRmlsdGVyEikKBXN0YXJ0GAMgASgOMhoudGFpbHJhY2UudjEuU3RhcnRQb3NpdGlvbhIOCgZjdXJzb3IYBCABKAkSFQoNb21pdF9wYXlsb2FkcxgFIAEoCCJlChBXYXRjaExvZ1Jlc3BvbnNlEiYKB2VudHJpZXMYASADKAsyFS50YWlscmFjZS52MS5Mb2dFbnRyeRIpCgloZWFydGJlYXQYAiABKAsyFi50YWlscmFjZS52MS5IZWFydGJlYXQiqgEKFkF3YWl0RXhlY3V0aW9uc1JlcXVlc3QSEQoJbmFtZXNwYWNlGAEgASgJEhUKDWV4ZWN1dGlvbl9pZHMYAiADKAkSJAoEbW9kZRgDIAEoDjIWLnRhaWxyYWNlLnYxLkF3YWl0TW9kZRIqCgd0aW1lb3V0GAQgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEhQKDG9taXRfcmVzdWx0cxgFIAEoCCJaChdBd2FpdEV4ZWN1dGlvbnNSZXNwb25zZRIMCgRkb25lGAEgASgIEjEKCmV4ZWN1dGlvbnMYAiADKAsyHS50YWlscmFjZS52MS5Bd2FpdGVkRXhlY3V0aW9uIsgBChBBd2FpdGVkRXhlY3V0aW9uEhQKDGV4ZWN1dGlvbl9pZBgBIAEoCRIqCgVzdGF0ZRgCIAEoDjIbLnRhaWxyYWNlLnYxLkV4ZWN1dGlvblN0YXRlEiUKB291dGNvbWUYAyABKAsyFC50YWlscmFjZS52MS5PdXRjb21lEgwKBHR5cGUYBCABKAkSDAoEbGFuZRgFIAEoCRIvCgtjcmVhdGVfdGltZRgGIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAqTwoJQXdhaXRNb2RlEhoKFkFXQUlUX01PREVfVU5TUEVDSUZJRUQQABISCg5BV0FJVF9NT0RFX0FMTBABEhIKDkFXQUlUX01PREVfQU5ZEAIypQIKEUNvbXBsZXRpb25TZXJ2aWNlEmMKEFdhdGNoQ29tcGxldGlvbnMSJC50YWlscmFjZS52MS5XYXRjaENvbXBsZXRpb25zUmVxdWVzdBolLnRhaWxyYWNlLnYxLldhdGNoQ29tcGxldGlvbnNSZXNwb25zZSIAMAESSwoIV2F0Y2hMb2cSHC50YWlscmFjZS52MS5XYXRjaExvZ1JlcXVlc3QaHS50YWlscmFjZS52MS5XYXRjaExvZ1Jlc3BvbnNlIgAwARJeCg9Bd2FpdEV4ZWN1dGlvbnMSIy50YWlscmFjZS52MS5Bd2FpdEV4ZWN1dGlvbnNSZXF1ZXN0GiQudGFpbHJhY2UudjEuQXdhaXRFeGVjdXRpb25zUmVzcG9uc2UiAGIGcHJvdG8z", [file_google_protobuf_duration, file_google_protobuf_timestamp, file_tailrace_v1_execution, file_tailrace_v1_execution_state, file_tailrace_v1_log]);
+  fileDesc("CiR0YWlscmFjZS92MS9jb21wbGV0aW9uX3NlcnZpY2UucHJvdG8SC3RhaWxyYWNlLnYxIqwBChdXYXRjaENvbXBsZXRpb25zUmVxdWVzdBIRCgluYW1lc3BhY2UYASABKAkSLQoGZmlsdGVyGAIgASgLMh0udGFpbHJhY2UudjEuQ29tcGxldGlvbkZpbHRlchIpCgVzdGFydBgDIAEoDjIaLnRhaWxyYWNlLnYxLlN0YXJ0UG9zaXRpb24SDgoGY3Vyc29yGAQgASgJEhQKDG9taXRfcmVzdWx0cxgFIAEoCCJ0ChhXYXRjaENvbXBsZXRpb25zUmVzcG9uc2USLQoHZW50cmllcxgBIAMoCzIcLnRhaWxyYWNlLnYxLkNvbXBsZXRpb25FbnRyeRIpCgloZWFydGJlYXQYAiABKAsyFi50YWlscmFjZS52MS5IZWFydGJlYXQingEKD1dhdGNoTG9nUmVxdWVzdBIRCgluYW1lc3BhY2UYASABKAkSJgoGZmlsdGVyGAIgASgLMhYudGFpbHJhY2UudjEuTG9nRmlsdGVyEikKBXN0YXJ0GAMgASgOMhoudGFpbHJhY2UudjEuU3RhcnRQb3NpdGlvbhIOCgZjdXJzb3IYBCABKAkSFQoNb21pdF9wYXlsb2FkcxgFIAEoCCJlChBXYXRjaExvZ1Jlc3BvbnNlEiYKB2VudHJpZXMYASADKAsyFS50YWlscmFjZS52MS5Mb2dFbnRyeRIpCgloZWFydGJlYXQYAiABKAsyFi50YWlscmFjZS52MS5IZWFydGJlYXQiqgEKFkF3YWl0RXhlY3V0aW9uc1JlcXVlc3QSEQoJbmFtZXNwYWNlGAEgASgJEhUKDWV4ZWN1dGlvbl9pZHMYAiADKAkSJAoEbW9kZRgDIAEoDjIWLnRhaWxyYWNlLnYxLkF3YWl0TW9kZRIqCgd0aW1lb3V0GAQgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEhQKDG9taXRfcmVzdWx0cxgFIAEoCCJaChdBd2FpdEV4ZWN1dGlvbnNSZXNwb25zZRIMCgRkb25lGAEgASgIEjEKCmV4ZWN1dGlvbnMYAiADKAsyHS50YWlscmFjZS52MS5Bd2FpdGVkRXhlY3V0aW9uIsgBChBBd2FpdGVkRXhlY3V0aW9uEhQKDGV4ZWN1dGlvbl9pZBgBIAEoCRIqCgVzdGF0ZRgCIAEoDjIbLnRhaWxyYWNlLnYxLkV4ZWN1dGlvblN0YXRlEiUKB291dGNvbWUYAyABKAsyFC50YWlscmFjZS52MS5PdXRjb21lEgwKBHR5cGUYBCABKAkSDAoEbGFuZRgFIAEoCRIvCgtjcmVhdGVfdGltZRgGIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiXQoQV2F0Y2hGbG93UmVxdWVzdBIRCgluYW1lc3BhY2UYASABKAkSDwoHZmxvd19pZBgCIAEoCRIOCgZjdXJzb3IYAyABKAkSFQoNb21pdF9wYXlsb2FkcxgEIAEoCCKHAQoRV2F0Y2hGbG93UmVzcG9uc2USHwoEZmxvdxgBIAEoCzIRLnRhaWxyYWNlLnYxLkZsb3cSJgoHZW50cmllcxgCIAMoCzIVLnRhaWxyYWNlLnYxLkxvZ0VudHJ5EikKCWhlYXJ0YmVhdBgDIAEoCzIWLnRhaWxyYWNlLnYxLkhlYXJ0YmVhdCKNAQoQQXdhaXRGbG93UmVxdWVzdBIRCgluYW1lc3BhY2UYASABKAkSDwoHZmxvd19pZBgCIAEoCRIpCgV1bnRpbBgDIAEoDjIaLnRhaWxyYWNlLnYxLkZsb3dNaWxlc3RvbmUSKgoHdGltZW91dBgEIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbiJCChFBd2FpdEZsb3dSZXNwb25zZRIMCgRkb25lGAEgASgIEh8KBGZsb3cYAiABKAsyES50YWlscmFjZS52MS5GbG93IncKFEF3YWl0Q29uc3VtZXJSZXF1ZXN0EhEKCW5hbWVzcGFjZRgBIAEoCRIQCghjb25zdW1lchgCIAEoCRIOCgZjdXJzb3IYAyABKAkSKgoHdGltZW91dBgEIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbiI1ChVBd2FpdENvbnN1bWVyUmVzcG9uc2USDAoEZG9uZRgBIAEoCBIOCgZjdXJzb3IYAiABKAkitgEKEVRhaWxGcmFtZXNSZXF1ZXN0EhEKCW5hbWVzcGFjZRgBIAEoCRIUCgxleGVjdXRpb25faWQYAiABKAkSFgoOYXR0ZW1wdF9udW1iZXIYAyABKAUSJQoFbW9kZXMYBCADKA4yFi50YWlscmFjZS52MS5GcmFtZU1vZGUSKQoFc3RhcnQYBSABKA4yGi50YWlscmFjZS52MS5TdGFydFBvc2l0aW9uEg4KBmN1cnNvchgGIAEoCSKOAQoSVGFpbEZyYW1lc1Jlc3BvbnNlEiIKBmZyYW1lcxgBIAMoCzISLnRhaWxyYWNlLnYxLkZyYW1lEikKCWhlYXJ0YmVhdBgCIAEoCzIWLnRhaWxyYWNlLnYxLkhlYXJ0YmVhdBIpCgZjbG9zZWQYAyABKAsyGS50YWlscmFjZS52MS5GcmFtZXNDbG9zZWQiyQEKEVJlYWRGcmFtZXNSZXF1ZXN0EhEKCW5hbWVzcGFjZRgBIAEoCRIUCgxleGVjdXRpb25faWQYAiABKAkSFgoOYXR0ZW1wdF9udW1iZXIYAyABKAUSJQoFbW9kZXMYBCADKA4yFi50YWlscmFjZS52MS5GcmFtZU1vZGUSKQoFc3RhcnQYBSABKA4yGi50YWlscmFjZS52MS5TdGFydFBvc2l0aW9uEg4KBmN1cnNvchgGIAEoCRIRCglwYWdlX3NpemUYByABKAUigQEKElJlYWRGcmFtZXNSZXNwb25zZRIiCgZmcmFtZXMYASADKAsyEi50YWlscmFjZS52MS5GcmFtZRIOCgZjdXJzb3IYAiABKAkSDAoEbW9yZRgDIAEoCBIpCgZjbG9zZWQYBCABKAsyGS50YWlscmFjZS52MS5GcmFtZXNDbG9zZWQiWQoWR2V0RnJhbWVTdW1tYXJ5UmVxdWVzdBIRCgluYW1lc3BhY2UYASABKAkSFAoMZXhlY3V0aW9uX2lkGAIgASgJEhYKDmF0dGVtcHRfbnVtYmVyGAMgASgFIkUKF0dldEZyYW1lU3VtbWFyeVJlc3BvbnNlEioKB3N1bW1hcnkYASABKAsyGS50YWlscmFjZS52MS5GcmFtZVN1bW1hcnki0gEKFkFjcXVpcmVDb25zdW1lclJlcXVlc3QSEQoJbmFtZXNwYWNlGAEgASgJEhAKCGNvbnN1bWVyGAIgASgJEhAKCG93bmVyX2lkGAMgASgJEhEKCW1heF9wYXJ0cxgEIAEoBRISCgpnZW5lcmF0aW9uGAUgASgDEjEKDmxlYXNlX2R1cmF0aW9uGAYgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEicKBHdhaXQYByABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24iRQoXQWNxdWlyZUNvbnN1bWVyUmVzcG9uc2USKgoGbGVhc2VzGAEgAygLMhoudGFpbHJhY2UudjEuQ29uc3VtZXJMZWFzZSK2AQoTRmV0Y2hFbnRyaWVzUmVxdWVzdBIRCgluYW1lc3BhY2UYASABKAkSEAoIY29uc3VtZXIYAiABKAkSEAoIb3duZXJfaWQYAyABKAkSKgoEcGFydBgEIAEoCzIcLnRhaWxyYWNlLnYxLkNvbnN1bWVyUGFydFJlZhITCgttYXhfZW50cmllcxgFIAEoBRInCgR3YWl0GAYgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uIuoBChRGZXRjaEVudHJpZXNSZXNwb25zZRIxCgpkZWxpdmVyaWVzGAEgAygLMh0udGFpbHJhY2UudjEuQ29uc3VtZXJEZWxpdmVyeRITCgtmcm9tX2N1cnNvchgCIAEoCRIRCgl0b19jdXJzb3IYAyABKAkSLgoLcmV0cnlfZGVsYXkYBCABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SLwoLZXhwaXJlX3RpbWUYBSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhYKDnJlbGVhc2Vfd2FudGVkGAYgASgIIroBChRDb21taXRFbnRyaWVzUmVxdWVzdBIRCgluYW1lc3BhY2UYASABKAkSEAoIY29uc3VtZXIYAiABKAkSEAoIb3duZXJfaWQYAyABKAkSKgoEcGFydBgEIAEoCzIcLnRhaWxyYWNlLnYxLkNvbnN1bWVyUGFydFJlZhITCgtmcm9tX2N1cnNvchgFIAEoCRIRCgl0b19jdXJzb3IYBiABKAkSFwoPZGVhZF9sZXR0ZXJfaWRzGAcgAygJImsKFUNvbW1pdEVudHJpZXNSZXNwb25zZRIOCgZjdXJzb3IYASABKAkSLwoLZXhwaXJlX3RpbWUYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhEKCWR1cGxpY2F0ZRgDIAEoCCLiAQoQRmFpbEVudHJ5UmVxdWVzdBIRCgluYW1lc3BhY2UYASABKAkSEAoIY29uc3VtZXIYAiABKAkSEAoIb3duZXJfaWQYAyABKAkSKgoEcGFydBgEIAEoCzIcLnRhaWxyYWNlLnYxLkNvbnN1bWVyUGFydFJlZhIUCgxlbnRyeV9jdXJzb3IYBSABKAkSJQoHZmFpbHVyZRgGIAEoCzIULnRhaWxyYWNlLnYxLkZhaWx1cmUSFgoOZGVhZF9sZXR0ZXJfaWQYByABKAkSFgoOcHJldmlvdXNfdHJpZXMYCCABKAUirAEKEUZhaWxFbnRyeVJlc3BvbnNlEiwKBmVmZmVjdBgBIAEoDjIcLnRhaWxyYWNlLnYxLkZhaWxFbnRyeUVmZmVjdBIuCgtyZXRyeV9kZWxheRgCIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIWCg5kZWFkX2xldHRlcl9pZBgDIAEoCRIOCgZjdXJzb3IYBCABKAkSEQoJdHJ5X2NvdW50GAUgASgFInwKFlJlbGVhc2VDb25zdW1lclJlcXVlc3QSEQoJbmFtZXNwYWNlGAEgASgJEhAKCGNvbnN1bWVyGAIgASgJEhAKCG93bmVyX2lkGAMgASgJEisKBXBhcnRzGAQgAygLMhwudGFpbHJhY2UudjEuQ29uc3VtZXJQYXJ0UmVmIjEKF1JlbGVhc2VDb25zdW1lclJlc3BvbnNlEhYKDnJlbGVhc2VkX2NvdW50GAEgASgFKk8KCUF3YWl0TW9kZRIaChZBV0FJVF9NT0RFX1VOU1BFQ0lGSUVEEAASEgoOQVdBSVRfTU9ERV9BTEwQARISCg5BV0FJVF9NT0RFX0FOWRACKmUKDUZsb3dNaWxlc3RvbmUSHgoaRkxPV19NSUxFU1RPTkVfVU5TUEVDSUZJRUQQABIaChZGTE9XX01JTEVTVE9ORV9TRVRUTEVEEAESGAoURkxPV19NSUxFU1RPTkVfRU5ERUQQAjLgCQoRQ29tcGxldGlvblNlcnZpY2USYwoQV2F0Y2hDb21wbGV0aW9ucxIkLnRhaWxyYWNlLnYxLldhdGNoQ29tcGxldGlvbnNSZXF1ZXN0GiUudGFpbHJhY2UudjEuV2F0Y2hDb21wbGV0aW9uc1Jlc3BvbnNlIgAwARJLCghXYXRjaExvZxIcLnRhaWxyYWNlLnYxLldhdGNoTG9nUmVxdWVzdBodLnRhaWxyYWNlLnYxLldhdGNoTG9nUmVzcG9uc2UiADABEl4KD0F3YWl0RXhlY3V0aW9ucxIjLnRhaWxyYWNlLnYxLkF3YWl0RXhlY3V0aW9uc1JlcXVlc3QaJC50YWlscmFjZS52MS5Bd2FpdEV4ZWN1dGlvbnNSZXNwb25zZSIAEk4KCVdhdGNoRmxvdxIdLnRhaWxyYWNlLnYxLldhdGNoRmxvd1JlcXVlc3QaHi50YWlscmFjZS52MS5XYXRjaEZsb3dSZXNwb25zZSIAMAESTAoJQXdhaXRGbG93Eh0udGFpbHJhY2UudjEuQXdhaXRGbG93UmVxdWVzdBoeLnRhaWxyYWNlLnYxLkF3YWl0Rmxvd1Jlc3BvbnNlIgASWAoNQXdhaXRDb25zdW1lchIhLnRhaWxyYWNlLnYxLkF3YWl0Q29uc3VtZXJSZXF1ZXN0GiIudGFpbHJhY2UudjEuQXdhaXRDb25zdW1lclJlc3BvbnNlIgASUQoKVGFpbEZyYW1lcxIeLnRhaWxyYWNlLnYxLlRhaWxGcmFtZXNSZXF1ZXN0Gh8udGFpbHJhY2UudjEuVGFpbEZyYW1lc1Jlc3BvbnNlIgAwARJPCgpSZWFkRnJhbWVzEh4udGFpbHJhY2UudjEuUmVhZEZyYW1lc1JlcXVlc3QaHy50YWlscmFjZS52MS5SZWFkRnJhbWVzUmVzcG9uc2UiABJeCg9HZXRGcmFtZVN1bW1hcnkSIy50YWlscmFjZS52MS5HZXRGcmFtZVN1bW1hcnlSZXF1ZXN0GiQudGFpbHJhY2UudjEuR2V0RnJhbWVTdW1tYXJ5UmVzcG9uc2UiABJeCg9BY3F1aXJlQ29uc3VtZXISIy50YWlscmFjZS52MS5BY3F1aXJlQ29uc3VtZXJSZXF1ZXN0GiQudGFpbHJhY2UudjEuQWNxdWlyZUNvbnN1bWVyUmVzcG9uc2UiABJVCgxGZXRjaEVudHJpZXMSIC50YWlscmFjZS52MS5GZXRjaEVudHJpZXNSZXF1ZXN0GiEudGFpbHJhY2UudjEuRmV0Y2hFbnRyaWVzUmVzcG9uc2UiABJYCg1Db21taXRFbnRyaWVzEiEudGFpbHJhY2UudjEuQ29tbWl0RW50cmllc1JlcXVlc3QaIi50YWlscmFjZS52MS5Db21taXRFbnRyaWVzUmVzcG9uc2UiABJMCglGYWlsRW50cnkSHS50YWlscmFjZS52MS5GYWlsRW50cnlSZXF1ZXN0Gh4udGFpbHJhY2UudjEuRmFpbEVudHJ5UmVzcG9uc2UiABJeCg9SZWxlYXNlQ29uc3VtZXISIy50YWlscmFjZS52MS5SZWxlYXNlQ29uc3VtZXJSZXF1ZXN0GiQudGFpbHJhY2UudjEuUmVsZWFzZUNvbnN1bWVyUmVzcG9uc2UiAGIGcHJvdG8z", [file_google_protobuf_duration, file_google_protobuf_timestamp, file_tailrace_v1_attempt, file_tailrace_v1_consumer, file_tailrace_v1_execution, file_tailrace_v1_execution_state, file_tailrace_v1_flow, file_tailrace_v1_frame, file_tailrace_v1_log]);
 
 /**
  * WatchCompletionsRequest opens a watch.
@@ -313,6 +321,952 @@ export const AwaitedExecutionSchema: GenMessage<AwaitedExecution> = /*@__PURE__*
   messageDesc(file_tailrace_v1_completion_service, 6);
 
 /**
+ * WatchFlowRequest opens a watch.
+ *
+ * @generated from message tailrace.v1.WatchFlowRequest
+ */
+export type WatchFlowRequest = Message<"tailrace.v1.WatchFlowRequest"> & {
+  /**
+   * Namespace.
+   *
+   * @generated from field: string namespace = 1;
+   */
+  namespace: string;
+
+  /**
+   * Flow.
+   *
+   * @generated from field: string flow_id = 2;
+   */
+  flowId: string;
+
+  /**
+   * Resume after this cursor; entries follow from there. Empty: from the present state.
+   *
+   * @generated from field: string cursor = 3;
+   */
+  cursor: string;
+
+  /**
+   * True: leave payloads and results out.
+   *
+   * @generated from field: bool omit_payloads = 4;
+   */
+  omitPayloads: boolean;
+};
+
+/**
+ * Describes the message tailrace.v1.WatchFlowRequest.
+ * Use `create(WatchFlowRequestSchema)` to create a new message.
+ */
+export const WatchFlowRequestSchema: GenMessage<WatchFlowRequest> = /*@__PURE__*/
+  messageDesc(file_tailrace_v1_completion_service, 7);
+
+/**
+ * WatchFlowResponse is one message of the stream: a state, entries or a heartbeat.
+ *
+ * @generated from message tailrace.v1.WatchFlowResponse
+ */
+export type WatchFlowResponse = Message<"tailrace.v1.WatchFlowResponse"> & {
+  /**
+   * Present in the first and the last message.
+   *
+   * @generated from field: tailrace.v1.Flow flow = 1;
+   */
+  flow?: Flow | undefined;
+
+  /**
+   * 1 to 256 entries in log order; empty in other messages.
+   *
+   * @generated from field: repeated tailrace.v1.LogEntry entries = 2;
+   */
+  entries: LogEntry[];
+
+  /**
+   * Present with a state, and alone every 15 s when idle.
+   *
+   * @generated from field: tailrace.v1.Heartbeat heartbeat = 3;
+   */
+  heartbeat?: Heartbeat | undefined;
+};
+
+/**
+ * Describes the message tailrace.v1.WatchFlowResponse.
+ * Use `create(WatchFlowResponseSchema)` to create a new message.
+ */
+export const WatchFlowResponseSchema: GenMessage<WatchFlowResponse> = /*@__PURE__*/
+  messageDesc(file_tailrace_v1_completion_service, 8);
+
+/**
+ * AwaitFlowRequest waits for a flow.
+ *
+ * @generated from message tailrace.v1.AwaitFlowRequest
+ */
+export type AwaitFlowRequest = Message<"tailrace.v1.AwaitFlowRequest"> & {
+  /**
+   * Namespace.
+   *
+   * @generated from field: string namespace = 1;
+   */
+  namespace: string;
+
+  /**
+   * Flow.
+   *
+   * @generated from field: string flow_id = 2;
+   */
+  flowId: string;
+
+  /**
+   * What to wait for. Default ENDED.
+   *
+   * @generated from field: tailrace.v1.FlowMilestone until = 3;
+   */
+  until: FlowMilestone;
+
+  /**
+   * How long to wait. Default 0: answer what is known now. At most 60 s; repeat to wait longer.
+   *
+   * @generated from field: google.protobuf.Duration timeout = 4;
+   */
+  timeout?: Duration | undefined;
+};
+
+/**
+ * Describes the message tailrace.v1.AwaitFlowRequest.
+ * Use `create(AwaitFlowRequestSchema)` to create a new message.
+ */
+export const AwaitFlowRequestSchema: GenMessage<AwaitFlowRequest> = /*@__PURE__*/
+  messageDesc(file_tailrace_v1_completion_service, 9);
+
+/**
+ * AwaitFlowResponse says where it stands.
+ *
+ * @generated from message tailrace.v1.AwaitFlowResponse
+ */
+export type AwaitFlowResponse = Message<"tailrace.v1.AwaitFlowResponse"> & {
+  /**
+   * True if it got there; false if the timeout passed first.
+   *
+   * @generated from field: bool done = 1;
+   */
+  done: boolean;
+
+  /**
+   * The flow.
+   *
+   * @generated from field: tailrace.v1.Flow flow = 2;
+   */
+  flow?: Flow | undefined;
+};
+
+/**
+ * Describes the message tailrace.v1.AwaitFlowResponse.
+ * Use `create(AwaitFlowResponseSchema)` to create a new message.
+ */
+export const AwaitFlowResponseSchema: GenMessage<AwaitFlowResponse> = /*@__PURE__*/
+  messageDesc(file_tailrace_v1_completion_service, 10);
+
+/**
+ * AwaitConsumerRequest waits for a consumer.
+ *
+ * @generated from message tailrace.v1.AwaitConsumerRequest
+ */
+export type AwaitConsumerRequest = Message<"tailrace.v1.AwaitConsumerRequest"> & {
+  /**
+   * Namespace.
+   *
+   * @generated from field: string namespace = 1;
+   */
+  namespace: string;
+
+  /**
+   * Consumer.
+   *
+   * @generated from field: string consumer = 2;
+   */
+  consumer: string;
+
+  /**
+   * Cursor it has to pass, for example that of an event just published.
+   *
+   * @generated from field: string cursor = 3;
+   */
+  cursor: string;
+
+  /**
+   * How long to wait. Default 0: answer what is known now. At most 60 s; repeat to wait longer.
+   *
+   * @generated from field: google.protobuf.Duration timeout = 4;
+   */
+  timeout?: Duration | undefined;
+};
+
+/**
+ * Describes the message tailrace.v1.AwaitConsumerRequest.
+ * Use `create(AwaitConsumerRequestSchema)` to create a new message.
+ */
+export const AwaitConsumerRequestSchema: GenMessage<AwaitConsumerRequest> = /*@__PURE__*/
+  messageDesc(file_tailrace_v1_completion_service, 11);
+
+/**
+ * AwaitConsumerResponse says where it stands.
+ *
+ * @generated from message tailrace.v1.AwaitConsumerResponse
+ */
+export type AwaitConsumerResponse = Message<"tailrace.v1.AwaitConsumerResponse"> & {
+  /**
+   * True if it got there; false if the timeout passed first.
+   *
+   * @generated from field: bool done = 1;
+   */
+  done: boolean;
+
+  /**
+   * Least advanced cursor of its parts.
+   *
+   * @generated from field: string cursor = 2;
+   */
+  cursor: string;
+};
+
+/**
+ * Describes the message tailrace.v1.AwaitConsumerResponse.
+ * Use `create(AwaitConsumerResponseSchema)` to create a new message.
+ */
+export const AwaitConsumerResponseSchema: GenMessage<AwaitConsumerResponse> = /*@__PURE__*/
+  messageDesc(file_tailrace_v1_completion_service, 12);
+
+/**
+ * TailFramesRequest opens a tail.
+ *
+ * @generated from message tailrace.v1.TailFramesRequest
+ */
+export type TailFramesRequest = Message<"tailrace.v1.TailFramesRequest"> & {
+  /**
+   * Namespace.
+   *
+   * @generated from field: string namespace = 1;
+   */
+  namespace: string;
+
+  /**
+   * Execution.
+   *
+   * @generated from field: string execution_id = 2;
+   */
+  executionId: string;
+
+  /**
+   * Attempt. 0: the last one when the call comes.
+   *
+   * @generated from field: int32 attempt_number = 3;
+   */
+  attemptNumber: number;
+
+  /**
+   * Modes. Empty: all.
+   *
+   * @generated from field: repeated tailrace.v1.FrameMode modes = 4;
+   */
+  modes: FrameMode[];
+
+  /**
+   * Where to begin without a cursor: EARLIEST (default) or LATEST.
+   *
+   * @generated from field: tailrace.v1.StartPosition start = 5;
+   */
+  start: StartPosition;
+
+  /**
+   * Resume after this cursor. Not together with `start`.
+   *
+   * @generated from field: string cursor = 6;
+   */
+  cursor: string;
+};
+
+/**
+ * Describes the message tailrace.v1.TailFramesRequest.
+ * Use `create(TailFramesRequestSchema)` to create a new message.
+ */
+export const TailFramesRequestSchema: GenMessage<TailFramesRequest> = /*@__PURE__*/
+  messageDesc(file_tailrace_v1_completion_service, 13);
+
+/**
+ * TailFramesResponse is one message of the stream: frames, a heartbeat, or the end.
+ *
+ * @generated from message tailrace.v1.TailFramesResponse
+ */
+export type TailFramesResponse = Message<"tailrace.v1.TailFramesResponse"> & {
+  /**
+   * Up to 256 frames in order.
+   *
+   * @generated from field: repeated tailrace.v1.Frame frames = 1;
+   */
+  frames: Frame[];
+
+  /**
+   * Every 15 s when idle.
+   *
+   * @generated from field: tailrace.v1.Heartbeat heartbeat = 2;
+   */
+  heartbeat?: Heartbeat | undefined;
+
+  /**
+   * Present in the last message.
+   *
+   * @generated from field: tailrace.v1.FramesClosed closed = 3;
+   */
+  closed?: FramesClosed | undefined;
+};
+
+/**
+ * Describes the message tailrace.v1.TailFramesResponse.
+ * Use `create(TailFramesResponseSchema)` to create a new message.
+ */
+export const TailFramesResponseSchema: GenMessage<TailFramesResponse> = /*@__PURE__*/
+  messageDesc(file_tailrace_v1_completion_service, 14);
+
+/**
+ * ReadFramesRequest asks for a page.
+ *
+ * @generated from message tailrace.v1.ReadFramesRequest
+ */
+export type ReadFramesRequest = Message<"tailrace.v1.ReadFramesRequest"> & {
+  /**
+   * Namespace.
+   *
+   * @generated from field: string namespace = 1;
+   */
+  namespace: string;
+
+  /**
+   * Execution.
+   *
+   * @generated from field: string execution_id = 2;
+   */
+  executionId: string;
+
+  /**
+   * Attempt. 0: the last one.
+   *
+   * @generated from field: int32 attempt_number = 3;
+   */
+  attemptNumber: number;
+
+  /**
+   * Modes. Empty: all that are stored.
+   *
+   * @generated from field: repeated tailrace.v1.FrameMode modes = 4;
+   */
+  modes: FrameMode[];
+
+  /**
+   * Where to begin without a cursor: EARLIEST (default) or LATEST.
+   *
+   * @generated from field: tailrace.v1.StartPosition start = 5;
+   */
+  start: StartPosition;
+
+  /**
+   * Resume after this cursor. Not together with `start`.
+   *
+   * @generated from field: string cursor = 6;
+   */
+  cursor: string;
+
+  /**
+   * Most to answer. Default 50, 1 to 1000.
+   *
+   * @generated from field: int32 page_size = 7;
+   */
+  pageSize: number;
+};
+
+/**
+ * Describes the message tailrace.v1.ReadFramesRequest.
+ * Use `create(ReadFramesRequestSchema)` to create a new message.
+ */
+export const ReadFramesRequestSchema: GenMessage<ReadFramesRequest> = /*@__PURE__*/
+  messageDesc(file_tailrace_v1_completion_service, 15);
+
+/**
+ * ReadFramesResponse answers a page.
+ *
+ * @generated from message tailrace.v1.ReadFramesResponse
+ */
+export type ReadFramesResponse = Message<"tailrace.v1.ReadFramesResponse"> & {
+  /**
+   * In order.
+   *
+   * @generated from field: repeated tailrace.v1.Frame frames = 1;
+   */
+  frames: Frame[];
+
+  /**
+   * Resume point after the page, also for TailFrames.
+   *
+   * @generated from field: string cursor = 2;
+   */
+  cursor: string;
+
+  /**
+   * True if there are more now.
+   *
+   * @generated from field: bool more = 3;
+   */
+  more: boolean;
+
+  /**
+   * Present once the stream is closed.
+   *
+   * @generated from field: tailrace.v1.FramesClosed closed = 4;
+   */
+  closed?: FramesClosed | undefined;
+};
+
+/**
+ * Describes the message tailrace.v1.ReadFramesResponse.
+ * Use `create(ReadFramesResponseSchema)` to create a new message.
+ */
+export const ReadFramesResponseSchema: GenMessage<ReadFramesResponse> = /*@__PURE__*/
+  messageDesc(file_tailrace_v1_completion_service, 16);
+
+/**
+ * GetFrameSummaryRequest asks for a summary.
+ *
+ * @generated from message tailrace.v1.GetFrameSummaryRequest
+ */
+export type GetFrameSummaryRequest = Message<"tailrace.v1.GetFrameSummaryRequest"> & {
+  /**
+   * Namespace.
+   *
+   * @generated from field: string namespace = 1;
+   */
+  namespace: string;
+
+  /**
+   * Execution.
+   *
+   * @generated from field: string execution_id = 2;
+   */
+  executionId: string;
+
+  /**
+   * Attempt. 0: the last one.
+   *
+   * @generated from field: int32 attempt_number = 3;
+   */
+  attemptNumber: number;
+};
+
+/**
+ * Describes the message tailrace.v1.GetFrameSummaryRequest.
+ * Use `create(GetFrameSummaryRequestSchema)` to create a new message.
+ */
+export const GetFrameSummaryRequestSchema: GenMessage<GetFrameSummaryRequest> = /*@__PURE__*/
+  messageDesc(file_tailrace_v1_completion_service, 17);
+
+/**
+ * GetFrameSummaryResponse answers it.
+ *
+ * @generated from message tailrace.v1.GetFrameSummaryResponse
+ */
+export type GetFrameSummaryResponse = Message<"tailrace.v1.GetFrameSummaryResponse"> & {
+  /**
+   * The summary.
+   *
+   * @generated from field: tailrace.v1.FrameSummary summary = 1;
+   */
+  summary?: FrameSummary | undefined;
+};
+
+/**
+ * Describes the message tailrace.v1.GetFrameSummaryResponse.
+ * Use `create(GetFrameSummaryResponseSchema)` to create a new message.
+ */
+export const GetFrameSummaryResponseSchema: GenMessage<GetFrameSummaryResponse> = /*@__PURE__*/
+  messageDesc(file_tailrace_v1_completion_service, 18);
+
+/**
+ * AcquireConsumerRequest asks for parts.
+ *
+ * @generated from message tailrace.v1.AcquireConsumerRequest
+ */
+export type AcquireConsumerRequest = Message<"tailrace.v1.AcquireConsumerRequest"> & {
+  /**
+   * Namespace.
+   *
+   * @generated from field: string namespace = 1;
+   */
+  namespace: string;
+
+  /**
+   * Consumer.
+   *
+   * @generated from field: string consumer = 2;
+   */
+  consumer: string;
+
+  /**
+   * Random per process start (a UUID will do), up to 200 bytes; never a pid or host name.
+   *
+   * @generated from field: string owner_id = 3;
+   */
+  ownerId: string;
+
+  /**
+   * Most parts to hold. Default 1, 1 to 256.
+   *
+   * @generated from field: int32 max_parts = 4;
+   */
+  maxParts: number;
+
+  /**
+   * Generation: 0 for the live one, or the number of one being rebuilt.
+   *
+   * @generated from field: int64 generation = 5;
+   */
+  generation: bigint;
+
+  /**
+   * Length of the leases. Default 30 s, 1 s to 1 h.
+   *
+   * @generated from field: google.protobuf.Duration lease_duration = 6;
+   */
+  leaseDuration?: Duration | undefined;
+
+  /**
+   * How long to wait while there is nothing. Default 0: answer at once. At most 60 s.
+   *
+   * @generated from field: google.protobuf.Duration wait = 7;
+   */
+  wait?: Duration | undefined;
+};
+
+/**
+ * Describes the message tailrace.v1.AcquireConsumerRequest.
+ * Use `create(AcquireConsumerRequestSchema)` to create a new message.
+ */
+export const AcquireConsumerRequestSchema: GenMessage<AcquireConsumerRequest> = /*@__PURE__*/
+  messageDesc(file_tailrace_v1_completion_service, 19);
+
+/**
+ * AcquireConsumerResponse answers the parts.
+ *
+ * @generated from message tailrace.v1.AcquireConsumerResponse
+ */
+export type AcquireConsumerResponse = Message<"tailrace.v1.AcquireConsumerResponse"> & {
+  /**
+   * Every part the owner holds now.
+   *
+   * @generated from field: repeated tailrace.v1.ConsumerLease leases = 1;
+   */
+  leases: ConsumerLease[];
+};
+
+/**
+ * Describes the message tailrace.v1.AcquireConsumerResponse.
+ * Use `create(AcquireConsumerResponseSchema)` to create a new message.
+ */
+export const AcquireConsumerResponseSchema: GenMessage<AcquireConsumerResponse> = /*@__PURE__*/
+  messageDesc(file_tailrace_v1_completion_service, 20);
+
+/**
+ * FetchEntriesRequest asks for entries.
+ *
+ * @generated from message tailrace.v1.FetchEntriesRequest
+ */
+export type FetchEntriesRequest = Message<"tailrace.v1.FetchEntriesRequest"> & {
+  /**
+   * Namespace.
+   *
+   * @generated from field: string namespace = 1;
+   */
+  namespace: string;
+
+  /**
+   * Consumer.
+   *
+   * @generated from field: string consumer = 2;
+   */
+  consumer: string;
+
+  /**
+   * Owner.
+   *
+   * @generated from field: string owner_id = 3;
+   */
+  ownerId: string;
+
+  /**
+   * The part.
+   *
+   * @generated from field: tailrace.v1.ConsumerPartRef part = 4;
+   */
+  part?: ConsumerPartRef | undefined;
+
+  /**
+   * Most entries to answer. Default 500, 1 to 5000.
+   *
+   * @generated from field: int32 max_entries = 5;
+   */
+  maxEntries: number;
+
+  /**
+   * How long to wait while there is nothing. Default 0: answer at once. At most 60 s, and less than the
+   * lease.
+   *
+   * @generated from field: google.protobuf.Duration wait = 6;
+   */
+  wait?: Duration | undefined;
+};
+
+/**
+ * Describes the message tailrace.v1.FetchEntriesRequest.
+ * Use `create(FetchEntriesRequestSchema)` to create a new message.
+ */
+export const FetchEntriesRequestSchema: GenMessage<FetchEntriesRequest> = /*@__PURE__*/
+  messageDesc(file_tailrace_v1_completion_service, 21);
+
+/**
+ * FetchEntriesResponse answers entries.
+ *
+ * @generated from message tailrace.v1.FetchEntriesResponse
+ */
+export type FetchEntriesResponse = Message<"tailrace.v1.FetchEntriesResponse"> & {
+  /**
+   * In log order. Entries delivered again come alone, with `from` equal to `to`.
+   *
+   * @generated from field: repeated tailrace.v1.ConsumerDelivery deliveries = 1;
+   */
+  deliveries: ConsumerDelivery[];
+
+  /**
+   * Committed cursor: what to commit from.
+   *
+   * @generated from field: string from_cursor = 2;
+   */
+  fromCursor: string;
+
+  /**
+   * What to commit to once all are handled; may lie beyond the last entry, and moves on even without entries.
+   *
+   * @generated from field: string to_cursor = 3;
+   */
+  toCursor: string;
+
+  /**
+   * Present while an entry backs off.
+   *
+   * @generated from field: google.protobuf.Duration retry_delay = 4;
+   */
+  retryDelay?: Duration | undefined;
+
+  /**
+   * When the lease ends now.
+   *
+   * @generated from field: google.protobuf.Timestamp expire_time = 5;
+   */
+  expireTime?: Timestamp | undefined;
+
+  /**
+   * True: the part is wanted elsewhere; commit what is in hand and release it.
+   *
+   * @generated from field: bool release_wanted = 6;
+   */
+  releaseWanted: boolean;
+};
+
+/**
+ * Describes the message tailrace.v1.FetchEntriesResponse.
+ * Use `create(FetchEntriesResponseSchema)` to create a new message.
+ */
+export const FetchEntriesResponseSchema: GenMessage<FetchEntriesResponse> = /*@__PURE__*/
+  messageDesc(file_tailrace_v1_completion_service, 22);
+
+/**
+ * CommitEntriesRequest moves the cursor.
+ *
+ * @generated from message tailrace.v1.CommitEntriesRequest
+ */
+export type CommitEntriesRequest = Message<"tailrace.v1.CommitEntriesRequest"> & {
+  /**
+   * Namespace.
+   *
+   * @generated from field: string namespace = 1;
+   */
+  namespace: string;
+
+  /**
+   * Consumer.
+   *
+   * @generated from field: string consumer = 2;
+   */
+  consumer: string;
+
+  /**
+   * Owner.
+   *
+   * @generated from field: string owner_id = 3;
+   */
+  ownerId: string;
+
+  /**
+   * The part.
+   *
+   * @generated from field: tailrace.v1.ConsumerPartRef part = 4;
+   */
+  part?: ConsumerPartRef | undefined;
+
+  /**
+   * Where the cursor stands.
+   *
+   * @generated from field: string from_cursor = 5;
+   */
+  fromCursor: string;
+
+  /**
+   * Where to move it: any cursor of a delivered entry, or the fetch's `to_cursor`.
+   *
+   * @generated from field: string to_cursor = 6;
+   */
+  toCursor: string;
+
+  /**
+   * Dead letters whose entries were delivered again and are handled; they close REDRIVEN.
+   *
+   * @generated from field: repeated string dead_letter_ids = 7;
+   */
+  deadLetterIds: string[];
+};
+
+/**
+ * Describes the message tailrace.v1.CommitEntriesRequest.
+ * Use `create(CommitEntriesRequestSchema)` to create a new message.
+ */
+export const CommitEntriesRequestSchema: GenMessage<CommitEntriesRequest> = /*@__PURE__*/
+  messageDesc(file_tailrace_v1_completion_service, 23);
+
+/**
+ * CommitEntriesResponse says where it stands.
+ *
+ * @generated from message tailrace.v1.CommitEntriesResponse
+ */
+export type CommitEntriesResponse = Message<"tailrace.v1.CommitEntriesResponse"> & {
+  /**
+   * Committed cursor.
+   *
+   * @generated from field: string cursor = 1;
+   */
+  cursor: string;
+
+  /**
+   * When the lease ends now.
+   *
+   * @generated from field: google.protobuf.Timestamp expire_time = 2;
+   */
+  expireTime?: Timestamp | undefined;
+
+  /**
+   * True if an earlier call had moved it.
+   *
+   * @generated from field: bool duplicate = 3;
+   */
+  duplicate: boolean;
+};
+
+/**
+ * Describes the message tailrace.v1.CommitEntriesResponse.
+ * Use `create(CommitEntriesResponseSchema)` to create a new message.
+ */
+export const CommitEntriesResponseSchema: GenMessage<CommitEntriesResponse> = /*@__PURE__*/
+  messageDesc(file_tailrace_v1_completion_service, 24);
+
+/**
+ * FailEntryRequest reports an entry.
+ *
+ * @generated from message tailrace.v1.FailEntryRequest
+ */
+export type FailEntryRequest = Message<"tailrace.v1.FailEntryRequest"> & {
+  /**
+   * Namespace.
+   *
+   * @generated from field: string namespace = 1;
+   */
+  namespace: string;
+
+  /**
+   * Consumer.
+   *
+   * @generated from field: string consumer = 2;
+   */
+  consumer: string;
+
+  /**
+   * Owner.
+   *
+   * @generated from field: string owner_id = 3;
+   */
+  ownerId: string;
+
+  /**
+   * The part.
+   *
+   * @generated from field: tailrace.v1.ConsumerPartRef part = 4;
+   */
+  part?: ConsumerPartRef | undefined;
+
+  /**
+   * The entry's cursor.
+   *
+   * @generated from field: string entry_cursor = 5;
+   */
+  entryCursor: string;
+
+  /**
+   * Why. PERMANENT skips further tries.
+   *
+   * @generated from field: tailrace.v1.Failure failure = 6;
+   */
+  failure?: Failure | undefined;
+
+  /**
+   * The dead letter it was delivered again for, if it was.
+   *
+   * @generated from field: string dead_letter_id = 7;
+   */
+  deadLetterId: string;
+
+  /**
+   * The previous_tries it was delivered with; makes a repeat count once.
+   *
+   * @generated from field: int32 previous_tries = 8;
+   */
+  previousTries: number;
+};
+
+/**
+ * Describes the message tailrace.v1.FailEntryRequest.
+ * Use `create(FailEntryRequestSchema)` to create a new message.
+ */
+export const FailEntryRequestSchema: GenMessage<FailEntryRequest> = /*@__PURE__*/
+  messageDesc(file_tailrace_v1_completion_service, 25);
+
+/**
+ * FailEntryResponse says what it led to.
+ *
+ * @generated from message tailrace.v1.FailEntryResponse
+ */
+export type FailEntryResponse = Message<"tailrace.v1.FailEntryResponse"> & {
+  /**
+   * Effect.
+   *
+   * @generated from field: tailrace.v1.FailEntryEffect effect = 1;
+   */
+  effect: FailEntryEffect;
+
+  /**
+   * RETRY: when to fetch again.
+   *
+   * @generated from field: google.protobuf.Duration retry_delay = 2;
+   */
+  retryDelay?: Duration | undefined;
+
+  /**
+   * PARKED: the dead letter.
+   *
+   * @generated from field: string dead_letter_id = 3;
+   */
+  deadLetterId: string;
+
+  /**
+   * Committed cursor.
+   *
+   * @generated from field: string cursor = 4;
+   */
+  cursor: string;
+
+  /**
+   * Failed tries so far.
+   *
+   * @generated from field: int32 try_count = 5;
+   */
+  tryCount: number;
+};
+
+/**
+ * Describes the message tailrace.v1.FailEntryResponse.
+ * Use `create(FailEntryResponseSchema)` to create a new message.
+ */
+export const FailEntryResponseSchema: GenMessage<FailEntryResponse> = /*@__PURE__*/
+  messageDesc(file_tailrace_v1_completion_service, 26);
+
+/**
+ * ReleaseConsumerRequest gives parts back.
+ *
+ * @generated from message tailrace.v1.ReleaseConsumerRequest
+ */
+export type ReleaseConsumerRequest = Message<"tailrace.v1.ReleaseConsumerRequest"> & {
+  /**
+   * Namespace.
+   *
+   * @generated from field: string namespace = 1;
+   */
+  namespace: string;
+
+  /**
+   * Consumer.
+   *
+   * @generated from field: string consumer = 2;
+   */
+  consumer: string;
+
+  /**
+   * Owner.
+   *
+   * @generated from field: string owner_id = 3;
+   */
+  ownerId: string;
+
+  /**
+   * The parts. Empty: all that the owner holds.
+   *
+   * @generated from field: repeated tailrace.v1.ConsumerPartRef parts = 4;
+   */
+  parts: ConsumerPartRef[];
+};
+
+/**
+ * Describes the message tailrace.v1.ReleaseConsumerRequest.
+ * Use `create(ReleaseConsumerRequestSchema)` to create a new message.
+ */
+export const ReleaseConsumerRequestSchema: GenMessage<ReleaseConsumerRequest> = /*@__PURE__*/
+  messageDesc(file_tailrace_v1_completion_service, 27);
+
+/**
+ * ReleaseConsumerResponse says how many were given back.
+ *
+ * @generated from message tailrace.v1.ReleaseConsumerResponse
+ */
+export type ReleaseConsumerResponse = Message<"tailrace.v1.ReleaseConsumerResponse"> & {
+  /**
+   * Parts that were held and are free now.
+   *
+   * @generated from field: int32 released_count = 1;
+   */
+  releasedCount: number;
+};
+
+/**
+ * Describes the message tailrace.v1.ReleaseConsumerResponse.
+ * Use `create(ReleaseConsumerResponseSchema)` to create a new message.
+ */
+export const ReleaseConsumerResponseSchema: GenMessage<ReleaseConsumerResponse> = /*@__PURE__*/
+  messageDesc(file_tailrace_v1_completion_service, 28);
+
+/**
  * AwaitMode says when a wait over several is over.
  *
  * @generated from enum tailrace.v1.AwaitMode
@@ -345,6 +1299,40 @@ export enum AwaitMode {
  */
 export const AwaitModeSchema: GenEnum<AwaitMode> = /*@__PURE__*/
   enumDesc(file_tailrace_v1_completion_service, 0);
+
+/**
+ * FlowMilestone is what to wait for.
+ *
+ * @generated from enum tailrace.v1.FlowMilestone
+ */
+export enum FlowMilestone {
+  /**
+   * ENDED.
+   *
+   * @generated from enum value: FLOW_MILESTONE_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * Nothing of it is live; it may be open for more.
+   *
+   * @generated from enum value: FLOW_MILESTONE_SETTLED = 1;
+   */
+  SETTLED = 1,
+
+  /**
+   * It is SUCCEEDED, FAILED or CANCELED.
+   *
+   * @generated from enum value: FLOW_MILESTONE_ENDED = 2;
+   */
+  ENDED = 2,
+}
+
+/**
+ * Describes the enum tailrace.v1.FlowMilestone.
+ */
+export const FlowMilestoneSchema: GenEnum<FlowMilestone> = /*@__PURE__*/
+  enumDesc(file_tailrace_v1_completion_service, 1);
 
 /**
  * CompletionService tells what happened. It is the only service with streams.
@@ -405,6 +1393,171 @@ export const CompletionService: GenService<{
     methodKind: "unary";
     input: typeof AwaitExecutionsRequestSchema;
     output: typeof AwaitExecutionsResponseSchema;
+  },
+  /**
+   * WatchFlow streams one flow until it settles for good: until it is sealed and has ended.
+   *
+   * The first message is its present state; entries follow without a gap. They may describe what the state
+   * already shows. The last message is its final state.
+   *
+   * Safe to repeat.
+   *
+   * Errors: FLOW_NOT_FOUND; BAD_CURSOR; CURSOR_PRUNED; TOO_MANY_STREAMS; STREAM_TOO_SLOW (metadata `cursor`).
+   *
+   * @generated from rpc tailrace.v1.CompletionService.WatchFlow
+   */
+  watchFlow: {
+    methodKind: "server_streaming";
+    input: typeof WatchFlowRequestSchema;
+    output: typeof WatchFlowResponseSchema;
+  },
+  /**
+   * AwaitFlow waits until a flow is settled or has ended, or the timeout passes.
+   *
+   * Safe to repeat. A timeout is no error.
+   *
+   * Errors: FLOW_NOT_FOUND.
+   *
+   * @generated from rpc tailrace.v1.CompletionService.AwaitFlow
+   */
+  awaitFlow: {
+    methodKind: "unary";
+    input: typeof AwaitFlowRequestSchema;
+    output: typeof AwaitFlowResponseSchema;
+  },
+  /**
+   * AwaitConsumer waits until the live generation of a consumer has passed a cursor, so that what was written
+   * can be read from its projection.
+   *
+   * Safe to repeat. A timeout is no error.
+   *
+   * Errors: CONSUMER_NOT_FOUND; BAD_CURSOR; CONSUMER_HALTED (metadata `position`); CONSUMER_PAUSED.
+   *
+   * @generated from rpc tailrace.v1.CompletionService.AwaitConsumer
+   */
+  awaitConsumer: {
+    methodKind: "unary";
+    input: typeof AwaitConsumerRequestSchema;
+    output: typeof AwaitConsumerResponseSchema;
+  },
+  /**
+   * TailFrames streams the output of one attempt as it is appended, and ends with a closed marker.
+   *
+   * Safe to repeat from any cursor; BEST_EFFORT frames may be missing.
+   *
+   * Errors: EXECUTION_NOT_FOUND; ATTEMPT_NOT_FOUND; BAD_CURSOR; TOO_MANY_STREAMS; STREAM_TOO_SLOW (metadata
+   * `cursor`).
+   *
+   * @generated from rpc tailrace.v1.CompletionService.TailFrames
+   */
+  tailFrames: {
+    methodKind: "server_streaming";
+    input: typeof TailFramesRequestSchema;
+    output: typeof TailFramesResponseSchema;
+  },
+  /**
+   * ReadFrames reads a page of the stored output of one attempt.
+   *
+   * Read only. Errors: EXECUTION_NOT_FOUND; ATTEMPT_NOT_FOUND; BAD_CURSOR.
+   *
+   * @generated from rpc tailrace.v1.CompletionService.ReadFrames
+   */
+  readFrames: {
+    methodKind: "unary";
+    input: typeof ReadFramesRequestSchema;
+    output: typeof ReadFramesResponseSchema;
+  },
+  /**
+   * GetFrameSummary answers the summary document of one attempt.
+   *
+   * Read only. Errors: EXECUTION_NOT_FOUND; ATTEMPT_NOT_FOUND.
+   *
+   * @generated from rpc tailrace.v1.CompletionService.GetFrameSummary
+   */
+  getFrameSummary: {
+    methodKind: "unary";
+    input: typeof GetFrameSummaryRequestSchema;
+    output: typeof GetFrameSummaryResponseSchema;
+  },
+  /**
+   * AcquireConsumer takes free parts of a consumer for an owner, up to a fair share among its owners, and
+   * waits for some when there are none. Parts the owner holds already are answered too and their leases
+   * renewed.
+   *
+   * Safe to repeat.
+   *
+   * Errors: CONSUMER_NOT_FOUND; CONSUMER_HELD (all parts are held and the wait has passed; metadata
+   * `owner_id`, `expire_time`); CONSUMER_PAUSED; CONSUMER_HALTED (metadata `position`); CURSOR_PRUNED.
+   *
+   * @generated from rpc tailrace.v1.CompletionService.AcquireConsumer
+   */
+  acquireConsumer: {
+    methodKind: "unary";
+    input: typeof AcquireConsumerRequestSchema;
+    output: typeof AcquireConsumerResponseSchema;
+  },
+  /**
+   * FetchEntries answers the entries after the committed cursor of a held part and renews its lease. While an
+   * entry backs off it answers nothing and a retry delay.
+   *
+   * Safe to repeat: answers the same entries until they are committed.
+   *
+   * Errors: CONSUMER_NOT_FOUND; EPOCH_CONFLICT (the part was lost, reset, or its generation replaced);
+   * CONSUMER_PAUSED; CONSUMER_HALTED (metadata `position`); CURSOR_PRUNED.
+   *
+   * @generated from rpc tailrace.v1.CompletionService.FetchEntries
+   */
+  fetchEntries: {
+    methodKind: "unary";
+    input: typeof FetchEntriesRequestSchema;
+    output: typeof FetchEntriesResponseSchema;
+  },
+  /**
+   * CommitEntries moves the cursor of a held part by compare-and-set on (generation, part, epoch, from), and
+   * renews its lease.
+   *
+   * Safe to repeat: a cursor that already stands at `to` under the same epoch answers `duplicate`.
+   *
+   * Errors: CONSUMER_NOT_FOUND; EPOCH_CONFLICT; VERSION_CONFLICT (the cursor is not at `from`; metadata
+   * `current_cursor`); BAD_CURSOR.
+   *
+   * @generated from rpc tailrace.v1.CompletionService.CommitEntries
+   */
+  commitEntries: {
+    methodKind: "unary";
+    input: typeof CommitEntriesRequestSchema;
+    output: typeof CommitEntriesResponseSchema;
+  },
+  /**
+   * FailEntry reports that an entry could not be handled. What lies before it must have been committed. The
+   * engine backs off and offers it again; at the limit, or at once for class PERMANENT, the poison policy
+   * decides.
+   *
+   * Safe to repeat while the answer was lost: the same epoch, cursor and try count once.
+   *
+   * Errors: CONSUMER_NOT_FOUND; EPOCH_CONFLICT; VERSION_CONFLICT (the cursor does not stand right before the
+   * entry); BAD_CURSOR.
+   *
+   * @generated from rpc tailrace.v1.CompletionService.FailEntry
+   */
+  failEntry: {
+    methodKind: "unary";
+    input: typeof FailEntryRequestSchema;
+    output: typeof FailEntryResponseSchema;
+  },
+  /**
+   * ReleaseConsumer gives parts back, so that others need not wait for their leases.
+   *
+   * Safe to repeat: parts not held are passed over.
+   *
+   * Errors: CONSUMER_NOT_FOUND.
+   *
+   * @generated from rpc tailrace.v1.CompletionService.ReleaseConsumer
+   */
+  releaseConsumer: {
+    methodKind: "unary";
+    input: typeof ReleaseConsumerRequestSchema;
+    output: typeof ReleaseConsumerResponseSchema;
   },
 }> = /*@__PURE__*/
   serviceDesc(file_tailrace_v1_completion_service, 0);

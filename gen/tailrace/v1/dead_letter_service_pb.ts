@@ -16,13 +16,15 @@ import type { ItemError } from "./error_pb.js";
 import { file_tailrace_v1_error } from "./error_pb.js";
 import type { Payload } from "./payload_pb.js";
 import { file_tailrace_v1_payload } from "./payload_pb.js";
+import type { DeadLetterBucket, DeadLetterGroup, Redrive } from "./redrive_pb.js";
+import { file_tailrace_v1_redrive } from "./redrive_pb.js";
 import type { Message } from "@bufbuild/protobuf";
 
 /**
  * Describes the file tailrace/v1/dead_letter_service.proto.
  */
 export const file_tailrace_v1_dead_letter_service: GenFile = /*@__PURE__*/
-  fileDesc("CiV0YWlscmFjZS92MS9kZWFkX2xldHRlcl9zZXJ2aWNlLnByb3RvEgt0YWlscmFjZS52MSJBChRHZXREZWFkTGV0dGVyUmVxdWVzdBIRCgluYW1lc3BhY2UYASABKAkSFgoOZGVhZF9sZXR0ZXJfaWQYAiABKAkibQoVR2V0RGVhZExldHRlclJlc3BvbnNlEiwKC2RlYWRfbGV0dGVyGAEgASgLMhcudGFpbHJhY2UudjEuRGVhZExldHRlchImCghhdHRlbXB0cxgCIAMoCzIULnRhaWxyYWNlLnYxLkF0dGVtcHQimwEKFkxpc3REZWFkTGV0dGVyc1JlcXVlc3QSEQoJbmFtZXNwYWNlGAEgASgJEi0KBmZpbHRlchgCIAEoCzIdLnRhaWxyYWNlLnYxLkRlYWRMZXR0ZXJGaWx0ZXISEQoJcGFnZV9zaXplGAMgASgFEhIKCnBhZ2VfdG9rZW4YBCABKAkSGAoQaW5jbHVkZV9wYXlsb2FkcxgFIAEoCCJhChdMaXN0RGVhZExldHRlcnNSZXNwb25zZRItCgxkZWFkX2xldHRlcnMYASADKAsyFy50YWlscmFjZS52MS5EZWFkTGV0dGVyEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSJuChdDb3VudERlYWRMZXR0ZXJzUmVxdWVzdBIRCgluYW1lc3BhY2UYASABKAkSLQoGZmlsdGVyGAIgASgLMh0udGFpbHJhY2UudjEuRGVhZExldHRlckZpbHRlchIRCgltYXhfY291bnQYAyABKAUiOQoYQ291bnREZWFkTGV0dGVyc1Jlc3BvbnNlEg0KBWNvdW50GAEgASgDEg4KBmNhcHBlZBgCIAEoCCKDAgoYUmVkcml2ZURlYWRMZXR0ZXJSZXF1ZXN0EhEKCW5hbWVzcGFjZRgBIAEoCRISCgpyZXF1ZXN0X2lkGAIgASgJEhYKDmRlYWRfbGV0dGVyX2lkGAMgASgJEhgKEGV4cGVjdGVkX3ZlcnNpb24YBCABKAMSIwoFaW5wdXQYBSABKAsyFC50YWlscmFjZS52MS5QYXlsb2FkEhAKCGRldGFjaGVkGAYgASgIEiwKCHJ1bl90aW1lGAcgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIMCgRsYW5lGAggASgJEg0KBWFjdG9yGAkgASgJEgwKBG5vdGUYCiABKAkilAEKGVJlZHJpdmVEZWFkTGV0dGVyUmVzcG9uc2USLAoLZGVhZF9sZXR0ZXIYASABKAsyFy50YWlscmFjZS52MS5EZWFkTGV0dGVyEhQKDGV4ZWN1dGlvbl9pZBgCIAEoCRIgChhkb3duc3RyZWFtX2V4ZWN1dGlvbl9pZHMYAyADKAkSEQoJZHVwbGljYXRlGAQgASgIIsgBChlSZXNvbHZlRGVhZExldHRlcnNSZXF1ZXN0EhEKCW5hbWVzcGFjZRgBIAEoCRISCgpyZXF1ZXN0X2lkGAIgASgJEjAKDGRlYWRfbGV0dGVycxgDIAMoCzIaLnRhaWxyYWNlLnYxLkRlYWRMZXR0ZXJSZWYSNQoKcmVzb2x1dGlvbhgEIAEoDjIhLnRhaWxyYWNlLnYxLkRlYWRMZXR0ZXJSZXNvbHV0aW9uEg0KBWFjdG9yGAUgASgJEgwKBG5vdGUYBiABKAkiQQoNRGVhZExldHRlclJlZhIWCg5kZWFkX2xldHRlcl9pZBgBIAEoCRIYChBleHBlY3RlZF92ZXJzaW9uGAIgASgDIlMKGlJlc29sdmVEZWFkTGV0dGVyc1Jlc3BvbnNlEjUKB3Jlc3VsdHMYASADKAsyJC50YWlscmFjZS52MS5SZXNvbHZlRGVhZExldHRlclJlc3VsdCJzChdSZXNvbHZlRGVhZExldHRlclJlc3VsdBIlCgJvaxgBIAEoCzIXLnRhaWxyYWNlLnYxLkRlYWRMZXR0ZXJIABInCgVlcnJvchgCIAEoCzIWLnRhaWxyYWNlLnYxLkl0ZW1FcnJvckgAQggKBnJlc3VsdDL/AwoRRGVhZExldHRlclNlcnZpY2USWAoNR2V0RGVhZExldHRlchIhLnRhaWxyYWNlLnYxLkdldERlYWRMZXR0ZXJSZXF1ZXN0GiIudGFpbHJhY2UudjEuR2V0RGVhZExldHRlclJlc3BvbnNlIgASXgoPTGlzdERlYWRMZXR0ZXJzEiMudGFpbHJhY2UudjEuTGlzdERlYWRMZXR0ZXJzUmVxdWVzdBokLnRhaWxyYWNlLnYxLkxpc3REZWFkTGV0dGVyc1Jlc3BvbnNlIgASYQoQQ291bnREZWFkTGV0dGVycxIkLnRhaWxyYWNlLnYxLkNvdW50RGVhZExldHRlcnNSZXF1ZXN0GiUudGFpbHJhY2UudjEuQ291bnREZWFkTGV0dGVyc1Jlc3BvbnNlIgASZAoRUmVkcml2ZURlYWRMZXR0ZXISJS50YWlscmFjZS52MS5SZWRyaXZlRGVhZExldHRlclJlcXVlc3QaJi50YWlscmFjZS52MS5SZWRyaXZlRGVhZExldHRlclJlc3BvbnNlIgASZwoSUmVzb2x2ZURlYWRMZXR0ZXJzEiYudGFpbHJhY2UudjEuUmVzb2x2ZURlYWRMZXR0ZXJzUmVxdWVzdBonLnRhaWxyYWNlLnYxLlJlc29sdmVEZWFkTGV0dGVyc1Jlc3BvbnNlIgBiBnByb3RvMw", [file_google_protobuf_timestamp, file_tailrace_v1_attempt, file_tailrace_v1_dead_letter, file_tailrace_v1_error, file_tailrace_v1_payload]);
+  fileDesc("CiV0YWlscmFjZS92MS9kZWFkX2xldHRlcl9zZXJ2aWNlLnByb3RvEgt0YWlscmFjZS52MSJBChRHZXREZWFkTGV0dGVyUmVxdWVzdBIRCgluYW1lc3BhY2UYASABKAkSFgoOZGVhZF9sZXR0ZXJfaWQYAiABKAkibQoVR2V0RGVhZExldHRlclJlc3BvbnNlEiwKC2RlYWRfbGV0dGVyGAEgASgLMhcudGFpbHJhY2UudjEuRGVhZExldHRlchImCghhdHRlbXB0cxgCIAMoCzIULnRhaWxyYWNlLnYxLkF0dGVtcHQimwEKFkxpc3REZWFkTGV0dGVyc1JlcXVlc3QSEQoJbmFtZXNwYWNlGAEgASgJEi0KBmZpbHRlchgCIAEoCzIdLnRhaWxyYWNlLnYxLkRlYWRMZXR0ZXJGaWx0ZXISEQoJcGFnZV9zaXplGAMgASgFEhIKCnBhZ2VfdG9rZW4YBCABKAkSGAoQaW5jbHVkZV9wYXlsb2FkcxgFIAEoCCJhChdMaXN0RGVhZExldHRlcnNSZXNwb25zZRItCgxkZWFkX2xldHRlcnMYASADKAsyFy50YWlscmFjZS52MS5EZWFkTGV0dGVyEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSJuChdDb3VudERlYWRMZXR0ZXJzUmVxdWVzdBIRCgluYW1lc3BhY2UYASABKAkSLQoGZmlsdGVyGAIgASgLMh0udGFpbHJhY2UudjEuRGVhZExldHRlckZpbHRlchIRCgltYXhfY291bnQYAyABKAUiOQoYQ291bnREZWFkTGV0dGVyc1Jlc3BvbnNlEg0KBWNvdW50GAEgASgDEg4KBmNhcHBlZBgCIAEoCCKDAgoYUmVkcml2ZURlYWRMZXR0ZXJSZXF1ZXN0EhEKCW5hbWVzcGFjZRgBIAEoCRISCgpyZXF1ZXN0X2lkGAIgASgJEhYKDmRlYWRfbGV0dGVyX2lkGAMgASgJEhgKEGV4cGVjdGVkX3ZlcnNpb24YBCABKAMSIwoFaW5wdXQYBSABKAsyFC50YWlscmFjZS52MS5QYXlsb2FkEhAKCGRldGFjaGVkGAYgASgIEiwKCHJ1bl90aW1lGAcgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIMCgRsYW5lGAggASgJEg0KBWFjdG9yGAkgASgJEgwKBG5vdGUYCiABKAkilAEKGVJlZHJpdmVEZWFkTGV0dGVyUmVzcG9uc2USLAoLZGVhZF9sZXR0ZXIYASABKAsyFy50YWlscmFjZS52MS5EZWFkTGV0dGVyEhQKDGV4ZWN1dGlvbl9pZBgCIAEoCRIgChhkb3duc3RyZWFtX2V4ZWN1dGlvbl9pZHMYAyADKAkSEQoJZHVwbGljYXRlGAQgASgIIsgBChlSZXNvbHZlRGVhZExldHRlcnNSZXF1ZXN0EhEKCW5hbWVzcGFjZRgBIAEoCRISCgpyZXF1ZXN0X2lkGAIgASgJEjAKDGRlYWRfbGV0dGVycxgDIAMoCzIaLnRhaWxyYWNlLnYxLkRlYWRMZXR0ZXJSZWYSNQoKcmVzb2x1dGlvbhgEIAEoDjIhLnRhaWxyYWNlLnYxLkRlYWRMZXR0ZXJSZXNvbHV0aW9uEg0KBWFjdG9yGAUgASgJEgwKBG5vdGUYBiABKAkiQQoNRGVhZExldHRlclJlZhIWCg5kZWFkX2xldHRlcl9pZBgBIAEoCRIYChBleHBlY3RlZF92ZXJzaW9uGAIgASgDIlMKGlJlc29sdmVEZWFkTGV0dGVyc1Jlc3BvbnNlEjUKB3Jlc3VsdHMYASADKAsyJC50YWlscmFjZS52MS5SZXNvbHZlRGVhZExldHRlclJlc3VsdCJzChdSZXNvbHZlRGVhZExldHRlclJlc3VsdBIlCgJvaxgBIAEoCzIXLnRhaWxyYWNlLnYxLkRlYWRMZXR0ZXJIABInCgVlcnJvchgCIAEoCzIWLnRhaWxyYWNlLnYxLkl0ZW1FcnJvckgAQggKBnJlc3VsdCJdChlHZXREZWFkTGV0dGVyU3RhdHNSZXF1ZXN0EhEKCW5hbWVzcGFjZRgBIAEoCRItCgZmaWx0ZXIYAiABKAsyHS50YWlscmFjZS52MS5EZWFkTGV0dGVyRmlsdGVyIpMDChpHZXREZWFkTGV0dGVyU3RhdHNSZXNwb25zZRISCgpvcGVuX2NvdW50GAEgASgDEhcKD3JlZHJpdmluZ19jb3VudBgCIAEoAxIUCgxjbG9zZWRfY291bnQYAyABKAMSLgoHcmVhc29ucxgEIAMoCzIdLnRhaWxyYWNlLnYxLkRlYWRMZXR0ZXJCdWNrZXQSLAoFbGFuZXMYBSADKAsyHS50YWlscmFjZS52MS5EZWFkTGV0dGVyQnVja2V0EiwKBXR5cGVzGAYgAygLMh0udGFpbHJhY2UudjEuRGVhZExldHRlckJ1Y2tldBIyCgtyZXNvbHV0aW9ucxgHIAMoCzIdLnRhaWxyYWNlLnYxLkRlYWRMZXR0ZXJCdWNrZXQSNAoQb2xkZXN0X29wZW5fdGltZRgIIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASHQoVb3BlbmVkX2xhc3RfZGF5X2NvdW50GAkgASgDEh0KFWNsb3NlZF9sYXN0X2RheV9jb3VudBgKIAEoAyKGAQobTGlzdERlYWRMZXR0ZXJHcm91cHNSZXF1ZXN0EhEKCW5hbWVzcGFjZRgBIAEoCRItCgZmaWx0ZXIYAiABKAsyHS50YWlscmFjZS52MS5EZWFkTGV0dGVyRmlsdGVyEhEKCXBhZ2Vfc2l6ZRgDIAEoBRISCgpwYWdlX3Rva2VuGAQgASgJImUKHExpc3REZWFkTGV0dGVyR3JvdXBzUmVzcG9uc2USLAoGZ3JvdXBzGAEgAygLMhwudGFpbHJhY2UudjEuRGVhZExldHRlckdyb3VwEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSKuAgoTU3RhcnRSZWRyaXZlUmVxdWVzdBIRCgluYW1lc3BhY2UYASABKAkSEgoKcmVxdWVzdF9pZBgCIAEoCRItCgZmaWx0ZXIYAyABKAsyHS50YWlscmFjZS52MS5EZWFkTGV0dGVyRmlsdGVyEg8KB2RyeV9ydW4YBCABKAgSFwoPcmF0ZV9wZXJfc2Vjb25kGAUgASgFEhkKDGNhbmFyeV9jb3VudBgGIAEoBUgAiAEBEhsKE2NhbmFyeV9tYXhfZmFpbHVyZXMYByABKAUSEQoJbWF4X2NvdW50GAggASgDEhAKCGRldGFjaGVkGAkgASgIEgwKBGxhbmUYCiABKAkSDQoFYWN0b3IYCyABKAkSDAoEbm90ZRgMIAEoCUIPCg1fY2FuYXJ5X2NvdW50InkKFFN0YXJ0UmVkcml2ZVJlc3BvbnNlEiUKB3JlZHJpdmUYASABKAsyFC50YWlscmFjZS52MS5SZWRyaXZlEicKBnNhbXBsZRgCIAMoCzIXLnRhaWxyYWNlLnYxLkRlYWRMZXR0ZXISEQoJZHVwbGljYXRlGAMgASgIIjoKEUdldFJlZHJpdmVSZXF1ZXN0EhEKCW5hbWVzcGFjZRgBIAEoCRISCgpyZWRyaXZlX2lkGAIgASgJIjsKEkdldFJlZHJpdmVSZXNwb25zZRIlCgdyZWRyaXZlGAEgASgLMhQudGFpbHJhY2UudjEuUmVkcml2ZSJLChJTdG9wUmVkcml2ZVJlcXVlc3QSEQoJbmFtZXNwYWNlGAEgASgJEhIKCnJlZHJpdmVfaWQYAiABKAkSDgoGcmVhc29uGAMgASgJIjwKE1N0b3BSZWRyaXZlUmVzcG9uc2USJQoHcmVkcml2ZRgBIAEoCzIULnRhaWxyYWNlLnYxLlJlZHJpdmUiewoXUmVvcGVuRGVhZExldHRlclJlcXVlc3QSEQoJbmFtZXNwYWNlGAEgASgJEhYKDmRlYWRfbGV0dGVyX2lkGAIgASgJEhgKEGV4cGVjdGVkX3ZlcnNpb24YAyABKAMSDQoFYWN0b3IYBCABKAkSDAoEbm90ZRgFIAEoCSJIChhSZW9wZW5EZWFkTGV0dGVyUmVzcG9uc2USLAoLZGVhZF9sZXR0ZXIYASABKAsyFy50YWlscmFjZS52MS5EZWFkTGV0dGVyIrcBChdQdXJnZURlYWRMZXR0ZXJzUmVxdWVzdBIRCgluYW1lc3BhY2UYASABKAkSLQoGZmlsdGVyGAIgASgLMh0udGFpbHJhY2UudjEuRGVhZExldHRlckZpbHRlchI2ChJjbG9zZWRfYmVmb3JlX3RpbWUYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhEKCW1heF9jb3VudBgEIAEoBRIPCgdkcnlfcnVuGAUgASgIIj4KGFB1cmdlRGVhZExldHRlcnNSZXNwb25zZRIUCgxwdXJnZWRfY291bnQYASABKAMSDAoEbW9yZRgCIAEoCDKZCQoRRGVhZExldHRlclNlcnZpY2USWAoNR2V0RGVhZExldHRlchIhLnRhaWxyYWNlLnYxLkdldERlYWRMZXR0ZXJSZXF1ZXN0GiIudGFpbHJhY2UudjEuR2V0RGVhZExldHRlclJlc3BvbnNlIgASXgoPTGlzdERlYWRMZXR0ZXJzEiMudGFpbHJhY2UudjEuTGlzdERlYWRMZXR0ZXJzUmVxdWVzdBokLnRhaWxyYWNlLnYxLkxpc3REZWFkTGV0dGVyc1Jlc3BvbnNlIgASYQoQQ291bnREZWFkTGV0dGVycxIkLnRhaWxyYWNlLnYxLkNvdW50RGVhZExldHRlcnNSZXF1ZXN0GiUudGFpbHJhY2UudjEuQ291bnREZWFkTGV0dGVyc1Jlc3BvbnNlIgASZAoRUmVkcml2ZURlYWRMZXR0ZXISJS50YWlscmFjZS52MS5SZWRyaXZlRGVhZExldHRlclJlcXVlc3QaJi50YWlscmFjZS52MS5SZWRyaXZlRGVhZExldHRlclJlc3BvbnNlIgASZwoSUmVzb2x2ZURlYWRMZXR0ZXJzEiYudGFpbHJhY2UudjEuUmVzb2x2ZURlYWRMZXR0ZXJzUmVxdWVzdBonLnRhaWxyYWNlLnYxLlJlc29sdmVEZWFkTGV0dGVyc1Jlc3BvbnNlIgASZwoSR2V0RGVhZExldHRlclN0YXRzEiYudGFpbHJhY2UudjEuR2V0RGVhZExldHRlclN0YXRzUmVxdWVzdBonLnRhaWxyYWNlLnYxLkdldERlYWRMZXR0ZXJTdGF0c1Jlc3BvbnNlIgASbQoUTGlzdERlYWRMZXR0ZXJHcm91cHMSKC50YWlscmFjZS52MS5MaXN0RGVhZExldHRlckdyb3Vwc1JlcXVlc3QaKS50YWlscmFjZS52MS5MaXN0RGVhZExldHRlckdyb3Vwc1Jlc3BvbnNlIgASVQoMU3RhcnRSZWRyaXZlEiAudGFpbHJhY2UudjEuU3RhcnRSZWRyaXZlUmVxdWVzdBohLnRhaWxyYWNlLnYxLlN0YXJ0UmVkcml2ZVJlc3BvbnNlIgASTwoKR2V0UmVkcml2ZRIeLnRhaWxyYWNlLnYxLkdldFJlZHJpdmVSZXF1ZXN0Gh8udGFpbHJhY2UudjEuR2V0UmVkcml2ZVJlc3BvbnNlIgASUgoLU3RvcFJlZHJpdmUSHy50YWlscmFjZS52MS5TdG9wUmVkcml2ZVJlcXVlc3QaIC50YWlscmFjZS52MS5TdG9wUmVkcml2ZVJlc3BvbnNlIgASYQoQUmVvcGVuRGVhZExldHRlchIkLnRhaWxyYWNlLnYxLlJlb3BlbkRlYWRMZXR0ZXJSZXF1ZXN0GiUudGFpbHJhY2UudjEuUmVvcGVuRGVhZExldHRlclJlc3BvbnNlIgASYQoQUHVyZ2VEZWFkTGV0dGVycxIkLnRhaWxyYWNlLnYxLlB1cmdlRGVhZExldHRlcnNSZXF1ZXN0GiUudGFpbHJhY2UudjEuUHVyZ2VEZWFkTGV0dGVyc1Jlc3BvbnNlIgBiBnByb3RvMw", [file_google_protobuf_timestamp, file_tailrace_v1_attempt, file_tailrace_v1_dead_letter, file_tailrace_v1_error, file_tailrace_v1_payload, file_tailrace_v1_redrive]);
 
 /**
  * GetDeadLetterRequest asks for one dead letter.
@@ -490,6 +492,573 @@ export const ResolveDeadLetterResultSchema: GenMessage<ResolveDeadLetterResult> 
   messageDesc(file_tailrace_v1_dead_letter_service, 11);
 
 /**
+ * GetDeadLetterStatsRequest asks for figures.
+ *
+ * @generated from message tailrace.v1.GetDeadLetterStatsRequest
+ */
+export type GetDeadLetterStatsRequest = Message<"tailrace.v1.GetDeadLetterStatsRequest"> & {
+  /**
+   * Namespace; `*` for all, with role admin.
+   *
+   * @generated from field: string namespace = 1;
+   */
+  namespace: string;
+
+  /**
+   * Which ones. Absent: all.
+   *
+   * @generated from field: tailrace.v1.DeadLetterFilter filter = 2;
+   */
+  filter?: DeadLetterFilter | undefined;
+};
+
+/**
+ * Describes the message tailrace.v1.GetDeadLetterStatsRequest.
+ * Use `create(GetDeadLetterStatsRequestSchema)` to create a new message.
+ */
+export const GetDeadLetterStatsRequestSchema: GenMessage<GetDeadLetterStatsRequest> = /*@__PURE__*/
+  messageDesc(file_tailrace_v1_dead_letter_service, 12);
+
+/**
+ * GetDeadLetterStatsResponse answers them. Each number is counted up to 100,000; lists hold the 100 largest.
+ *
+ * @generated from message tailrace.v1.GetDeadLetterStatsResponse
+ */
+export type GetDeadLetterStatsResponse = Message<"tailrace.v1.GetDeadLetterStatsResponse"> & {
+  /**
+   * OPEN.
+   *
+   * @generated from field: int64 open_count = 1;
+   */
+  openCount: bigint;
+
+  /**
+   * REDRIVING.
+   *
+   * @generated from field: int64 redriving_count = 2;
+   */
+  redrivingCount: bigint;
+
+  /**
+   * CLOSED and still kept.
+   *
+   * @generated from field: int64 closed_count = 3;
+   */
+  closedCount: bigint;
+
+  /**
+   * Open ones by reason.
+   *
+   * @generated from field: repeated tailrace.v1.DeadLetterBucket reasons = 4;
+   */
+  reasons: DeadLetterBucket[];
+
+  /**
+   * Open ones by lane.
+   *
+   * @generated from field: repeated tailrace.v1.DeadLetterBucket lanes = 5;
+   */
+  lanes: DeadLetterBucket[];
+
+  /**
+   * Open ones by type.
+   *
+   * @generated from field: repeated tailrace.v1.DeadLetterBucket types = 6;
+   */
+  types: DeadLetterBucket[];
+
+  /**
+   * Closed ones by resolution.
+   *
+   * @generated from field: repeated tailrace.v1.DeadLetterBucket resolutions = 7;
+   */
+  resolutions: DeadLetterBucket[];
+
+  /**
+   * When the oldest open one was opened; absent if there is none.
+   *
+   * @generated from field: google.protobuf.Timestamp oldest_open_time = 8;
+   */
+  oldestOpenTime?: Timestamp | undefined;
+
+  /**
+   * Opened in the last 24 hours.
+   *
+   * @generated from field: int64 opened_last_day_count = 9;
+   */
+  openedLastDayCount: bigint;
+
+  /**
+   * Closed in the last 24 hours.
+   *
+   * @generated from field: int64 closed_last_day_count = 10;
+   */
+  closedLastDayCount: bigint;
+};
+
+/**
+ * Describes the message tailrace.v1.GetDeadLetterStatsResponse.
+ * Use `create(GetDeadLetterStatsResponseSchema)` to create a new message.
+ */
+export const GetDeadLetterStatsResponseSchema: GenMessage<GetDeadLetterStatsResponse> = /*@__PURE__*/
+  messageDesc(file_tailrace_v1_dead_letter_service, 13);
+
+/**
+ * ListDeadLetterGroupsRequest asks for a page.
+ *
+ * @generated from message tailrace.v1.ListDeadLetterGroupsRequest
+ */
+export type ListDeadLetterGroupsRequest = Message<"tailrace.v1.ListDeadLetterGroupsRequest"> & {
+  /**
+   * Namespace; `*` for all, with role admin.
+   *
+   * @generated from field: string namespace = 1;
+   */
+  namespace: string;
+
+  /**
+   * Which dead letters. Absent: all that are open.
+   *
+   * @generated from field: tailrace.v1.DeadLetterFilter filter = 2;
+   */
+  filter?: DeadLetterFilter | undefined;
+
+  /**
+   * Most to answer. Default 50, 1 to 1000.
+   *
+   * @generated from field: int32 page_size = 3;
+   */
+  pageSize: number;
+
+  /**
+   * Page to answer, from the last answer; empty: the first.
+   *
+   * @generated from field: string page_token = 4;
+   */
+  pageToken: string;
+};
+
+/**
+ * Describes the message tailrace.v1.ListDeadLetterGroupsRequest.
+ * Use `create(ListDeadLetterGroupsRequestSchema)` to create a new message.
+ */
+export const ListDeadLetterGroupsRequestSchema: GenMessage<ListDeadLetterGroupsRequest> = /*@__PURE__*/
+  messageDesc(file_tailrace_v1_dead_letter_service, 14);
+
+/**
+ * ListDeadLetterGroupsResponse answers a page.
+ *
+ * @generated from message tailrace.v1.ListDeadLetterGroupsResponse
+ */
+export type ListDeadLetterGroupsResponse = Message<"tailrace.v1.ListDeadLetterGroupsResponse"> & {
+  /**
+   * Most numerous first.
+   *
+   * @generated from field: repeated tailrace.v1.DeadLetterGroup groups = 1;
+   */
+  groups: DeadLetterGroup[];
+
+  /**
+   * Token of the next page; empty: there is none.
+   *
+   * @generated from field: string next_page_token = 2;
+   */
+  nextPageToken: string;
+};
+
+/**
+ * Describes the message tailrace.v1.ListDeadLetterGroupsResponse.
+ * Use `create(ListDeadLetterGroupsResponseSchema)` to create a new message.
+ */
+export const ListDeadLetterGroupsResponseSchema: GenMessage<ListDeadLetterGroupsResponse> = /*@__PURE__*/
+  messageDesc(file_tailrace_v1_dead_letter_service, 15);
+
+/**
+ * StartRedriveRequest asks for many to be run again.
+ *
+ * @generated from message tailrace.v1.StartRedriveRequest
+ */
+export type StartRedriveRequest = Message<"tailrace.v1.StartRedriveRequest"> & {
+  /**
+   * Namespace.
+   *
+   * @generated from field: string namespace = 1;
+   */
+  namespace: string;
+
+  /**
+   * Makes a repeat answer the first bulk redrive. 1 to 200 bytes; empty: no protection against repeats.
+   *
+   * @generated from field: string request_id = 2;
+   */
+  requestId: string;
+
+  /**
+   * Which ones; must select something narrower than everything. Only those OPEN when it begins.
+   *
+   * @generated from field: tailrace.v1.DeadLetterFilter filter = 3;
+   */
+  filter?: DeadLetterFilter | undefined;
+
+  /**
+   * True: answer count and a sample, change nothing.
+   *
+   * @generated from field: bool dry_run = 4;
+   */
+  dryRun: boolean;
+
+  /**
+   * Redrives per second. Default 100, 1 to 1000.
+   *
+   * @generated from field: int32 rate_per_second = 5;
+   */
+  ratePerSecond: number;
+
+  /**
+   * How many to redrive first and wait for. Default 10; absent: the default; 0: none. At most 1000.
+   *
+   * @generated from field: optional int32 canary_count = 6;
+   */
+  canaryCount?: number | undefined;
+
+  /**
+   * Failures of the canary that stop it. Default 1.
+   *
+   * @generated from field: int32 canary_max_failures = 7;
+   */
+  canaryMaxFailures: number;
+
+  /**
+   * Most to redrive. 0: all that are selected.
+   *
+   * @generated from field: int64 max_count = 8;
+   */
+  maxCount: bigint;
+
+  /**
+   * As in RedriveDeadLetterRequest.
+   *
+   * @generated from field: bool detached = 9;
+   */
+  detached: boolean;
+
+  /**
+   * As in RedriveDeadLetterRequest.
+   *
+   * @generated from field: string lane = 10;
+   */
+  lane: string;
+
+  /**
+   * Who asks; default: the token's name.
+   *
+   * @generated from field: string actor = 11;
+   */
+  actor: string;
+
+  /**
+   * For people, up to 4 KiB.
+   *
+   * @generated from field: string note = 12;
+   */
+  note: string;
+};
+
+/**
+ * Describes the message tailrace.v1.StartRedriveRequest.
+ * Use `create(StartRedriveRequestSchema)` to create a new message.
+ */
+export const StartRedriveRequestSchema: GenMessage<StartRedriveRequest> = /*@__PURE__*/
+  messageDesc(file_tailrace_v1_dead_letter_service, 16);
+
+/**
+ * StartRedriveResponse answers it.
+ *
+ * @generated from message tailrace.v1.StartRedriveResponse
+ */
+export type StartRedriveResponse = Message<"tailrace.v1.StartRedriveResponse"> & {
+  /**
+   * The bulk redrive; for a dry run without id.
+   *
+   * @generated from field: tailrace.v1.Redrive redrive = 1;
+   */
+  redrive?: Redrive | undefined;
+
+  /**
+   * Dry run: the first 20 it would redrive.
+   *
+   * @generated from field: repeated tailrace.v1.DeadLetter sample = 2;
+   */
+  sample: DeadLetter[];
+
+  /**
+   * True if an earlier call had started it.
+   *
+   * @generated from field: bool duplicate = 3;
+   */
+  duplicate: boolean;
+};
+
+/**
+ * Describes the message tailrace.v1.StartRedriveResponse.
+ * Use `create(StartRedriveResponseSchema)` to create a new message.
+ */
+export const StartRedriveResponseSchema: GenMessage<StartRedriveResponse> = /*@__PURE__*/
+  messageDesc(file_tailrace_v1_dead_letter_service, 17);
+
+/**
+ * GetRedriveRequest asks for a bulk redrive.
+ *
+ * @generated from message tailrace.v1.GetRedriveRequest
+ */
+export type GetRedriveRequest = Message<"tailrace.v1.GetRedriveRequest"> & {
+  /**
+   * Namespace.
+   *
+   * @generated from field: string namespace = 1;
+   */
+  namespace: string;
+
+  /**
+   * Bulk redrive.
+   *
+   * @generated from field: string redrive_id = 2;
+   */
+  redriveId: string;
+};
+
+/**
+ * Describes the message tailrace.v1.GetRedriveRequest.
+ * Use `create(GetRedriveRequestSchema)` to create a new message.
+ */
+export const GetRedriveRequestSchema: GenMessage<GetRedriveRequest> = /*@__PURE__*/
+  messageDesc(file_tailrace_v1_dead_letter_service, 18);
+
+/**
+ * GetRedriveResponse answers it.
+ *
+ * @generated from message tailrace.v1.GetRedriveResponse
+ */
+export type GetRedriveResponse = Message<"tailrace.v1.GetRedriveResponse"> & {
+  /**
+   * The bulk redrive.
+   *
+   * @generated from field: tailrace.v1.Redrive redrive = 1;
+   */
+  redrive?: Redrive | undefined;
+};
+
+/**
+ * Describes the message tailrace.v1.GetRedriveResponse.
+ * Use `create(GetRedriveResponseSchema)` to create a new message.
+ */
+export const GetRedriveResponseSchema: GenMessage<GetRedriveResponse> = /*@__PURE__*/
+  messageDesc(file_tailrace_v1_dead_letter_service, 19);
+
+/**
+ * StopRedriveRequest stops a bulk redrive.
+ *
+ * @generated from message tailrace.v1.StopRedriveRequest
+ */
+export type StopRedriveRequest = Message<"tailrace.v1.StopRedriveRequest"> & {
+  /**
+   * Namespace.
+   *
+   * @generated from field: string namespace = 1;
+   */
+  namespace: string;
+
+  /**
+   * Bulk redrive.
+   *
+   * @generated from field: string redrive_id = 2;
+   */
+  redriveId: string;
+
+  /**
+   * For people, up to 1 KiB.
+   *
+   * @generated from field: string reason = 3;
+   */
+  reason: string;
+};
+
+/**
+ * Describes the message tailrace.v1.StopRedriveRequest.
+ * Use `create(StopRedriveRequestSchema)` to create a new message.
+ */
+export const StopRedriveRequestSchema: GenMessage<StopRedriveRequest> = /*@__PURE__*/
+  messageDesc(file_tailrace_v1_dead_letter_service, 20);
+
+/**
+ * StopRedriveResponse answers it.
+ *
+ * @generated from message tailrace.v1.StopRedriveResponse
+ */
+export type StopRedriveResponse = Message<"tailrace.v1.StopRedriveResponse"> & {
+  /**
+   * The bulk redrive.
+   *
+   * @generated from field: tailrace.v1.Redrive redrive = 1;
+   */
+  redrive?: Redrive | undefined;
+};
+
+/**
+ * Describes the message tailrace.v1.StopRedriveResponse.
+ * Use `create(StopRedriveResponseSchema)` to create a new message.
+ */
+export const StopRedriveResponseSchema: GenMessage<StopRedriveResponse> = /*@__PURE__*/
+  messageDesc(file_tailrace_v1_dead_letter_service, 21);
+
+/**
+ * ReopenDeadLetterRequest opens one again.
+ *
+ * @generated from message tailrace.v1.ReopenDeadLetterRequest
+ */
+export type ReopenDeadLetterRequest = Message<"tailrace.v1.ReopenDeadLetterRequest"> & {
+  /**
+   * Namespace.
+   *
+   * @generated from field: string namespace = 1;
+   */
+  namespace: string;
+
+  /**
+   * Dead letter.
+   *
+   * @generated from field: string dead_letter_id = 2;
+   */
+  deadLetterId: string;
+
+  /**
+   * The version the caller saw. 0: any.
+   *
+   * @generated from field: int64 expected_version = 3;
+   */
+  expectedVersion: bigint;
+
+  /**
+   * Who asks; default: the token's name.
+   *
+   * @generated from field: string actor = 4;
+   */
+  actor: string;
+
+  /**
+   * For people, up to 4 KiB.
+   *
+   * @generated from field: string note = 5;
+   */
+  note: string;
+};
+
+/**
+ * Describes the message tailrace.v1.ReopenDeadLetterRequest.
+ * Use `create(ReopenDeadLetterRequestSchema)` to create a new message.
+ */
+export const ReopenDeadLetterRequestSchema: GenMessage<ReopenDeadLetterRequest> = /*@__PURE__*/
+  messageDesc(file_tailrace_v1_dead_letter_service, 22);
+
+/**
+ * ReopenDeadLetterResponse answers it.
+ *
+ * @generated from message tailrace.v1.ReopenDeadLetterResponse
+ */
+export type ReopenDeadLetterResponse = Message<"tailrace.v1.ReopenDeadLetterResponse"> & {
+  /**
+   * The dead letter.
+   *
+   * @generated from field: tailrace.v1.DeadLetter dead_letter = 1;
+   */
+  deadLetter?: DeadLetter | undefined;
+};
+
+/**
+ * Describes the message tailrace.v1.ReopenDeadLetterResponse.
+ * Use `create(ReopenDeadLetterResponseSchema)` to create a new message.
+ */
+export const ReopenDeadLetterResponseSchema: GenMessage<ReopenDeadLetterResponse> = /*@__PURE__*/
+  messageDesc(file_tailrace_v1_dead_letter_service, 23);
+
+/**
+ * PurgeDeadLettersRequest deletes closed ones.
+ *
+ * @generated from message tailrace.v1.PurgeDeadLettersRequest
+ */
+export type PurgeDeadLettersRequest = Message<"tailrace.v1.PurgeDeadLettersRequest"> & {
+  /**
+   * Namespace.
+   *
+   * @generated from field: string namespace = 1;
+   */
+  namespace: string;
+
+  /**
+   * Which ones. Absent: all. Its states are ignored: only CLOSED ones are deleted.
+   *
+   * @generated from field: tailrace.v1.DeadLetterFilter filter = 2;
+   */
+  filter?: DeadLetterFilter | undefined;
+
+  /**
+   * Only those closed before this time. Required, and no later than an hour ago.
+   *
+   * @generated from field: google.protobuf.Timestamp closed_before_time = 3;
+   */
+  closedBeforeTime?: Timestamp | undefined;
+
+  /**
+   * Most to delete in this call. Default 1000, 1 to 10,000.
+   *
+   * @generated from field: int32 max_count = 4;
+   */
+  maxCount: number;
+
+  /**
+   * True: count only.
+   *
+   * @generated from field: bool dry_run = 5;
+   */
+  dryRun: boolean;
+};
+
+/**
+ * Describes the message tailrace.v1.PurgeDeadLettersRequest.
+ * Use `create(PurgeDeadLettersRequestSchema)` to create a new message.
+ */
+export const PurgeDeadLettersRequestSchema: GenMessage<PurgeDeadLettersRequest> = /*@__PURE__*/
+  messageDesc(file_tailrace_v1_dead_letter_service, 24);
+
+/**
+ * PurgeDeadLettersResponse says how many.
+ *
+ * @generated from message tailrace.v1.PurgeDeadLettersResponse
+ */
+export type PurgeDeadLettersResponse = Message<"tailrace.v1.PurgeDeadLettersResponse"> & {
+  /**
+   * Deleted, or for a dry run counted.
+   *
+   * @generated from field: int64 purged_count = 1;
+   */
+  purgedCount: bigint;
+
+  /**
+   * True if there are more.
+   *
+   * @generated from field: bool more = 2;
+   */
+  more: boolean;
+};
+
+/**
+ * Describes the message tailrace.v1.PurgeDeadLettersResponse.
+ * Use `create(PurgeDeadLettersResponseSchema)` to create a new message.
+ */
+export const PurgeDeadLettersResponseSchema: GenMessage<PurgeDeadLettersResponse> = /*@__PURE__*/
+  messageDesc(file_tailrace_v1_dead_letter_service, 25);
+
+/**
  * DeadLetterService lists, explains, redrives and resolves dead letters.
  *
  * Roles: observer to read, operator to change. Every change names the version it saw, so that of two
@@ -572,6 +1141,100 @@ export const DeadLetterService: GenService<{
     methodKind: "unary";
     input: typeof ResolveDeadLettersRequestSchema;
     output: typeof ResolveDeadLettersResponseSchema;
+  },
+  /**
+   * GetDeadLetterStats counts dead letters by state, reason, lane, type and resolution.
+   *
+   * Read only. Errors: none of its own.
+   *
+   * @generated from rpc tailrace.v1.DeadLetterService.GetDeadLetterStats
+   */
+  getDeadLetterStats: {
+    methodKind: "unary";
+    input: typeof GetDeadLetterStatsRequestSchema;
+    output: typeof GetDeadLetterStatsResponseSchema;
+  },
+  /**
+   * ListDeadLetterGroups lists dead letters grouped by fingerprint, most numerous first.
+   *
+   * Read only. Errors: BAD_CURSOR.
+   *
+   * @generated from rpc tailrace.v1.DeadLetterService.ListDeadLetterGroups
+   */
+  listDeadLetterGroups: {
+    methodKind: "unary";
+    input: typeof ListDeadLetterGroupsRequestSchema;
+    output: typeof ListDeadLetterGroupsResponseSchema;
+  },
+  /**
+   * StartRedrive redrives many dead letters by filter, at a rate, after a canary. With `dry_run` it only says
+   * what it would do.
+   *
+   * Safe to repeat with the same request id. Follow it with GetRedrive, or WatchLog and the redrive kinds.
+   *
+   * Errors: REQUEST_ID_REUSED.
+   *
+   * @generated from rpc tailrace.v1.DeadLetterService.StartRedrive
+   */
+  startRedrive: {
+    methodKind: "unary";
+    input: typeof StartRedriveRequestSchema;
+    output: typeof StartRedriveResponseSchema;
+  },
+  /**
+   * GetRedrive answers a bulk redrive with its progress.
+   *
+   * Read only. Errors: REDRIVE_NOT_FOUND.
+   *
+   * @generated from rpc tailrace.v1.DeadLetterService.GetRedrive
+   */
+  getRedrive: {
+    methodKind: "unary";
+    input: typeof GetRedriveRequestSchema;
+    output: typeof GetRedriveResponseSchema;
+  },
+  /**
+   * StopRedrive stops a bulk redrive. What it has started goes on.
+   *
+   * Safe to repeat: one that has stopped or finished answers itself.
+   *
+   * Errors: REDRIVE_NOT_FOUND.
+   *
+   * @generated from rpc tailrace.v1.DeadLetterService.StopRedrive
+   */
+  stopRedrive: {
+    methodKind: "unary";
+    input: typeof StopRedriveRequestSchema;
+    output: typeof StopRedriveResponseSchema;
+  },
+  /**
+   * ReopenDeadLetter opens a closed dead letter again.
+   *
+   * Safe to repeat with expected_version 0: one that is open answers itself.
+   *
+   * Errors: DEAD_LETTER_NOT_FOUND; VERSION_CONFLICT (metadata `current_version`); WRONG_STATE (REDRIVING).
+   *
+   * @generated from rpc tailrace.v1.DeadLetterService.ReopenDeadLetter
+   */
+  reopenDeadLetter: {
+    methodKind: "unary";
+    input: typeof ReopenDeadLetterRequestSchema;
+    output: typeof ReopenDeadLetterResponseSchema;
+  },
+  /**
+   * PurgeDeadLetters deletes closed dead letters now instead of at the end of their retention, in small
+   * batches that block nobody. Open and redriving ones are never deleted.
+   *
+   * Safe to repeat; repeat while `more` is true. Role admin.
+   *
+   * Errors: none of its own.
+   *
+   * @generated from rpc tailrace.v1.DeadLetterService.PurgeDeadLetters
+   */
+  purgeDeadLetters: {
+    methodKind: "unary";
+    input: typeof PurgeDeadLettersRequestSchema;
+    output: typeof PurgeDeadLettersResponseSchema;
   },
 }> = /*@__PURE__*/
   serviceDesc(file_tailrace_v1_dead_letter_service, 0);

@@ -27,22 +27,32 @@ import type { Duration, Timestamp } from "@bufbuild/protobuf/wkt";
 import { file_google_protobuf_duration, file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
 import type { Failure, Progress } from "./attempt_pb.js";
 import { file_tailrace_v1_attempt } from "./attempt_pb.js";
+import type { BudgetWarning } from "./budget_pb.js";
+import { file_tailrace_v1_budget } from "./budget_pb.js";
 import type { CanceledExecution, CancelPolicy, CancelRequest } from "./cancel_pb.js";
 import { file_tailrace_v1_cancel } from "./cancel_pb.js";
 import type { DeadLetterReason } from "./dead_letter_reason_pb.js";
 import { file_tailrace_v1_dead_letter_reason } from "./dead_letter_reason_pb.js";
 import type { ItemError } from "./error_pb.js";
 import { file_tailrace_v1_error } from "./error_pb.js";
-import type { EmittedEvent } from "./event_pb.js";
+import type { BatchPosition, EmittedEvent, Event, EventSpec } from "./event_pb.js";
 import { file_tailrace_v1_event } from "./event_pb.js";
 import type { ExecutionSpec, Outcome } from "./execution_pb.js";
 import { file_tailrace_v1_execution } from "./execution_pb.js";
 import type { ExecutionState } from "./execution_state_pb.js";
 import { file_tailrace_v1_execution_state } from "./execution_state_pb.js";
+import type { EdgeSpec, FlowCancelScope, FlowMemberSpec, FlowSpec, FlowState, JoinSpec, MemberRef } from "./flow_pb.js";
+import { file_tailrace_v1_flow } from "./flow_pb.js";
+import type { FrameSpec } from "./frame_pb.js";
+import { file_tailrace_v1_frame } from "./frame_pb.js";
+import type { JoinPolicy } from "./join_pb.js";
+import { file_tailrace_v1_join } from "./join_pb.js";
 import type { Claim, LeaseRef, RenewedLease } from "./lease_pb.js";
 import { file_tailrace_v1_lease } from "./lease_pb.js";
 import type { Payload } from "./payload_pb.js";
 import { file_tailrace_v1_payload } from "./payload_pb.js";
+import type { Condition, Signal, SignalEffect, SignalSource, SuspensionReason, SuspensionTimeoutBehavior, Waitpoint, WaitpointSpec } from "./signal_pb.js";
+import { file_tailrace_v1_signal } from "./signal_pb.js";
 import type { WorkerIdentity } from "./worker_pb.js";
 import { file_tailrace_v1_worker } from "./worker_pb.js";
 import type { Message } from "@bufbuild/protobuf";
@@ -51,7 +61,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file tailrace/v1/engine_service.proto.
  */
 export const file_tailrace_v1_engine_service: GenFile = /*@__PURE__*/
-  fileDesc("CiB0YWlscmFjZS92MS9lbmdpbmVfc2VydmljZS5wcm90bxILdGFpbHJhY2UudjEibAoXQ3JlYXRlRXhlY3V0aW9uc1JlcXVlc3QSEQoJbmFtZXNwYWNlGAEgASgJEi4KCmV4ZWN1dGlvbnMYAiADKAsyGi50YWlscmFjZS52MS5FeGVjdXRpb25TcGVjEg4KBmF0b21pYxgDIAEoCCJPChhDcmVhdGVFeGVjdXRpb25zUmVzcG9uc2USMwoHcmVzdWx0cxgBIAMoCzIiLnRhaWxyYWNlLnYxLkNyZWF0ZUV4ZWN1dGlvblJlc3VsdCJ3ChVDcmVhdGVFeGVjdXRpb25SZXN1bHQSKwoCb2sYASABKAsyHS50YWlscmFjZS52MS5DcmVhdGVkRXhlY3V0aW9uSAASJwoFZXJyb3IYAiABKAsyFi50YWlscmFjZS52MS5JdGVtRXJyb3JIAEIICgZyZXN1bHQiZwoQQ3JlYXRlZEV4ZWN1dGlvbhIUCgxleGVjdXRpb25faWQYASABKAkSEQoJZHVwbGljYXRlGAIgASgIEioKBXN0YXRlGAMgASgOMhsudGFpbHJhY2UudjEuRXhlY3V0aW9uU3RhdGUi3wEKFkNhbmNlbEV4ZWN1dGlvblJlcXVlc3QSEQoJbmFtZXNwYWNlGAEgASgJEhIKCnJlcXVlc3RfaWQYAiABKAkSFAoMZXhlY3V0aW9uX2lkGAMgASgJEg4KBnJlYXNvbhgEIAEoCRIpCgZwb2xpY3kYBSABKAsyGS50YWlscmFjZS52MS5DYW5jZWxQb2xpY3kSJwoEd2FpdBgGIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIkCgVsZWFzZRgHIAEoCzIVLnRhaWxyYWNlLnYxLkxlYXNlUmVmIqUBChdDYW5jZWxFeGVjdXRpb25SZXNwb25zZRIxCglleGVjdXRpb24YASABKAsyHi50YWlscmFjZS52MS5DYW5jZWxlZEV4ZWN1dGlvbhIlCgdvdXRjb21lGAIgASgLMhQudGFpbHJhY2UudjEuT3V0Y29tZRIwCghjaGlsZHJlbhgDIAMoCzIeLnRhaWxyYWNlLnYxLkNhbmNlbGVkRXhlY3V0aW9uIioKCkxhbmVXZWlnaHQSDAoEbGFuZRgBIAEoCRIOCgZ3ZWlnaHQYAiABKAUiygIKFkNsYWltRXhlY3V0aW9uc1JlcXVlc3QSEQoJbmFtZXNwYWNlGAEgASgJEisKBndvcmtlchgCIAEoCzIbLnRhaWxyYWNlLnYxLldvcmtlcklkZW50aXR5EiYKBWxhbmVzGAMgAygLMhcudGFpbHJhY2UudjEuTGFuZVdlaWdodBINCgV0eXBlcxgEIAMoCRIUCgxjYXBhYmlsaXRpZXMYBSADKAkSFgoObWF4X2V4ZWN1dGlvbnMYBiABKAUSJwoEd2FpdBgHIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIxCg5sZWFzZV9kdXJhdGlvbhgIIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIvCgxzdGFydF93aXRoaW4YCSABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24iTAoXQ2xhaW1FeGVjdXRpb25zUmVzcG9uc2USIgoGY2xhaW1zGAEgAygLMhIudGFpbHJhY2UudjEuQ2xhaW0SDQoFZHJhaW4YAiABKAgi5wEKFUNsYWltRXhlY3V0aW9uUmVxdWVzdBIRCgluYW1lc3BhY2UYASABKAkSFAoMZXhlY3V0aW9uX2lkGAIgASgJEisKBndvcmtlchgDIAEoCzIbLnRhaWxyYWNlLnYxLldvcmtlcklkZW50aXR5EhQKDGNhcGFiaWxpdGllcxgEIAMoCRIxCg5sZWFzZV9kdXJhdGlvbhgFIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIvCgxzdGFydF93aXRoaW4YBiABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24iSgoWQ2xhaW1FeGVjdXRpb25SZXNwb25zZRIhCgVjbGFpbRgBIAEoCzISLnRhaWxyYWNlLnYxLkNsYWltEg0KBWRyYWluGAIgASgIIlQKElJlbmV3TGVhc2VzUmVxdWVzdBIRCgluYW1lc3BhY2UYASABKAkSKwoIcmVuZXdhbHMYAiADKAsyGS50YWlscmFjZS52MS5MZWFzZVJlbmV3YWwikAEKDExlYXNlUmVuZXdhbBIkCgVsZWFzZRgBIAEoCzIVLnRhaWxyYWNlLnYxLkxlYXNlUmVmEjEKDmxlYXNlX2R1cmF0aW9uGAIgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEicKCHByb2dyZXNzGAMgASgLMhUudGFpbHJhY2UudjEuUHJvZ3Jlc3MiRQoTUmVuZXdMZWFzZXNSZXNwb25zZRIuCgdyZXN1bHRzGAEgAygLMh0udGFpbHJhY2UudjEuUmVuZXdMZWFzZVJlc3VsdCJuChBSZW5ld0xlYXNlUmVzdWx0EicKAm9rGAEgASgLMhkudGFpbHJhY2UudjEuUmVuZXdlZExlYXNlSAASJwoFZXJyb3IYAiABKAsyFi50YWlscmFjZS52MS5JdGVtRXJyb3JIAEIICgZyZXN1bHQiYAoUUmVsZWFzZUxlYXNlc1JlcXVlc3QSEQoJbmFtZXNwYWNlGAEgASgJEiUKBmxlYXNlcxgCIAMoCzIVLnRhaWxyYWNlLnYxLkxlYXNlUmVmEg4KBnJlYXNvbhgDIAEoCSJJChVSZWxlYXNlTGVhc2VzUmVzcG9uc2USMAoHcmVzdWx0cxgBIAMoCzIfLnRhaWxyYWNlLnYxLlJlbGVhc2VMZWFzZVJlc3VsdCJxChJSZWxlYXNlTGVhc2VSZXN1bHQSKAoCb2sYASABKAsyGi50YWlscmFjZS52MS5SZWxlYXNlZExlYXNlSAASJwoFZXJyb3IYAiABKAsyFi50YWlscmFjZS52MS5JdGVtRXJyb3JIAEIICgZyZXN1bHQiTgoNUmVsZWFzZWRMZWFzZRIqCgVzdGF0ZRgBIAEoDjIbLnRhaWxyYWNlLnYxLkV4ZWN1dGlvblN0YXRlEhEKCWR1cGxpY2F0ZRgCIAEoCCKIAQoZQ29tcGxldGVFeGVjdXRpb25zUmVxdWVzdBIRCgluYW1lc3BhY2UYASABKAkSLAoLY29tcGxldGlvbnMYAiADKAsyFy50YWlscmFjZS52MS5Db21wbGV0aW9uEioKCmNsYWltX25leHQYAyABKAsyFi50YWlscmFjZS52MS5DbGFpbU5leHQisQEKCkNvbXBsZXRpb24SJAoFbGVhc2UYASABKAsyFS50YWlscmFjZS52MS5MZWFzZVJlZhIkCgZyZXN1bHQYAiABKAsyFC50YWlscmFjZS52MS5QYXlsb2FkEikKBmV2ZW50cxgDIAMoCzIZLnRhaWxyYWNlLnYxLkVtaXR0ZWRFdmVudBIsCghjaGlsZHJlbhgEIAMoCzIaLnRhaWxyYWNlLnYxLkV4ZWN1dGlvblNwZWMi+gEKCUNsYWltTmV4dBIoCgRtb2RlGAEgASgOMhoudGFpbHJhY2UudjEuQ2xhaW1OZXh0TW9kZRIrCgZ3b3JrZXIYAiABKAsyGy50YWlscmFjZS52MS5Xb3JrZXJJZGVudGl0eRImCgVsYW5lcxgDIAMoCzIXLnRhaWxyYWNlLnYxLkxhbmVXZWlnaHQSDQoFdHlwZXMYBCADKAkSFAoMY2FwYWJpbGl0aWVzGAUgAygJEhYKDm1heF9leGVjdXRpb25zGAYgASgFEjEKDmxlYXNlX2R1cmF0aW9uGAcgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uIoYBChpDb21wbGV0ZUV4ZWN1dGlvbnNSZXNwb25zZRI1CgdyZXN1bHRzGAEgAygLMiQudGFpbHJhY2UudjEuQ29tcGxldGVFeGVjdXRpb25SZXN1bHQSIgoGY2xhaW1zGAIgAygLMhIudGFpbHJhY2UudjEuQ2xhaW0SDQoFZHJhaW4YAyABKAgiewoXQ29tcGxldGVFeGVjdXRpb25SZXN1bHQSLQoCb2sYASABKAsyHy50YWlscmFjZS52MS5Db21wbGV0ZWRFeGVjdXRpb25IABInCgVlcnJvchgCIAEoCzIWLnRhaWxyYWNlLnYxLkl0ZW1FcnJvckgAQggKBnJlc3VsdCKFAQoSQ29tcGxldGVkRXhlY3V0aW9uEhEKCWR1cGxpY2F0ZRgBIAEoCBIsCghlbmRfdGltZRgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASGwoTY2hpbGRfZXhlY3V0aW9uX2lkcxgDIAMoCRIRCglldmVudF9pZHMYBCADKAkiVwoVRmFpbEV4ZWN1dGlvbnNSZXF1ZXN0EhEKCW5hbWVzcGFjZRgBIAEoCRIrCgdyZXBvcnRzGAIgAygLMhoudGFpbHJhY2UudjEuRmFpbHVyZVJlcG9ydCLvAQoNRmFpbHVyZVJlcG9ydBIkCgVsZWFzZRgBIAEoCzIVLnRhaWxyYWNlLnYxLkxlYXNlUmVmEiUKB2ZhaWx1cmUYAiABKAsyFC50YWlscmFjZS52MS5GYWlsdXJlEi4KCnJldHJ5X3RpbWUYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi4KC3JldHJ5X2RlbGF5GAQgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEjEKDmZhaWx1cmVfZXZlbnRzGAUgAygLMhkudGFpbHJhY2UudjEuRW1pdHRlZEV2ZW50IksKFkZhaWxFeGVjdXRpb25zUmVzcG9uc2USMQoHcmVzdWx0cxgBIAMoCzIgLnRhaWxyYWNlLnYxLkZhaWxFeGVjdXRpb25SZXN1bHQidAoTRmFpbEV4ZWN1dGlvblJlc3VsdBIqCgJvaxgBIAEoCzIcLnRhaWxyYWNlLnYxLkZhaWxlZEV4ZWN1dGlvbkgAEicKBWVycm9yGAIgASgLMhYudGFpbHJhY2UudjEuSXRlbUVycm9ySABCCAoGcmVzdWx0IpQCCg9GYWlsZWRFeGVjdXRpb24SKgoGZWZmZWN0GAEgASgOMhoudGFpbHJhY2UudjEuRmFpbHVyZUVmZmVjdBIqCgVzdGF0ZRgCIAEoDjIbLnRhaWxyYWNlLnYxLkV4ZWN1dGlvblN0YXRlEiwKCHJ1bl90aW1lGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIWCg5kZWFkX2xldHRlcl9pZBgEIAEoCRI5ChJkZWFkX2xldHRlcl9yZWFzb24YBSABKA4yHS50YWlscmFjZS52MS5EZWFkTGV0dGVyUmVhc29uEhUKDWZhaWx1cmVfY291bnQYBiABKAUSEQoJZHVwbGljYXRlGAcgASgIIrgBChVEZWxheUV4ZWN1dGlvblJlcXVlc3QSEQoJbmFtZXNwYWNlGAEgASgJEiQKBWxlYXNlGAIgASgLMhUudGFpbHJhY2UudjEuTGVhc2VSZWYSLAoIcnVuX3RpbWUYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEigKBWRlbGF5GAQgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEg4KBnJlYXNvbhgFIAEoCSKFAQoWRGVsYXlFeGVjdXRpb25SZXNwb25zZRIqCgVzdGF0ZRgBIAEoDjIbLnRhaWxyYWNlLnYxLkV4ZWN1dGlvblN0YXRlEiwKCHJ1bl90aW1lGAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIRCglkdXBsaWNhdGUYAyABKAgieQoVUmVwb3J0UHJvZ3Jlc3NSZXF1ZXN0EhEKCW5hbWVzcGFjZRgBIAEoCRIkCgVsZWFzZRgCIAEoCzIVLnRhaWxyYWNlLnYxLkxlYXNlUmVmEicKCHByb2dyZXNzGAMgASgLMhUudGFpbHJhY2UudjEuUHJvZ3Jlc3MiTAoWUmVwb3J0UHJvZ3Jlc3NSZXNwb25zZRIyCg5jYW5jZWxfcmVxdWVzdBgBIAEoCzIaLnRhaWxyYWNlLnYxLkNhbmNlbFJlcXVlc3QilQIKFkhlYXJ0YmVhdFdvcmtlclJlcXVlc3QSEQoJbmFtZXNwYWNlGAEgASgJEisKBndvcmtlchgCIAEoCzIbLnRhaWxyYWNlLnYxLldvcmtlcklkZW50aXR5Eg0KBWxhbmVzGAMgAygJEg0KBXR5cGVzGAQgAygJEhQKDGNhcGFiaWxpdGllcxgFIAMoCRIXCg9tYXhfY29uY3VycmVuY3kYBiABKAUSPwoGbGFiZWxzGAcgAygLMi8udGFpbHJhY2UudjEuSGVhcnRiZWF0V29ya2VyUmVxdWVzdC5MYWJlbHNFbnRyeRotCgtMYWJlbHNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBInUKF0hlYXJ0YmVhdFdvcmtlclJlc3BvbnNlEg0KBWRyYWluGAEgASgIEhQKDGRyYWluX3JlYXNvbhgCIAEoCRI1ChJoZWFydGJlYXRfaW50ZXJ2YWwYAyABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24iWQoXVW5yZWdpc3RlcldvcmtlclJlcXVlc3QSEQoJbmFtZXNwYWNlGAEgASgJEisKBndvcmtlchgCIAEoCzIbLnRhaWxyYWNlLnYxLldvcmtlcklkZW50aXR5IhoKGFVucmVnaXN0ZXJXb3JrZXJSZXNwb25zZSqDAQoNQ2xhaW1OZXh0TW9kZRIfChtDTEFJTV9ORVhUX01PREVfVU5TUEVDSUZJRUQQABIYChRDTEFJTV9ORVhUX01PREVfTk9ORRABEh4KGkNMQUlNX05FWFRfTU9ERV9TVUNDRVNTT1JTEAISFwoTQ0xBSU1fTkVYVF9NT0RFX0FOWRADKogBCg1GYWlsdXJlRWZmZWN0Eh4KGkZBSUxVUkVfRUZGRUNUX1VOU1BFQ0lGSUVEEAASGAoURkFJTFVSRV9FRkZFQ1RfUkVUUlkQARIgChxGQUlMVVJFX0VGRkVDVF9ERUFEX0xFVFRFUkVEEAISGwoXRkFJTFVSRV9FRkZFQ1RfQ0FOQ0VMRUQQAzKACQoNRW5naW5lU2VydmljZRJhChBDcmVhdGVFeGVjdXRpb25zEiQudGFpbHJhY2UudjEuQ3JlYXRlRXhlY3V0aW9uc1JlcXVlc3QaJS50YWlscmFjZS52MS5DcmVhdGVFeGVjdXRpb25zUmVzcG9uc2UiABJeCg9DYW5jZWxFeGVjdXRpb24SIy50YWlscmFjZS52MS5DYW5jZWxFeGVjdXRpb25SZXF1ZXN0GiQudGFpbHJhY2UudjEuQ2FuY2VsRXhlY3V0aW9uUmVzcG9uc2UiABJeCg9DbGFpbUV4ZWN1dGlvbnMSIy50YWlscmFjZS52MS5DbGFpbUV4ZWN1dGlvbnNSZXF1ZXN0GiQudGFpbHJhY2UudjEuQ2xhaW1FeGVjdXRpb25zUmVzcG9uc2UiABJbCg5DbGFpbUV4ZWN1dGlvbhIiLnRhaWxyYWNlLnYxLkNsYWltRXhlY3V0aW9uUmVxdWVzdBojLnRhaWxyYWNlLnYxLkNsYWltRXhlY3V0aW9uUmVzcG9uc2UiABJSCgtSZW5ld0xlYXNlcxIfLnRhaWxyYWNlLnYxLlJlbmV3TGVhc2VzUmVxdWVzdBogLnRhaWxyYWNlLnYxLlJlbmV3TGVhc2VzUmVzcG9uc2UiABJYCg1SZWxlYXNlTGVhc2VzEiEudGFpbHJhY2UudjEuUmVsZWFzZUxlYXNlc1JlcXVlc3QaIi50YWlscmFjZS52MS5SZWxlYXNlTGVhc2VzUmVzcG9uc2UiABJnChJDb21wbGV0ZUV4ZWN1dGlvbnMSJi50YWlscmFjZS52MS5Db21wbGV0ZUV4ZWN1dGlvbnNSZXF1ZXN0GicudGFpbHJhY2UudjEuQ29tcGxldGVFeGVjdXRpb25zUmVzcG9uc2UiABJbCg5GYWlsRXhlY3V0aW9ucxIiLnRhaWxyYWNlLnYxLkZhaWxFeGVjdXRpb25zUmVxdWVzdBojLnRhaWxyYWNlLnYxLkZhaWxFeGVjdXRpb25zUmVzcG9uc2UiABJbCg5EZWxheUV4ZWN1dGlvbhIiLnRhaWxyYWNlLnYxLkRlbGF5RXhlY3V0aW9uUmVxdWVzdBojLnRhaWxyYWNlLnYxLkRlbGF5RXhlY3V0aW9uUmVzcG9uc2UiABJbCg5SZXBvcnRQcm9ncmVzcxIiLnRhaWxyYWNlLnYxLlJlcG9ydFByb2dyZXNzUmVxdWVzdBojLnRhaWxyYWNlLnYxLlJlcG9ydFByb2dyZXNzUmVzcG9uc2UiABJeCg9IZWFydGJlYXRXb3JrZXISIy50YWlscmFjZS52MS5IZWFydGJlYXRXb3JrZXJSZXF1ZXN0GiQudGFpbHJhY2UudjEuSGVhcnRiZWF0V29ya2VyUmVzcG9uc2UiABJhChBVbnJlZ2lzdGVyV29ya2VyEiQudGFpbHJhY2UudjEuVW5yZWdpc3RlcldvcmtlclJlcXVlc3QaJS50YWlscmFjZS52MS5VbnJlZ2lzdGVyV29ya2VyUmVzcG9uc2UiAGIGcHJvdG8z", [file_google_protobuf_duration, file_google_protobuf_timestamp, file_tailrace_v1_attempt, file_tailrace_v1_cancel, file_tailrace_v1_dead_letter_reason, file_tailrace_v1_error, file_tailrace_v1_event, file_tailrace_v1_execution, file_tailrace_v1_execution_state, file_tailrace_v1_lease, file_tailrace_v1_payload, file_tailrace_v1_worker]);
+  fileDesc("CiB0YWlscmFjZS92MS9lbmdpbmVfc2VydmljZS5wcm90bxILdGFpbHJhY2UudjEibAoXQ3JlYXRlRXhlY3V0aW9uc1JlcXVlc3QSEQoJbmFtZXNwYWNlGAEgASgJEi4KCmV4ZWN1dGlvbnMYAiADKAsyGi50YWlscmFjZS52MS5FeGVjdXRpb25TcGVjEg4KBmF0b21pYxgDIAEoCCJPChhDcmVhdGVFeGVjdXRpb25zUmVzcG9uc2USMwoHcmVzdWx0cxgBIAMoCzIiLnRhaWxyYWNlLnYxLkNyZWF0ZUV4ZWN1dGlvblJlc3VsdCJ3ChVDcmVhdGVFeGVjdXRpb25SZXN1bHQSKwoCb2sYASABKAsyHS50YWlscmFjZS52MS5DcmVhdGVkRXhlY3V0aW9uSAASJwoFZXJyb3IYAiABKAsyFi50YWlscmFjZS52MS5JdGVtRXJyb3JIAEIICgZyZXN1bHQiZwoQQ3JlYXRlZEV4ZWN1dGlvbhIUCgxleGVjdXRpb25faWQYASABKAkSEQoJZHVwbGljYXRlGAIgASgIEioKBXN0YXRlGAMgASgOMhsudGFpbHJhY2UudjEuRXhlY3V0aW9uU3RhdGUi3wEKFkNhbmNlbEV4ZWN1dGlvblJlcXVlc3QSEQoJbmFtZXNwYWNlGAEgASgJEhIKCnJlcXVlc3RfaWQYAiABKAkSFAoMZXhlY3V0aW9uX2lkGAMgASgJEg4KBnJlYXNvbhgEIAEoCRIpCgZwb2xpY3kYBSABKAsyGS50YWlscmFjZS52MS5DYW5jZWxQb2xpY3kSJwoEd2FpdBgGIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIkCgVsZWFzZRgHIAEoCzIVLnRhaWxyYWNlLnYxLkxlYXNlUmVmIqUBChdDYW5jZWxFeGVjdXRpb25SZXNwb25zZRIxCglleGVjdXRpb24YASABKAsyHi50YWlscmFjZS52MS5DYW5jZWxlZEV4ZWN1dGlvbhIlCgdvdXRjb21lGAIgASgLMhQudGFpbHJhY2UudjEuT3V0Y29tZRIwCghjaGlsZHJlbhgDIAMoCzIeLnRhaWxyYWNlLnYxLkNhbmNlbGVkRXhlY3V0aW9uIioKCkxhbmVXZWlnaHQSDAoEbGFuZRgBIAEoCRIOCgZ3ZWlnaHQYAiABKAUiygIKFkNsYWltRXhlY3V0aW9uc1JlcXVlc3QSEQoJbmFtZXNwYWNlGAEgASgJEisKBndvcmtlchgCIAEoCzIbLnRhaWxyYWNlLnYxLldvcmtlcklkZW50aXR5EiYKBWxhbmVzGAMgAygLMhcudGFpbHJhY2UudjEuTGFuZVdlaWdodBINCgV0eXBlcxgEIAMoCRIUCgxjYXBhYmlsaXRpZXMYBSADKAkSFgoObWF4X2V4ZWN1dGlvbnMYBiABKAUSJwoEd2FpdBgHIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIxCg5sZWFzZV9kdXJhdGlvbhgIIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIvCgxzdGFydF93aXRoaW4YCSABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24iTAoXQ2xhaW1FeGVjdXRpb25zUmVzcG9uc2USIgoGY2xhaW1zGAEgAygLMhIudGFpbHJhY2UudjEuQ2xhaW0SDQoFZHJhaW4YAiABKAgi5wEKFUNsYWltRXhlY3V0aW9uUmVxdWVzdBIRCgluYW1lc3BhY2UYASABKAkSFAoMZXhlY3V0aW9uX2lkGAIgASgJEisKBndvcmtlchgDIAEoCzIbLnRhaWxyYWNlLnYxLldvcmtlcklkZW50aXR5EhQKDGNhcGFiaWxpdGllcxgEIAMoCRIxCg5sZWFzZV9kdXJhdGlvbhgFIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIvCgxzdGFydF93aXRoaW4YBiABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24iSgoWQ2xhaW1FeGVjdXRpb25SZXNwb25zZRIhCgVjbGFpbRgBIAEoCzISLnRhaWxyYWNlLnYxLkNsYWltEg0KBWRyYWluGAIgASgIIlQKElJlbmV3TGVhc2VzUmVxdWVzdBIRCgluYW1lc3BhY2UYASABKAkSKwoIcmVuZXdhbHMYAiADKAsyGS50YWlscmFjZS52MS5MZWFzZVJlbmV3YWwikAEKDExlYXNlUmVuZXdhbBIkCgVsZWFzZRgBIAEoCzIVLnRhaWxyYWNlLnYxLkxlYXNlUmVmEjEKDmxlYXNlX2R1cmF0aW9uGAIgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEicKCHByb2dyZXNzGAMgASgLMhUudGFpbHJhY2UudjEuUHJvZ3Jlc3MiRQoTUmVuZXdMZWFzZXNSZXNwb25zZRIuCgdyZXN1bHRzGAEgAygLMh0udGFpbHJhY2UudjEuUmVuZXdMZWFzZVJlc3VsdCJuChBSZW5ld0xlYXNlUmVzdWx0EicKAm9rGAEgASgLMhkudGFpbHJhY2UudjEuUmVuZXdlZExlYXNlSAASJwoFZXJyb3IYAiABKAsyFi50YWlscmFjZS52MS5JdGVtRXJyb3JIAEIICgZyZXN1bHQiYAoUUmVsZWFzZUxlYXNlc1JlcXVlc3QSEQoJbmFtZXNwYWNlGAEgASgJEiUKBmxlYXNlcxgCIAMoCzIVLnRhaWxyYWNlLnYxLkxlYXNlUmVmEg4KBnJlYXNvbhgDIAEoCSJJChVSZWxlYXNlTGVhc2VzUmVzcG9uc2USMAoHcmVzdWx0cxgBIAMoCzIfLnRhaWxyYWNlLnYxLlJlbGVhc2VMZWFzZVJlc3VsdCJxChJSZWxlYXNlTGVhc2VSZXN1bHQSKAoCb2sYASABKAsyGi50YWlscmFjZS52MS5SZWxlYXNlZExlYXNlSAASJwoFZXJyb3IYAiABKAsyFi50YWlscmFjZS52MS5JdGVtRXJyb3JIAEIICgZyZXN1bHQiTgoNUmVsZWFzZWRMZWFzZRIqCgVzdGF0ZRgBIAEoDjIbLnRhaWxyYWNlLnYxLkV4ZWN1dGlvblN0YXRlEhEKCWR1cGxpY2F0ZRgCIAEoCCKIAQoZQ29tcGxldGVFeGVjdXRpb25zUmVxdWVzdBIRCgluYW1lc3BhY2UYASABKAkSLAoLY29tcGxldGlvbnMYAiADKAsyFy50YWlscmFjZS52MS5Db21wbGV0aW9uEioKCmNsYWltX25leHQYAyABKAsyFi50YWlscmFjZS52MS5DbGFpbU5leHQi2QEKCkNvbXBsZXRpb24SJAoFbGVhc2UYASABKAsyFS50YWlscmFjZS52MS5MZWFzZVJlZhIkCgZyZXN1bHQYAiABKAsyFC50YWlscmFjZS52MS5QYXlsb2FkEikKBmV2ZW50cxgDIAMoCzIZLnRhaWxyYWNlLnYxLkVtaXR0ZWRFdmVudBIsCghjaGlsZHJlbhgEIAMoCzIaLnRhaWxyYWNlLnYxLkV4ZWN1dGlvblNwZWMSJgoGZnJhbWVzGAUgAygLMhYudGFpbHJhY2UudjEuRnJhbWVTcGVjIvoBCglDbGFpbU5leHQSKAoEbW9kZRgBIAEoDjIaLnRhaWxyYWNlLnYxLkNsYWltTmV4dE1vZGUSKwoGd29ya2VyGAIgASgLMhsudGFpbHJhY2UudjEuV29ya2VySWRlbnRpdHkSJgoFbGFuZXMYAyADKAsyFy50YWlscmFjZS52MS5MYW5lV2VpZ2h0Eg0KBXR5cGVzGAQgAygJEhQKDGNhcGFiaWxpdGllcxgFIAMoCRIWCg5tYXhfZXhlY3V0aW9ucxgGIAEoBRIxCg5sZWFzZV9kdXJhdGlvbhgHIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbiKGAQoaQ29tcGxldGVFeGVjdXRpb25zUmVzcG9uc2USNQoHcmVzdWx0cxgBIAMoCzIkLnRhaWxyYWNlLnYxLkNvbXBsZXRlRXhlY3V0aW9uUmVzdWx0EiIKBmNsYWltcxgCIAMoCzISLnRhaWxyYWNlLnYxLkNsYWltEg0KBWRyYWluGAMgASgIInsKF0NvbXBsZXRlRXhlY3V0aW9uUmVzdWx0Ei0KAm9rGAEgASgLMh8udGFpbHJhY2UudjEuQ29tcGxldGVkRXhlY3V0aW9uSAASJwoFZXJyb3IYAiABKAsyFi50YWlscmFjZS52MS5JdGVtRXJyb3JIAEIICgZyZXN1bHQihQEKEkNvbXBsZXRlZEV4ZWN1dGlvbhIRCglkdXBsaWNhdGUYASABKAgSLAoIZW5kX3RpbWUYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhsKE2NoaWxkX2V4ZWN1dGlvbl9pZHMYAyADKAkSEQoJZXZlbnRfaWRzGAQgAygJIlcKFUZhaWxFeGVjdXRpb25zUmVxdWVzdBIRCgluYW1lc3BhY2UYASABKAkSKwoHcmVwb3J0cxgCIAMoCzIaLnRhaWxyYWNlLnYxLkZhaWx1cmVSZXBvcnQi7wEKDUZhaWx1cmVSZXBvcnQSJAoFbGVhc2UYASABKAsyFS50YWlscmFjZS52MS5MZWFzZVJlZhIlCgdmYWlsdXJlGAIgASgLMhQudGFpbHJhY2UudjEuRmFpbHVyZRIuCgpyZXRyeV90aW1lGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIuCgtyZXRyeV9kZWxheRgEIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIxCg5mYWlsdXJlX2V2ZW50cxgFIAMoCzIZLnRhaWxyYWNlLnYxLkVtaXR0ZWRFdmVudCJLChZGYWlsRXhlY3V0aW9uc1Jlc3BvbnNlEjEKB3Jlc3VsdHMYASADKAsyIC50YWlscmFjZS52MS5GYWlsRXhlY3V0aW9uUmVzdWx0InQKE0ZhaWxFeGVjdXRpb25SZXN1bHQSKgoCb2sYASABKAsyHC50YWlscmFjZS52MS5GYWlsZWRFeGVjdXRpb25IABInCgVlcnJvchgCIAEoCzIWLnRhaWxyYWNlLnYxLkl0ZW1FcnJvckgAQggKBnJlc3VsdCKUAgoPRmFpbGVkRXhlY3V0aW9uEioKBmVmZmVjdBgBIAEoDjIaLnRhaWxyYWNlLnYxLkZhaWx1cmVFZmZlY3QSKgoFc3RhdGUYAiABKA4yGy50YWlscmFjZS52MS5FeGVjdXRpb25TdGF0ZRIsCghydW5fdGltZRgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASFgoOZGVhZF9sZXR0ZXJfaWQYBCABKAkSOQoSZGVhZF9sZXR0ZXJfcmVhc29uGAUgASgOMh0udGFpbHJhY2UudjEuRGVhZExldHRlclJlYXNvbhIVCg1mYWlsdXJlX2NvdW50GAYgASgFEhEKCWR1cGxpY2F0ZRgHIAEoCCK4AQoVRGVsYXlFeGVjdXRpb25SZXF1ZXN0EhEKCW5hbWVzcGFjZRgBIAEoCRIkCgVsZWFzZRgCIAEoCzIVLnRhaWxyYWNlLnYxLkxlYXNlUmVmEiwKCHJ1bl90aW1lGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIoCgVkZWxheRgEIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIOCgZyZWFzb24YBSABKAkihQEKFkRlbGF5RXhlY3V0aW9uUmVzcG9uc2USKgoFc3RhdGUYASABKA4yGy50YWlscmFjZS52MS5FeGVjdXRpb25TdGF0ZRIsCghydW5fdGltZRgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASEQoJZHVwbGljYXRlGAMgASgIInkKFVJlcG9ydFByb2dyZXNzUmVxdWVzdBIRCgluYW1lc3BhY2UYASABKAkSJAoFbGVhc2UYAiABKAsyFS50YWlscmFjZS52MS5MZWFzZVJlZhInCghwcm9ncmVzcxgDIAEoCzIVLnRhaWxyYWNlLnYxLlByb2dyZXNzIkwKFlJlcG9ydFByb2dyZXNzUmVzcG9uc2USMgoOY2FuY2VsX3JlcXVlc3QYASABKAsyGi50YWlscmFjZS52MS5DYW5jZWxSZXF1ZXN0IpUCChZIZWFydGJlYXRXb3JrZXJSZXF1ZXN0EhEKCW5hbWVzcGFjZRgBIAEoCRIrCgZ3b3JrZXIYAiABKAsyGy50YWlscmFjZS52MS5Xb3JrZXJJZGVudGl0eRINCgVsYW5lcxgDIAMoCRINCgV0eXBlcxgEIAMoCRIUCgxjYXBhYmlsaXRpZXMYBSADKAkSFwoPbWF4X2NvbmN1cnJlbmN5GAYgASgFEj8KBmxhYmVscxgHIAMoCzIvLnRhaWxyYWNlLnYxLkhlYXJ0YmVhdFdvcmtlclJlcXVlc3QuTGFiZWxzRW50cnkaLQoLTGFiZWxzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASJ1ChdIZWFydGJlYXRXb3JrZXJSZXNwb25zZRINCgVkcmFpbhgBIAEoCBIUCgxkcmFpbl9yZWFzb24YAiABKAkSNQoSaGVhcnRiZWF0X2ludGVydmFsGAMgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uIlkKF1VucmVnaXN0ZXJXb3JrZXJSZXF1ZXN0EhEKCW5hbWVzcGFjZRgBIAEoCRIrCgZ3b3JrZXIYAiABKAsyGy50YWlscmFjZS52MS5Xb3JrZXJJZGVudGl0eSIaChhVbnJlZ2lzdGVyV29ya2VyUmVzcG9uc2UixQEKEUNyZWF0ZUZsb3dSZXF1ZXN0EhEKCW5hbWVzcGFjZRgBIAEoCRIjCgRmbG93GAIgASgLMhUudGFpbHJhY2UudjEuRmxvd1NwZWMSLAoHbWVtYmVycxgDIAMoCzIbLnRhaWxyYWNlLnYxLkZsb3dNZW1iZXJTcGVjEiQKBWVkZ2VzGAQgAygLMhUudGFpbHJhY2UudjEuRWRnZVNwZWMSJAoFam9pbnMYBSADKAsyFS50YWlscmFjZS52MS5Kb2luU3BlYyLwAQoSQ3JlYXRlRmxvd1Jlc3BvbnNlEg8KB2Zsb3dfaWQYASABKAkSSAoNZXhlY3V0aW9uX2lkcxgCIAMoCzIxLnRhaWxyYWNlLnYxLkNyZWF0ZUZsb3dSZXNwb25zZS5FeGVjdXRpb25JZHNFbnRyeRIQCghyZXZpc2lvbhgDIAEoAxIlCgVzdGF0ZRgEIAEoDjIWLnRhaWxyYWNlLnYxLkZsb3dTdGF0ZRIRCglkdXBsaWNhdGUYBSABKAgaMwoRRXhlY3V0aW9uSWRzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASLAAgoRRXh0ZW5kRmxvd1JlcXVlc3QSEQoJbmFtZXNwYWNlGAEgASgJEhIKCnJlcXVlc3RfaWQYAiABKAkSDwoHZmxvd19pZBgDIAEoCRIZChFleHBlY3RlZF9yZXZpc2lvbhgEIAEoAxIsCgdtZW1iZXJzGAUgAygLMhsudGFpbHJhY2UudjEuRmxvd01lbWJlclNwZWMSJAoFZWRnZXMYBiADKAsyFS50YWlscmFjZS52MS5FZGdlU3BlYxIkCgVqb2lucxgHIAMoCzIVLnRhaWxyYWNlLnYxLkpvaW5TcGVjEioKCnNlYWxfam9pbnMYCCADKAsyFi50YWlscmFjZS52MS5NZW1iZXJSZWYSDAoEc2VhbBgJIAEoCBIkCgVsZWFzZRgKIAEoCzIVLnRhaWxyYWNlLnYxLkxlYXNlUmVmIt8BChJFeHRlbmRGbG93UmVzcG9uc2USSAoNZXhlY3V0aW9uX2lkcxgBIAMoCzIxLnRhaWxyYWNlLnYxLkV4dGVuZEZsb3dSZXNwb25zZS5FeGVjdXRpb25JZHNFbnRyeRIQCghyZXZpc2lvbhgCIAEoAxIlCgVzdGF0ZRgDIAEoDjIWLnRhaWxyYWNlLnYxLkZsb3dTdGF0ZRIRCglkdXBsaWNhdGUYBCABKAgaMwoRRXhlY3V0aW9uSWRzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASJQCg9TZWFsRmxvd1JlcXVlc3QSEQoJbmFtZXNwYWNlGAEgASgJEg8KB2Zsb3dfaWQYAiABKAkSGQoRZXhwZWN0ZWRfcmV2aXNpb24YAyABKAMiSwoQU2VhbEZsb3dSZXNwb25zZRIQCghyZXZpc2lvbhgBIAEoAxIlCgVzdGF0ZRgCIAEoDjIWLnRhaWxyYWNlLnYxLkZsb3dTdGF0ZSLcAQoRQ2FuY2VsRmxvd1JlcXVlc3QSEQoJbmFtZXNwYWNlGAEgASgJEhIKCnJlcXVlc3RfaWQYAiABKAkSDwoHZmxvd19pZBgDIAEoCRIOCgZyZWFzb24YBCABKAkSKwoFc2NvcGUYBSABKA4yHC50YWlscmFjZS52MS5GbG93Q2FuY2VsU2NvcGUSKQoGcG9saWN5GAYgASgLMhkudGFpbHJhY2UudjEuQ2FuY2VsUG9saWN5EicKBHdhaXQYByABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24ikwEKEkNhbmNlbEZsb3dSZXNwb25zZRIlCgVzdGF0ZRgBIAEoDjIWLnRhaWxyYWNlLnYxLkZsb3dTdGF0ZRIPCgdzZXR0bGVkGAIgASgIEi8KB21lbWJlcnMYAyADKAsyHi50YWlscmFjZS52MS5DYW5jZWxlZEV4ZWN1dGlvbhIUCgxtZW1iZXJfY291bnQYBCABKAMiYQoUUHVibGlzaEV2ZW50c1JlcXVlc3QSEQoJbmFtZXNwYWNlGAEgASgJEiYKBmV2ZW50cxgCIAMoCzIWLnRhaWxyYWNlLnYxLkV2ZW50U3BlYxIOCgZhdG9taWMYAyABKAgiSQoVUHVibGlzaEV2ZW50c1Jlc3BvbnNlEjAKB3Jlc3VsdHMYASADKAsyHy50YWlscmFjZS52MS5QdWJsaXNoRXZlbnRSZXN1bHQicgoSUHVibGlzaEV2ZW50UmVzdWx0EikKAm9rGAEgASgLMhsudGFpbHJhY2UudjEuUHVibGlzaGVkRXZlbnRIABInCgVlcnJvchgCIAEoCzIWLnRhaWxyYWNlLnYxLkl0ZW1FcnJvckgAQggKBnJlc3VsdCKnAQoOUHVibGlzaGVkRXZlbnQSEAoIZXZlbnRfaWQYASABKAkSDgoGY3Vyc29yGAIgASgJEhYKDnN0cmVhbV92ZXJzaW9uGAMgASgDEg8KB2Zsb3dfaWQYBCABKAkSEQoJZHVwbGljYXRlGAUgASgIEgwKBGhvcHMYBiABKAUSKQoFYmF0Y2gYByABKAsyGi50YWlscmFjZS52MS5CYXRjaFBvc2l0aW9uIjYKD0dldEV2ZW50UmVxdWVzdBIRCgluYW1lc3BhY2UYASABKAkSEAoIZXZlbnRfaWQYAiABKAkiRwoQR2V0RXZlbnRSZXNwb25zZRIQCghhY2NlcHRlZBgBIAEoCBIhCgVldmVudBgCIAEoCzISLnRhaWxyYWNlLnYxLkV2ZW50InEKEVJlYWRTdHJlYW1SZXF1ZXN0EhEKCW5hbWVzcGFjZRgBIAEoCRIOCgZzdHJlYW0YAiABKAkSFAoMZnJvbV92ZXJzaW9uGAMgASgDEhAKCGJhY2t3YXJkGAQgASgIEhEKCXBhZ2Vfc2l6ZRgFIAEoBSJQChJSZWFkU3RyZWFtUmVzcG9uc2USIgoGZXZlbnRzGAEgAygLMhIudGFpbHJhY2UudjEuRXZlbnQSFgoOc3RyZWFtX3ZlcnNpb24YAiABKAMiiQMKF1N1c3BlbmRFeGVjdXRpb25SZXF1ZXN0EhEKCW5hbWVzcGFjZRgBIAEoCRIkCgVsZWFzZRgCIAEoCzIVLnRhaWxyYWNlLnYxLkxlYXNlUmVmEi0KBnJlYXNvbhgDIAEoDjIdLnRhaWxyYWNlLnYxLlN1c3BlbnNpb25SZWFzb24SKQoJY29uZGl0aW9uGAQgASgLMhYudGFpbHJhY2UudjEuQ29uZGl0aW9uEi4KCndhaXRwb2ludHMYBSADKAsyGi50YWlscmFjZS52MS5XYWl0cG9pbnRTcGVjEioKB3RpbWVvdXQYBiABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SQAoQdGltZW91dF9iZWhhdmlvchgHIAEoDjImLnRhaWxyYWNlLnYxLlN1c3BlbnNpb25UaW1lb3V0QmVoYXZpb3ISLwoMcmVzdW1lX2RlbGF5GAggASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEgwKBG5vdGUYCSABKAki9QEKGFN1c3BlbmRFeGVjdXRpb25SZXNwb25zZRIRCglzdXNwZW5kZWQYASABKAgSJAoHc2lnbmFscxgCIAMoCzITLnRhaWxyYWNlLnYxLlNpZ25hbBIUCgxtb3JlX3NpZ25hbHMYAyABKAgSKgoKd2FpdHBvaW50cxgEIAMoCzIWLnRhaWxyYWNlLnYxLldhaXRwb2ludBIwCgx0aW1lb3V0X3RpbWUYBSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhkKEXN1c3BlbnNpb25fbnVtYmVyGAYgASgFEhEKCWR1cGxpY2F0ZRgHIAEoCCJqCglDaGlsZFNwZWMSDAoEbmFtZRgBIAEoCRItCglleGVjdXRpb24YAiABKAsyGi50YWlscmFjZS52MS5FeGVjdXRpb25TcGVjEhAKCG9wdGlvbmFsGAMgASgIEg4KBnNvdXJjZRgEIAEoCSKkAQoWV2FpdEZvckNoaWxkcmVuUmVxdWVzdBIRCgluYW1lc3BhY2UYASABKAkSJAoFbGVhc2UYAiABKAsyFS50YWlscmFjZS52MS5MZWFzZVJlZhIoCghjaGlsZHJlbhgDIAMoCzIWLnRhaWxyYWNlLnYxLkNoaWxkU3BlYxInCgZwb2xpY3kYBCABKAsyFy50YWlscmFjZS52MS5Kb2luUG9saWN5IoYBChdXYWl0Rm9yQ2hpbGRyZW5SZXNwb25zZRIbChNjaGlsZF9leGVjdXRpb25faWRzGAEgAygJEg8KB2pvaW5faWQYAiABKAkSKgoFc3RhdGUYAyABKA4yGy50YWlscmFjZS52MS5FeGVjdXRpb25TdGF0ZRIRCglkdXBsaWNhdGUYBCABKAgigAEKFkNyZWF0ZVdhaXRwb2ludFJlcXVlc3QSEQoJbmFtZXNwYWNlGAEgASgJEiQKBWxlYXNlGAIgASgLMhUudGFpbHJhY2UudjEuTGVhc2VSZWYSLQoJd2FpdHBvaW50GAMgASgLMhoudGFpbHJhY2UudjEuV2FpdHBvaW50U3BlYyJXChdDcmVhdGVXYWl0cG9pbnRSZXNwb25zZRIpCgl3YWl0cG9pbnQYASABKAsyFi50YWlscmFjZS52MS5XYWl0cG9pbnQSEQoJZHVwbGljYXRlGAIgASgIIowCChZTaWduYWxFeGVjdXRpb25SZXF1ZXN0EhEKCW5hbWVzcGFjZRgBIAEoCRIZCg93YWl0cG9pbnRfdG9rZW4YAiABKAlIABIuCglleGVjdXRpb24YAyABKAsyGS50YWlscmFjZS52MS5TaWduYWxUYXJnZXRIABIMCgRuYW1lGAQgASgJEikKBnNvdXJjZRgFIAEoDjIZLnRhaWxyYWNlLnYxLlNpZ25hbFNvdXJjZRIRCglzb3VyY2VfaWQYBiABKAkSJQoHcGF5bG9hZBgHIAEoCzIULnRhaWxyYWNlLnYxLlBheWxvYWQSFwoPaWRlbXBvdGVuY3lfa2V5GAggASgJQggKBnRhcmdldCI7CgxTaWduYWxUYXJnZXQSFAoMZXhlY3V0aW9uX2lkGAEgASgJEhUKDXdhaXRwb2ludF9rZXkYAiABKAkiVwoXU2lnbmFsRXhlY3V0aW9uUmVzcG9uc2USKQoGZWZmZWN0GAEgASgOMhkudGFpbHJhY2UudjEuU2lnbmFsRWZmZWN0EhEKCXNpZ25hbF9pZBgCIAEoCSKWAQoZTGlzdE1hdGNoZWRTaWduYWxzUmVxdWVzdBIRCgluYW1lc3BhY2UYASABKAkSJAoFbGVhc2UYAiABKAsyFS50YWlscmFjZS52MS5MZWFzZVJlZhIZChFzdXNwZW5zaW9uX251bWJlchgDIAEoBRIRCglwYWdlX3NpemUYBCABKAUSEgoKcGFnZV90b2tlbhgFIAEoCSJbChpMaXN0TWF0Y2hlZFNpZ25hbHNSZXNwb25zZRIkCgdzaWduYWxzGAEgAygLMhMudGFpbHJhY2UudjEuU2lnbmFsEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSKmAQoTQXBwZW5kRnJhbWVzUmVxdWVzdBIRCgluYW1lc3BhY2UYASABKAkSJAoFbGVhc2UYAiABKAsyFS50YWlscmFjZS52MS5MZWFzZVJlZhImCgZmcmFtZXMYAyADKAsyFi50YWlscmFjZS52MS5GcmFtZVNwZWMSGwoOZXhwZWN0ZWRfY291bnQYBCABKANIAIgBAUIRCg9fZXhwZWN0ZWRfY291bnQimgEKFEFwcGVuZEZyYW1lc1Jlc3BvbnNlEhMKC2xhc3RfY3Vyc29yGAEgASgJEg0KBWNvdW50GAIgASgDEhcKD3N1bW1hcnlfdmVyc2lvbhgDIAEoAxIyCg5jYW5jZWxfcmVxdWVzdBgEIAEoCzIaLnRhaWxyYWNlLnYxLkNhbmNlbFJlcXVlc3QSEQoJZHVwbGljYXRlGAUgASgIIs8BChJSZXBvcnRVc2FnZVJlcXVlc3QSEQoJbmFtZXNwYWNlGAEgASgJEiQKBWxlYXNlGAIgASgLMhUudGFpbHJhY2UudjEuTGVhc2VSZWYSOQoFdXNhZ2UYAyADKAsyKi50YWlscmFjZS52MS5SZXBvcnRVc2FnZVJlcXVlc3QuVXNhZ2VFbnRyeRIXCg9pZGVtcG90ZW5jeV9rZXkYBCABKAkaLAoKVXNhZ2VFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAM6AjgBIooBChNSZXBvcnRVc2FnZVJlc3BvbnNlEhEKCWR1cGxpY2F0ZRgBIAEoCBIsCgh3YXJuaW5ncxgCIAMoCzIaLnRhaWxyYWNlLnYxLkJ1ZGdldFdhcm5pbmcSMgoOY2FuY2VsX3JlcXVlc3QYAyABKAsyGi50YWlscmFjZS52MS5DYW5jZWxSZXF1ZXN0IucBChNSZWxlYXNlVXNhZ2VSZXF1ZXN0EhEKCW5hbWVzcGFjZRgBIAEoCRIUCgxleGVjdXRpb25faWQYAiABKAkSOgoFdXNhZ2UYAyADKAsyKy50YWlscmFjZS52MS5SZWxlYXNlVXNhZ2VSZXF1ZXN0LlVzYWdlRW50cnkSFwoPaWRlbXBvdGVuY3lfa2V5GAQgASgJEiQKBWxlYXNlGAUgASgLMhUudGFpbHJhY2UudjEuTGVhc2VSZWYaLAoKVXNhZ2VFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAM6AjgBIp0BChRSZWxlYXNlVXNhZ2VSZXNwb25zZRJBCghyZWxlYXNlZBgBIAMoCzIvLnRhaWxyYWNlLnYxLlJlbGVhc2VVc2FnZVJlc3BvbnNlLlJlbGVhc2VkRW50cnkSEQoJZHVwbGljYXRlGAIgASgIGi8KDVJlbGVhc2VkRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgDOgI4ASqDAQoNQ2xhaW1OZXh0TW9kZRIfChtDTEFJTV9ORVhUX01PREVfVU5TUEVDSUZJRUQQABIYChRDTEFJTV9ORVhUX01PREVfTk9ORRABEh4KGkNMQUlNX05FWFRfTU9ERV9TVUNDRVNTT1JTEAISFwoTQ0xBSU1fTkVYVF9NT0RFX0FOWRADKogBCg1GYWlsdXJlRWZmZWN0Eh4KGkZBSUxVUkVfRUZGRUNUX1VOU1BFQ0lGSUVEEAASGAoURkFJTFVSRV9FRkZFQ1RfUkVUUlkQARIgChxGQUlMVVJFX0VGRkVDVF9ERUFEX0xFVFRFUkVEEAISGwoXRkFJTFVSRV9FRkZFQ1RfQ0FOQ0VMRUQQAzKiEwoNRW5naW5lU2VydmljZRJhChBDcmVhdGVFeGVjdXRpb25zEiQudGFpbHJhY2UudjEuQ3JlYXRlRXhlY3V0aW9uc1JlcXVlc3QaJS50YWlscmFjZS52MS5DcmVhdGVFeGVjdXRpb25zUmVzcG9uc2UiABJeCg9DYW5jZWxFeGVjdXRpb24SIy50YWlscmFjZS52MS5DYW5jZWxFeGVjdXRpb25SZXF1ZXN0GiQudGFpbHJhY2UudjEuQ2FuY2VsRXhlY3V0aW9uUmVzcG9uc2UiABJeCg9DbGFpbUV4ZWN1dGlvbnMSIy50YWlscmFjZS52MS5DbGFpbUV4ZWN1dGlvbnNSZXF1ZXN0GiQudGFpbHJhY2UudjEuQ2xhaW1FeGVjdXRpb25zUmVzcG9uc2UiABJbCg5DbGFpbUV4ZWN1dGlvbhIiLnRhaWxyYWNlLnYxLkNsYWltRXhlY3V0aW9uUmVxdWVzdBojLnRhaWxyYWNlLnYxLkNsYWltRXhlY3V0aW9uUmVzcG9uc2UiABJSCgtSZW5ld0xlYXNlcxIfLnRhaWxyYWNlLnYxLlJlbmV3TGVhc2VzUmVxdWVzdBogLnRhaWxyYWNlLnYxLlJlbmV3TGVhc2VzUmVzcG9uc2UiABJYCg1SZWxlYXNlTGVhc2VzEiEudGFpbHJhY2UudjEuUmVsZWFzZUxlYXNlc1JlcXVlc3QaIi50YWlscmFjZS52MS5SZWxlYXNlTGVhc2VzUmVzcG9uc2UiABJnChJDb21wbGV0ZUV4ZWN1dGlvbnMSJi50YWlscmFjZS52MS5Db21wbGV0ZUV4ZWN1dGlvbnNSZXF1ZXN0GicudGFpbHJhY2UudjEuQ29tcGxldGVFeGVjdXRpb25zUmVzcG9uc2UiABJbCg5GYWlsRXhlY3V0aW9ucxIiLnRhaWxyYWNlLnYxLkZhaWxFeGVjdXRpb25zUmVxdWVzdBojLnRhaWxyYWNlLnYxLkZhaWxFeGVjdXRpb25zUmVzcG9uc2UiABJbCg5EZWxheUV4ZWN1dGlvbhIiLnRhaWxyYWNlLnYxLkRlbGF5RXhlY3V0aW9uUmVxdWVzdBojLnRhaWxyYWNlLnYxLkRlbGF5RXhlY3V0aW9uUmVzcG9uc2UiABJbCg5SZXBvcnRQcm9ncmVzcxIiLnRhaWxyYWNlLnYxLlJlcG9ydFByb2dyZXNzUmVxdWVzdBojLnRhaWxyYWNlLnYxLlJlcG9ydFByb2dyZXNzUmVzcG9uc2UiABJeCg9IZWFydGJlYXRXb3JrZXISIy50YWlscmFjZS52MS5IZWFydGJlYXRXb3JrZXJSZXF1ZXN0GiQudGFpbHJhY2UudjEuSGVhcnRiZWF0V29ya2VyUmVzcG9uc2UiABJhChBVbnJlZ2lzdGVyV29ya2VyEiQudGFpbHJhY2UudjEuVW5yZWdpc3RlcldvcmtlclJlcXVlc3QaJS50YWlscmFjZS52MS5VbnJlZ2lzdGVyV29ya2VyUmVzcG9uc2UiABJPCgpDcmVhdGVGbG93Eh4udGFpbHJhY2UudjEuQ3JlYXRlRmxvd1JlcXVlc3QaHy50YWlscmFjZS52MS5DcmVhdGVGbG93UmVzcG9uc2UiABJPCgpFeHRlbmRGbG93Eh4udGFpbHJhY2UudjEuRXh0ZW5kRmxvd1JlcXVlc3QaHy50YWlscmFjZS52MS5FeHRlbmRGbG93UmVzcG9uc2UiABJJCghTZWFsRmxvdxIcLnRhaWxyYWNlLnYxLlNlYWxGbG93UmVxdWVzdBodLnRhaWxyYWNlLnYxLlNlYWxGbG93UmVzcG9uc2UiABJPCgpDYW5jZWxGbG93Eh4udGFpbHJhY2UudjEuQ2FuY2VsRmxvd1JlcXVlc3QaHy50YWlscmFjZS52MS5DYW5jZWxGbG93UmVzcG9uc2UiABJYCg1QdWJsaXNoRXZlbnRzEiEudGFpbHJhY2UudjEuUHVibGlzaEV2ZW50c1JlcXVlc3QaIi50YWlscmFjZS52MS5QdWJsaXNoRXZlbnRzUmVzcG9uc2UiABJJCghHZXRFdmVudBIcLnRhaWxyYWNlLnYxLkdldEV2ZW50UmVxdWVzdBodLnRhaWxyYWNlLnYxLkdldEV2ZW50UmVzcG9uc2UiABJPCgpSZWFkU3RyZWFtEh4udGFpbHJhY2UudjEuUmVhZFN0cmVhbVJlcXVlc3QaHy50YWlscmFjZS52MS5SZWFkU3RyZWFtUmVzcG9uc2UiABJhChBTdXNwZW5kRXhlY3V0aW9uEiQudGFpbHJhY2UudjEuU3VzcGVuZEV4ZWN1dGlvblJlcXVlc3QaJS50YWlscmFjZS52MS5TdXNwZW5kRXhlY3V0aW9uUmVzcG9uc2UiABJeCg9XYWl0Rm9yQ2hpbGRyZW4SIy50YWlscmFjZS52MS5XYWl0Rm9yQ2hpbGRyZW5SZXF1ZXN0GiQudGFpbHJhY2UudjEuV2FpdEZvckNoaWxkcmVuUmVzcG9uc2UiABJeCg9DcmVhdGVXYWl0cG9pbnQSIy50YWlscmFjZS52MS5DcmVhdGVXYWl0cG9pbnRSZXF1ZXN0GiQudGFpbHJhY2UudjEuQ3JlYXRlV2FpdHBvaW50UmVzcG9uc2UiABJeCg9TaWduYWxFeGVjdXRpb24SIy50YWlscmFjZS52MS5TaWduYWxFeGVjdXRpb25SZXF1ZXN0GiQudGFpbHJhY2UudjEuU2lnbmFsRXhlY3V0aW9uUmVzcG9uc2UiABJnChJMaXN0TWF0Y2hlZFNpZ25hbHMSJi50YWlscmFjZS52MS5MaXN0TWF0Y2hlZFNpZ25hbHNSZXF1ZXN0GicudGFpbHJhY2UudjEuTGlzdE1hdGNoZWRTaWduYWxzUmVzcG9uc2UiABJVCgxBcHBlbmRGcmFtZXMSIC50YWlscmFjZS52MS5BcHBlbmRGcmFtZXNSZXF1ZXN0GiEudGFpbHJhY2UudjEuQXBwZW5kRnJhbWVzUmVzcG9uc2UiABJSCgtSZXBvcnRVc2FnZRIfLnRhaWxyYWNlLnYxLlJlcG9ydFVzYWdlUmVxdWVzdBogLnRhaWxyYWNlLnYxLlJlcG9ydFVzYWdlUmVzcG9uc2UiABJVCgxSZWxlYXNlVXNhZ2USIC50YWlscmFjZS52MS5SZWxlYXNlVXNhZ2VSZXF1ZXN0GiEudGFpbHJhY2UudjEuUmVsZWFzZVVzYWdlUmVzcG9uc2UiAGIGcHJvdG8z", [file_google_protobuf_duration, file_google_protobuf_timestamp, file_tailrace_v1_attempt, file_tailrace_v1_budget, file_tailrace_v1_cancel, file_tailrace_v1_dead_letter_reason, file_tailrace_v1_error, file_tailrace_v1_event, file_tailrace_v1_execution, file_tailrace_v1_execution_state, file_tailrace_v1_flow, file_tailrace_v1_frame, file_tailrace_v1_join, file_tailrace_v1_lease, file_tailrace_v1_payload, file_tailrace_v1_signal, file_tailrace_v1_worker]);
 
 /**
  * CreateExecutionsRequest asks for executions.
@@ -808,6 +818,13 @@ export type Completion = Message<"tailrace.v1.Completion"> & {
    * @generated from field: repeated tailrace.v1.ExecutionSpec children = 4;
    */
   children: ExecutionSpec[];
+
+  /**
+   * Last frames of the attempt, up to 1000.
+   *
+   * @generated from field: repeated tailrace.v1.FrameSpec frames = 5;
+   */
+  frames: FrameSpec[];
 };
 
 /**
@@ -1476,6 +1493,1475 @@ export const UnregisterWorkerResponseSchema: GenMessage<UnregisterWorkerResponse
   messageDesc(file_tailrace_v1_engine_service, 37);
 
 /**
+ * CreateFlowRequest asks for a flow.
+ *
+ * @generated from message tailrace.v1.CreateFlowRequest
+ */
+export type CreateFlowRequest = Message<"tailrace.v1.CreateFlowRequest"> & {
+  /**
+   * Namespace.
+   *
+   * @generated from field: string namespace = 1;
+   */
+  namespace: string;
+
+  /**
+   * The flow.
+   *
+   * @generated from field: tailrace.v1.FlowSpec flow = 2;
+   */
+  flow?: FlowSpec | undefined;
+
+  /**
+   * Its members, up to 10,000 per call; none is permitted for an open flow.
+   *
+   * @generated from field: repeated tailrace.v1.FlowMemberSpec members = 3;
+   */
+  members: FlowMemberSpec[];
+
+  /**
+   * Edges between them, up to 50,000 per call.
+   *
+   * @generated from field: repeated tailrace.v1.EdgeSpec edges = 4;
+   */
+  edges: EdgeSpec[];
+
+  /**
+   * Policies of joins that are not the default.
+   *
+   * @generated from field: repeated tailrace.v1.JoinSpec joins = 5;
+   */
+  joins: JoinSpec[];
+};
+
+/**
+ * Describes the message tailrace.v1.CreateFlowRequest.
+ * Use `create(CreateFlowRequestSchema)` to create a new message.
+ */
+export const CreateFlowRequestSchema: GenMessage<CreateFlowRequest> = /*@__PURE__*/
+  messageDesc(file_tailrace_v1_engine_service, 38);
+
+/**
+ * CreateFlowResponse answers the ids.
+ *
+ * @generated from message tailrace.v1.CreateFlowResponse
+ */
+export type CreateFlowResponse = Message<"tailrace.v1.CreateFlowResponse"> & {
+  /**
+   * The flow.
+   *
+   * @generated from field: string flow_id = 1;
+   */
+  flowId: string;
+
+  /**
+   * Execution id by local name.
+   *
+   * @generated from field: map<string, string> execution_ids = 2;
+   */
+  executionIds: { [key: string]: string };
+
+  /**
+   * Its revision.
+   *
+   * @generated from field: int64 revision = 3;
+   */
+  revision: bigint;
+
+  /**
+   * Its state now.
+   *
+   * @generated from field: tailrace.v1.FlowState state = 4;
+   */
+  state: FlowState;
+
+  /**
+   * True if an earlier call had made it.
+   *
+   * @generated from field: bool duplicate = 5;
+   */
+  duplicate: boolean;
+};
+
+/**
+ * Describes the message tailrace.v1.CreateFlowResponse.
+ * Use `create(CreateFlowResponseSchema)` to create a new message.
+ */
+export const CreateFlowResponseSchema: GenMessage<CreateFlowResponse> = /*@__PURE__*/
+  messageDesc(file_tailrace_v1_engine_service, 39);
+
+/**
+ * ExtendFlowRequest adds to a flow.
+ *
+ * @generated from message tailrace.v1.ExtendFlowRequest
+ */
+export type ExtendFlowRequest = Message<"tailrace.v1.ExtendFlowRequest"> & {
+  /**
+   * Namespace.
+   *
+   * @generated from field: string namespace = 1;
+   */
+  namespace: string;
+
+  /**
+   * Makes a repeat answer the first extension. 1 to 200 bytes; empty: no protection beyond expected_revision.
+   *
+   * @generated from field: string request_id = 2;
+   */
+  requestId: string;
+
+  /**
+   * Flow.
+   *
+   * @generated from field: string flow_id = 3;
+   */
+  flowId: string;
+
+  /**
+   * The revision the caller saw. 0: any.
+   *
+   * @generated from field: int64 expected_revision = 4;
+   */
+  expectedRevision: bigint;
+
+  /**
+   * New members, up to 10,000 per call.
+   *
+   * @generated from field: repeated tailrace.v1.FlowMemberSpec members = 5;
+   */
+  members: FlowMemberSpec[];
+
+  /**
+   * New edges, up to 50,000 per call. Upstreams may have ended; downstreams may not have started.
+   *
+   * @generated from field: repeated tailrace.v1.EdgeSpec edges = 6;
+   */
+  edges: EdgeSpec[];
+
+  /**
+   * Policies of new joins that are not the default.
+   *
+   * @generated from field: repeated tailrace.v1.JoinSpec joins = 7;
+   */
+  joins: JoinSpec[];
+
+  /**
+   * Members whose open joins are sealed by this call.
+   *
+   * @generated from field: repeated tailrace.v1.MemberRef seal_joins = 8;
+   */
+  sealJoins: MemberRef[];
+
+  /**
+   * True: seal the flow with this call.
+   *
+   * @generated from field: bool seal = 9;
+   */
+  seal: boolean;
+
+  /**
+   * The lease of a running member that extends its own flow; fences the call.
+   *
+   * @generated from field: tailrace.v1.LeaseRef lease = 10;
+   */
+  lease?: LeaseRef | undefined;
+};
+
+/**
+ * Describes the message tailrace.v1.ExtendFlowRequest.
+ * Use `create(ExtendFlowRequestSchema)` to create a new message.
+ */
+export const ExtendFlowRequestSchema: GenMessage<ExtendFlowRequest> = /*@__PURE__*/
+  messageDesc(file_tailrace_v1_engine_service, 40);
+
+/**
+ * ExtendFlowResponse answers the ids.
+ *
+ * @generated from message tailrace.v1.ExtendFlowResponse
+ */
+export type ExtendFlowResponse = Message<"tailrace.v1.ExtendFlowResponse"> & {
+  /**
+   * Execution id by local name.
+   *
+   * @generated from field: map<string, string> execution_ids = 1;
+   */
+  executionIds: { [key: string]: string };
+
+  /**
+   * Its revision.
+   *
+   * @generated from field: int64 revision = 2;
+   */
+  revision: bigint;
+
+  /**
+   * Its state now.
+   *
+   * @generated from field: tailrace.v1.FlowState state = 3;
+   */
+  state: FlowState;
+
+  /**
+   * True if an earlier call had done it.
+   *
+   * @generated from field: bool duplicate = 4;
+   */
+  duplicate: boolean;
+};
+
+/**
+ * Describes the message tailrace.v1.ExtendFlowResponse.
+ * Use `create(ExtendFlowResponseSchema)` to create a new message.
+ */
+export const ExtendFlowResponseSchema: GenMessage<ExtendFlowResponse> = /*@__PURE__*/
+  messageDesc(file_tailrace_v1_engine_service, 41);
+
+/**
+ * SealFlowRequest closes a flow.
+ *
+ * @generated from message tailrace.v1.SealFlowRequest
+ */
+export type SealFlowRequest = Message<"tailrace.v1.SealFlowRequest"> & {
+  /**
+   * Namespace.
+   *
+   * @generated from field: string namespace = 1;
+   */
+  namespace: string;
+
+  /**
+   * Flow.
+   *
+   * @generated from field: string flow_id = 2;
+   */
+  flowId: string;
+
+  /**
+   * The revision the caller saw. 0: any.
+   *
+   * @generated from field: int64 expected_revision = 3;
+   */
+  expectedRevision: bigint;
+};
+
+/**
+ * Describes the message tailrace.v1.SealFlowRequest.
+ * Use `create(SealFlowRequestSchema)` to create a new message.
+ */
+export const SealFlowRequestSchema: GenMessage<SealFlowRequest> = /*@__PURE__*/
+  messageDesc(file_tailrace_v1_engine_service, 42);
+
+/**
+ * SealFlowResponse answers the flow.
+ *
+ * @generated from message tailrace.v1.SealFlowResponse
+ */
+export type SealFlowResponse = Message<"tailrace.v1.SealFlowResponse"> & {
+  /**
+   * Its revision.
+   *
+   * @generated from field: int64 revision = 1;
+   */
+  revision: bigint;
+
+  /**
+   * Its state now.
+   *
+   * @generated from field: tailrace.v1.FlowState state = 2;
+   */
+  state: FlowState;
+};
+
+/**
+ * Describes the message tailrace.v1.SealFlowResponse.
+ * Use `create(SealFlowResponseSchema)` to create a new message.
+ */
+export const SealFlowResponseSchema: GenMessage<SealFlowResponse> = /*@__PURE__*/
+  messageDesc(file_tailrace_v1_engine_service, 43);
+
+/**
+ * CancelFlowRequest asks for a flow to be canceled.
+ *
+ * @generated from message tailrace.v1.CancelFlowRequest
+ */
+export type CancelFlowRequest = Message<"tailrace.v1.CancelFlowRequest"> & {
+  /**
+   * Namespace.
+   *
+   * @generated from field: string namespace = 1;
+   */
+  namespace: string;
+
+  /**
+   * Names the request in the log. A repeat is safe with or without it.
+   *
+   * @generated from field: string request_id = 2;
+   */
+  requestId: string;
+
+  /**
+   * Flow.
+   *
+   * @generated from field: string flow_id = 3;
+   */
+  flowId: string;
+
+  /**
+   * For people, up to 1 KiB.
+   *
+   * @generated from field: string reason = 4;
+   */
+  reason: string;
+
+  /**
+   * Which members. Default ALL.
+   *
+   * @generated from field: tailrace.v1.FlowCancelScope scope = 5;
+   */
+  scope: FlowCancelScope;
+
+  /**
+   * How running members are stopped. Absent: the flow's policy.
+   *
+   * @generated from field: tailrace.v1.CancelPolicy policy = 6;
+   */
+  policy?: CancelPolicy | undefined;
+
+  /**
+   * How long to wait for all of them to end. Default 0: answer at once. At most 60 s.
+   *
+   * @generated from field: google.protobuf.Duration wait = 7;
+   */
+  wait?: Duration | undefined;
+};
+
+/**
+ * Describes the message tailrace.v1.CancelFlowRequest.
+ * Use `create(CancelFlowRequestSchema)` to create a new message.
+ */
+export const CancelFlowRequestSchema: GenMessage<CancelFlowRequest> = /*@__PURE__*/
+  messageDesc(file_tailrace_v1_engine_service, 44);
+
+/**
+ * CancelFlowResponse says what became of it.
+ *
+ * @generated from message tailrace.v1.CancelFlowResponse
+ */
+export type CancelFlowResponse = Message<"tailrace.v1.CancelFlowResponse"> & {
+  /**
+   * State of the flow now.
+   *
+   * @generated from field: tailrace.v1.FlowState state = 1;
+   */
+  state: FlowState;
+
+  /**
+   * True if all members have ended.
+   *
+   * @generated from field: bool settled = 2;
+   */
+  settled: boolean;
+
+  /**
+   * Members concerned; the first 1000. The rest is in AdminService.ListFlowMembers.
+   *
+   * @generated from field: repeated tailrace.v1.CanceledExecution members = 3;
+   */
+  members: CanceledExecution[];
+
+  /**
+   * Number of members concerned.
+   *
+   * @generated from field: int64 member_count = 4;
+   */
+  memberCount: bigint;
+};
+
+/**
+ * Describes the message tailrace.v1.CancelFlowResponse.
+ * Use `create(CancelFlowResponseSchema)` to create a new message.
+ */
+export const CancelFlowResponseSchema: GenMessage<CancelFlowResponse> = /*@__PURE__*/
+  messageDesc(file_tailrace_v1_engine_service, 45);
+
+/**
+ * PublishEventsRequest asks for events to be stored.
+ *
+ * @generated from message tailrace.v1.PublishEventsRequest
+ */
+export type PublishEventsRequest = Message<"tailrace.v1.PublishEventsRequest"> & {
+  /**
+   * Namespace.
+   *
+   * @generated from field: string namespace = 1;
+   */
+  namespace: string;
+
+  /**
+   * 1 to 1000 events, more only as one batch group; an event id may occur once only. Decided in this order
+   * within a stream.
+   *
+   * @generated from field: repeated tailrace.v1.EventSpec events = 2;
+   */
+  events: EventSpec[];
+
+  /**
+   * True: all or none, in one transaction.
+   *
+   * @generated from field: bool atomic = 3;
+   */
+  atomic: boolean;
+};
+
+/**
+ * Describes the message tailrace.v1.PublishEventsRequest.
+ * Use `create(PublishEventsRequestSchema)` to create a new message.
+ */
+export const PublishEventsRequestSchema: GenMessage<PublishEventsRequest> = /*@__PURE__*/
+  messageDesc(file_tailrace_v1_engine_service, 46);
+
+/**
+ * PublishEventsResponse answers per item.
+ *
+ * @generated from message tailrace.v1.PublishEventsResponse
+ */
+export type PublishEventsResponse = Message<"tailrace.v1.PublishEventsResponse"> & {
+  /**
+   * In the order of the request.
+   *
+   * @generated from field: repeated tailrace.v1.PublishEventResult results = 1;
+   */
+  results: PublishEventResult[];
+};
+
+/**
+ * Describes the message tailrace.v1.PublishEventsResponse.
+ * Use `create(PublishEventsResponseSchema)` to create a new message.
+ */
+export const PublishEventsResponseSchema: GenMessage<PublishEventsResponse> = /*@__PURE__*/
+  messageDesc(file_tailrace_v1_engine_service, 47);
+
+/**
+ * PublishEventResult is the answer to one event.
+ *
+ * @generated from message tailrace.v1.PublishEventResult
+ */
+export type PublishEventResult = Message<"tailrace.v1.PublishEventResult"> & {
+  /**
+   * Stored or refused.
+   *
+   * @generated from oneof tailrace.v1.PublishEventResult.result
+   */
+  result: {
+    /**
+     * It is stored.
+     *
+     * @generated from field: tailrace.v1.PublishedEvent ok = 1;
+     */
+    value: PublishedEvent;
+    case: "ok";
+  } | {
+    /**
+     * It was refused.
+     *
+     * @generated from field: tailrace.v1.ItemError error = 2;
+     */
+    value: ItemError;
+    case: "error";
+  } | { case: undefined; value?: undefined };
+};
+
+/**
+ * Describes the message tailrace.v1.PublishEventResult.
+ * Use `create(PublishEventResultSchema)` to create a new message.
+ */
+export const PublishEventResultSchema: GenMessage<PublishEventResult> = /*@__PURE__*/
+  messageDesc(file_tailrace_v1_engine_service, 48);
+
+/**
+ * PublishedEvent is a stored event.
+ *
+ * @generated from message tailrace.v1.PublishedEvent
+ */
+export type PublishedEvent = Message<"tailrace.v1.PublishedEvent"> & {
+  /**
+   * Its id.
+   *
+   * @generated from field: string event_id = 1;
+   */
+  eventId: string;
+
+  /**
+   * Its place in the log, final.
+   *
+   * @generated from field: string cursor = 2;
+   */
+  cursor: string;
+
+  /**
+   * Its version in its stream; 0 without one.
+   *
+   * @generated from field: int64 stream_version = 3;
+   */
+  streamVersion: bigint;
+
+  /**
+   * Its flow.
+   *
+   * @generated from field: string flow_id = 4;
+   */
+  flowId: string;
+
+  /**
+   * True if an earlier call had stored it.
+   *
+   * @generated from field: bool duplicate = 5;
+   */
+  duplicate: boolean;
+
+  /**
+   * Its hops; over the limit it was stored as a dead letter and is not routed.
+   *
+   * @generated from field: int32 hops = 6;
+   */
+  hops: number;
+
+  /**
+   * Its batch, if any.
+   *
+   * @generated from field: tailrace.v1.BatchPosition batch = 7;
+   */
+  batch?: BatchPosition | undefined;
+};
+
+/**
+ * Describes the message tailrace.v1.PublishedEvent.
+ * Use `create(PublishedEventSchema)` to create a new message.
+ */
+export const PublishedEventSchema: GenMessage<PublishedEvent> = /*@__PURE__*/
+  messageDesc(file_tailrace_v1_engine_service, 49);
+
+/**
+ * GetEventRequest asks for one event.
+ *
+ * @generated from message tailrace.v1.GetEventRequest
+ */
+export type GetEventRequest = Message<"tailrace.v1.GetEventRequest"> & {
+  /**
+   * Namespace.
+   *
+   * @generated from field: string namespace = 1;
+   */
+  namespace: string;
+
+  /**
+   * Event.
+   *
+   * @generated from field: string event_id = 2;
+   */
+  eventId: string;
+};
+
+/**
+ * Describes the message tailrace.v1.GetEventRequest.
+ * Use `create(GetEventRequestSchema)` to create a new message.
+ */
+export const GetEventRequestSchema: GenMessage<GetEventRequest> = /*@__PURE__*/
+  messageDesc(file_tailrace_v1_engine_service, 50);
+
+/**
+ * GetEventResponse answers it.
+ *
+ * @generated from message tailrace.v1.GetEventResponse
+ */
+export type GetEventResponse = Message<"tailrace.v1.GetEventResponse"> & {
+  /**
+   * True if the id was accepted and is remembered.
+   *
+   * @generated from field: bool accepted = 1;
+   */
+  accepted: boolean;
+
+  /**
+   * The event; absent if it was not accepted or retention has dropped it.
+   *
+   * @generated from field: tailrace.v1.Event event = 2;
+   */
+  event?: Event | undefined;
+};
+
+/**
+ * Describes the message tailrace.v1.GetEventResponse.
+ * Use `create(GetEventResponseSchema)` to create a new message.
+ */
+export const GetEventResponseSchema: GenMessage<GetEventResponse> = /*@__PURE__*/
+  messageDesc(file_tailrace_v1_engine_service, 51);
+
+/**
+ * ReadStreamRequest reads a stream.
+ *
+ * @generated from message tailrace.v1.ReadStreamRequest
+ */
+export type ReadStreamRequest = Message<"tailrace.v1.ReadStreamRequest"> & {
+  /**
+   * Namespace.
+   *
+   * @generated from field: string namespace = 1;
+   */
+  namespace: string;
+
+  /**
+   * Stream.
+   *
+   * @generated from field: string stream = 2;
+   */
+  stream: string;
+
+  /**
+   * First version to answer. Default 1; read backward: the head.
+   *
+   * @generated from field: int64 from_version = 3;
+   */
+  fromVersion: bigint;
+
+  /**
+   * True: descending versions.
+   *
+   * @generated from field: bool backward = 4;
+   */
+  backward: boolean;
+
+  /**
+   * Most to answer. Default 50, 1 to 1000. Go on from the version after the last one.
+   *
+   * @generated from field: int32 page_size = 5;
+   */
+  pageSize: number;
+};
+
+/**
+ * Describes the message tailrace.v1.ReadStreamRequest.
+ * Use `create(ReadStreamRequestSchema)` to create a new message.
+ */
+export const ReadStreamRequestSchema: GenMessage<ReadStreamRequest> = /*@__PURE__*/
+  messageDesc(file_tailrace_v1_engine_service, 52);
+
+/**
+ * ReadStreamResponse answers a page.
+ *
+ * @generated from message tailrace.v1.ReadStreamResponse
+ */
+export type ReadStreamResponse = Message<"tailrace.v1.ReadStreamResponse"> & {
+  /**
+   * The events.
+   *
+   * @generated from field: repeated tailrace.v1.Event events = 1;
+   */
+  events: Event[];
+
+  /**
+   * The stream's version when it was read.
+   *
+   * @generated from field: int64 stream_version = 2;
+   */
+  streamVersion: bigint;
+};
+
+/**
+ * Describes the message tailrace.v1.ReadStreamResponse.
+ * Use `create(ReadStreamResponseSchema)` to create a new message.
+ */
+export const ReadStreamResponseSchema: GenMessage<ReadStreamResponse> = /*@__PURE__*/
+  messageDesc(file_tailrace_v1_engine_service, 53);
+
+/**
+ * SuspendExecutionRequest parks an execution.
+ *
+ * @generated from message tailrace.v1.SuspendExecutionRequest
+ */
+export type SuspendExecutionRequest = Message<"tailrace.v1.SuspendExecutionRequest"> & {
+  /**
+   * Namespace.
+   *
+   * @generated from field: string namespace = 1;
+   */
+  namespace: string;
+
+  /**
+   * The lease.
+   *
+   * @generated from field: tailrace.v1.LeaseRef lease = 2;
+   */
+  lease?: LeaseRef | undefined;
+
+  /**
+   * Why. Default SIGNAL.
+   *
+   * @generated from field: tailrace.v1.SuspensionReason reason = 3;
+   */
+  reason: SuspensionReason;
+
+  /**
+   * What to wait for.
+   *
+   * @generated from field: tailrace.v1.Condition condition = 4;
+   */
+  condition?: Condition | undefined;
+
+  /**
+   * Waitpoints to make with it, up to 100. Those the condition names must be made here or before.
+   *
+   * @generated from field: repeated tailrace.v1.WaitpointSpec waitpoints = 5;
+   */
+  waitpoints: WaitpointSpec[];
+
+  /**
+   * Longest wait. Absent: none; required for TimeoutOnlyCondition. 0.1 s to 365 d.
+   *
+   * @generated from field: google.protobuf.Duration timeout = 6;
+   */
+  timeout?: Duration | undefined;
+
+  /**
+   * What happens then. Default FAIL; for TimeoutOnlyCondition RESUME.
+   *
+   * @generated from field: tailrace.v1.SuspensionTimeoutBehavior timeout_behavior = 7;
+   */
+  timeoutBehavior: SuspensionTimeoutBehavior;
+
+  /**
+   * Delay between release and claimability. Default 0.
+   *
+   * @generated from field: google.protobuf.Duration resume_delay = 8;
+   */
+  resumeDelay?: Duration | undefined;
+
+  /**
+   * For people, up to 1 KiB, for example what is to be approved.
+   *
+   * @generated from field: string note = 9;
+   */
+  note: string;
+};
+
+/**
+ * Describes the message tailrace.v1.SuspendExecutionRequest.
+ * Use `create(SuspendExecutionRequestSchema)` to create a new message.
+ */
+export const SuspendExecutionRequestSchema: GenMessage<SuspendExecutionRequest> = /*@__PURE__*/
+  messageDesc(file_tailrace_v1_engine_service, 54);
+
+/**
+ * SuspendExecutionResponse says whether it is parked.
+ *
+ * @generated from message tailrace.v1.SuspendExecutionResponse
+ */
+export type SuspendExecutionResponse = Message<"tailrace.v1.SuspendExecutionResponse"> & {
+  /**
+   * True: it is parked and the lease given up. False: the condition holds already, the lease is kept, go on.
+   *
+   * @generated from field: bool suspended = 1;
+   */
+  suspended: boolean;
+
+  /**
+   * The signals that satisfied it, if it is not parked; the first 100.
+   *
+   * @generated from field: repeated tailrace.v1.Signal signals = 2;
+   */
+  signals: Signal[];
+
+  /**
+   * True if there are more; ListMatchedSignals has them all.
+   *
+   * @generated from field: bool more_signals = 3;
+   */
+  moreSignals: boolean;
+
+  /**
+   * The waitpoints made here, with tokens, in the order of the request.
+   *
+   * @generated from field: repeated tailrace.v1.Waitpoint waitpoints = 4;
+   */
+  waitpoints: Waitpoint[];
+
+  /**
+   * When it times out; absent without a timeout.
+   *
+   * @generated from field: google.protobuf.Timestamp timeout_time = 5;
+   */
+  timeoutTime?: Timestamp | undefined;
+
+  /**
+   * How often the attempt has been parked, from 1; counts a condition that held already.
+   *
+   * @generated from field: int32 suspension_number = 6;
+   */
+  suspensionNumber: number;
+
+  /**
+   * True if an earlier call had done it.
+   *
+   * @generated from field: bool duplicate = 7;
+   */
+  duplicate: boolean;
+};
+
+/**
+ * Describes the message tailrace.v1.SuspendExecutionResponse.
+ * Use `create(SuspendExecutionResponseSchema)` to create a new message.
+ */
+export const SuspendExecutionResponseSchema: GenMessage<SuspendExecutionResponse> = /*@__PURE__*/
+  messageDesc(file_tailrace_v1_engine_service, 55);
+
+/**
+ * ChildSpec asks for one child to wait for.
+ *
+ * @generated from message tailrace.v1.ChildSpec
+ */
+export type ChildSpec = Message<"tailrace.v1.ChildSpec"> & {
+  /**
+   * Name under which its result is handed on, up to 200 bytes. Default: its type.
+   *
+   * @generated from field: string name = 1;
+   */
+  name: string;
+
+  /**
+   * The execution. It joins the parent's flow.
+   *
+   * @generated from field: tailrace.v1.ExecutionSpec execution = 2;
+   */
+  execution?: ExecutionSpec | undefined;
+
+  /**
+   * True: its failure does not fail the join.
+   *
+   * @generated from field: bool optional = 3;
+   */
+  optional: boolean;
+
+  /**
+   * Source of its slot, for joins over distinct sources, up to 200 bytes. Default: its execution id.
+   *
+   * @generated from field: string source = 4;
+   */
+  source: string;
+};
+
+/**
+ * Describes the message tailrace.v1.ChildSpec.
+ * Use `create(ChildSpecSchema)` to create a new message.
+ */
+export const ChildSpecSchema: GenMessage<ChildSpec> = /*@__PURE__*/
+  messageDesc(file_tailrace_v1_engine_service, 56);
+
+/**
+ * WaitForChildrenRequest spawns children and waits for them.
+ *
+ * @generated from message tailrace.v1.WaitForChildrenRequest
+ */
+export type WaitForChildrenRequest = Message<"tailrace.v1.WaitForChildrenRequest"> & {
+  /**
+   * Namespace.
+   *
+   * @generated from field: string namespace = 1;
+   */
+  namespace: string;
+
+  /**
+   * The lease.
+   *
+   * @generated from field: tailrace.v1.LeaseRef lease = 2;
+   */
+  lease?: LeaseRef | undefined;
+
+  /**
+   * 1 to 1000 children.
+   *
+   * @generated from field: repeated tailrace.v1.ChildSpec children = 3;
+   */
+  children: ChildSpec[];
+
+  /**
+   * When the wait is over. Default: all have succeeded.
+   *
+   * @generated from field: tailrace.v1.JoinPolicy policy = 4;
+   */
+  policy?: JoinPolicy | undefined;
+};
+
+/**
+ * Describes the message tailrace.v1.WaitForChildrenRequest.
+ * Use `create(WaitForChildrenRequestSchema)` to create a new message.
+ */
+export const WaitForChildrenRequestSchema: GenMessage<WaitForChildrenRequest> = /*@__PURE__*/
+  messageDesc(file_tailrace_v1_engine_service, 57);
+
+/**
+ * WaitForChildrenResponse answers the ids.
+ *
+ * @generated from message tailrace.v1.WaitForChildrenResponse
+ */
+export type WaitForChildrenResponse = Message<"tailrace.v1.WaitForChildrenResponse"> & {
+  /**
+   * In the order of the request.
+   *
+   * @generated from field: repeated string child_execution_ids = 1;
+   */
+  childExecutionIds: string[];
+
+  /**
+   * The join.
+   *
+   * @generated from field: string join_id = 2;
+   */
+  joinId: string;
+
+  /**
+   * State it went to: WAITING_CHILDREN.
+   *
+   * @generated from field: tailrace.v1.ExecutionState state = 3;
+   */
+  state: ExecutionState;
+
+  /**
+   * True if an earlier call had done it.
+   *
+   * @generated from field: bool duplicate = 4;
+   */
+  duplicate: boolean;
+};
+
+/**
+ * Describes the message tailrace.v1.WaitForChildrenResponse.
+ * Use `create(WaitForChildrenResponseSchema)` to create a new message.
+ */
+export const WaitForChildrenResponseSchema: GenMessage<WaitForChildrenResponse> = /*@__PURE__*/
+  messageDesc(file_tailrace_v1_engine_service, 58);
+
+/**
+ * CreateWaitpointRequest asks for a waitpoint.
+ *
+ * @generated from message tailrace.v1.CreateWaitpointRequest
+ */
+export type CreateWaitpointRequest = Message<"tailrace.v1.CreateWaitpointRequest"> & {
+  /**
+   * Namespace.
+   *
+   * @generated from field: string namespace = 1;
+   */
+  namespace: string;
+
+  /**
+   * The lease.
+   *
+   * @generated from field: tailrace.v1.LeaseRef lease = 2;
+   */
+  lease?: LeaseRef | undefined;
+
+  /**
+   * The waitpoint.
+   *
+   * @generated from field: tailrace.v1.WaitpointSpec waitpoint = 3;
+   */
+  waitpoint?: WaitpointSpec | undefined;
+};
+
+/**
+ * Describes the message tailrace.v1.CreateWaitpointRequest.
+ * Use `create(CreateWaitpointRequestSchema)` to create a new message.
+ */
+export const CreateWaitpointRequestSchema: GenMessage<CreateWaitpointRequest> = /*@__PURE__*/
+  messageDesc(file_tailrace_v1_engine_service, 59);
+
+/**
+ * CreateWaitpointResponse answers it.
+ *
+ * @generated from message tailrace.v1.CreateWaitpointResponse
+ */
+export type CreateWaitpointResponse = Message<"tailrace.v1.CreateWaitpointResponse"> & {
+  /**
+   * The waitpoint, with token.
+   *
+   * @generated from field: tailrace.v1.Waitpoint waitpoint = 1;
+   */
+  waitpoint?: Waitpoint | undefined;
+
+  /**
+   * True if it was there before.
+   *
+   * @generated from field: bool duplicate = 2;
+   */
+  duplicate: boolean;
+};
+
+/**
+ * Describes the message tailrace.v1.CreateWaitpointResponse.
+ * Use `create(CreateWaitpointResponseSchema)` to create a new message.
+ */
+export const CreateWaitpointResponseSchema: GenMessage<CreateWaitpointResponse> = /*@__PURE__*/
+  messageDesc(file_tailrace_v1_engine_service, 60);
+
+/**
+ * SignalExecutionRequest tells an execution something.
+ *
+ * @generated from message tailrace.v1.SignalExecutionRequest
+ */
+export type SignalExecutionRequest = Message<"tailrace.v1.SignalExecutionRequest"> & {
+  /**
+   * Namespace.
+   *
+   * @generated from field: string namespace = 1;
+   */
+  namespace: string;
+
+  /**
+   * Where it lands.
+   *
+   * @generated from oneof tailrace.v1.SignalExecutionRequest.target
+   */
+  target: {
+    /**
+     * Token of a waitpoint: enough authority by itself.
+     *
+     * @generated from field: string waitpoint_token = 2;
+     */
+    value: string;
+    case: "waitpointToken";
+  } | {
+    /**
+     * An execution or one of its waitpoints, by role client or higher.
+     *
+     * @generated from field: tailrace.v1.SignalTarget execution = 3;
+     */
+    value: SignalTarget;
+    case: "execution";
+  } | { case: undefined; value?: undefined };
+
+  /**
+   * Name, 1 to 200 bytes.
+   *
+   * @generated from field: string name = 4;
+   */
+  name: string;
+
+  /**
+   * Kind of sender. Default SYSTEM. OPERATOR needs the role; ENGINE is refused.
+   *
+   * @generated from field: tailrace.v1.SignalSource source = 5;
+   */
+  source: SignalSource;
+
+  /**
+   * Who sends it, up to 200 bytes.
+   *
+   * @generated from field: string source_id = 6;
+   */
+  sourceId: string;
+
+  /**
+   * Content.
+   *
+   * @generated from field: tailrace.v1.Payload payload = 7;
+   */
+  payload?: Payload | undefined;
+
+  /**
+   * Makes a repeat change nothing; its scope is the execution. 1 to 200 bytes; empty: every call counts.
+   *
+   * @generated from field: string idempotency_key = 8;
+   */
+  idempotencyKey: string;
+};
+
+/**
+ * Describes the message tailrace.v1.SignalExecutionRequest.
+ * Use `create(SignalExecutionRequestSchema)` to create a new message.
+ */
+export const SignalExecutionRequestSchema: GenMessage<SignalExecutionRequest> = /*@__PURE__*/
+  messageDesc(file_tailrace_v1_engine_service, 61);
+
+/**
+ * SignalTarget names where a signal lands.
+ *
+ * @generated from message tailrace.v1.SignalTarget
+ */
+export type SignalTarget = Message<"tailrace.v1.SignalTarget"> & {
+  /**
+   * Execution.
+   *
+   * @generated from field: string execution_id = 1;
+   */
+  executionId: string;
+
+  /**
+   * Waitpoint. Empty: the execution itself.
+   *
+   * @generated from field: string waitpoint_key = 2;
+   */
+  waitpointKey: string;
+};
+
+/**
+ * Describes the message tailrace.v1.SignalTarget.
+ * Use `create(SignalTargetSchema)` to create a new message.
+ */
+export const SignalTargetSchema: GenMessage<SignalTarget> = /*@__PURE__*/
+  messageDesc(file_tailrace_v1_engine_service, 62);
+
+/**
+ * SignalExecutionResponse says what it did.
+ *
+ * @generated from message tailrace.v1.SignalExecutionResponse
+ */
+export type SignalExecutionResponse = Message<"tailrace.v1.SignalExecutionResponse"> & {
+  /**
+   * Effect.
+   *
+   * @generated from field: tailrace.v1.SignalEffect effect = 1;
+   */
+  effect: SignalEffect;
+
+  /**
+   * Id of the signal, or of the first one for a duplicate.
+   *
+   * @generated from field: string signal_id = 2;
+   */
+  signalId: string;
+};
+
+/**
+ * Describes the message tailrace.v1.SignalExecutionResponse.
+ * Use `create(SignalExecutionResponseSchema)` to create a new message.
+ */
+export const SignalExecutionResponseSchema: GenMessage<SignalExecutionResponse> = /*@__PURE__*/
+  messageDesc(file_tailrace_v1_engine_service, 63);
+
+/**
+ * ListMatchedSignalsRequest asks for a page.
+ *
+ * @generated from message tailrace.v1.ListMatchedSignalsRequest
+ */
+export type ListMatchedSignalsRequest = Message<"tailrace.v1.ListMatchedSignalsRequest"> & {
+  /**
+   * Namespace.
+   *
+   * @generated from field: string namespace = 1;
+   */
+  namespace: string;
+
+  /**
+   * The lease of the resumed attempt.
+   *
+   * @generated from field: tailrace.v1.LeaseRef lease = 2;
+   */
+  lease?: LeaseRef | undefined;
+
+  /**
+   * Which suspension of the attempt. 0: the last.
+   *
+   * @generated from field: int32 suspension_number = 3;
+   */
+  suspensionNumber: number;
+
+  /**
+   * Most to answer. Default 50, 1 to 1000.
+   *
+   * @generated from field: int32 page_size = 4;
+   */
+  pageSize: number;
+
+  /**
+   * Page to answer, from the last answer; empty: the first.
+   *
+   * @generated from field: string page_token = 5;
+   */
+  pageToken: string;
+};
+
+/**
+ * Describes the message tailrace.v1.ListMatchedSignalsRequest.
+ * Use `create(ListMatchedSignalsRequestSchema)` to create a new message.
+ */
+export const ListMatchedSignalsRequestSchema: GenMessage<ListMatchedSignalsRequest> = /*@__PURE__*/
+  messageDesc(file_tailrace_v1_engine_service, 64);
+
+/**
+ * ListMatchedSignalsResponse answers a page.
+ *
+ * @generated from message tailrace.v1.ListMatchedSignalsResponse
+ */
+export type ListMatchedSignalsResponse = Message<"tailrace.v1.ListMatchedSignalsResponse"> & {
+  /**
+   * In order of arrival.
+   *
+   * @generated from field: repeated tailrace.v1.Signal signals = 1;
+   */
+  signals: Signal[];
+
+  /**
+   * Token of the next page; empty: there is none.
+   *
+   * @generated from field: string next_page_token = 2;
+   */
+  nextPageToken: string;
+};
+
+/**
+ * Describes the message tailrace.v1.ListMatchedSignalsResponse.
+ * Use `create(ListMatchedSignalsResponseSchema)` to create a new message.
+ */
+export const ListMatchedSignalsResponseSchema: GenMessage<ListMatchedSignalsResponse> = /*@__PURE__*/
+  messageDesc(file_tailrace_v1_engine_service, 65);
+
+/**
+ * AppendFramesRequest appends output.
+ *
+ * @generated from message tailrace.v1.AppendFramesRequest
+ */
+export type AppendFramesRequest = Message<"tailrace.v1.AppendFramesRequest"> & {
+  /**
+   * Namespace.
+   *
+   * @generated from field: string namespace = 1;
+   */
+  namespace: string;
+
+  /**
+   * The lease.
+   *
+   * @generated from field: tailrace.v1.LeaseRef lease = 2;
+   */
+  lease?: LeaseRef | undefined;
+
+  /**
+   * 1 to 1000 frames.
+   *
+   * @generated from field: repeated tailrace.v1.FrameSpec frames = 3;
+   */
+  frames: FrameSpec[];
+
+  /**
+   * Number of DURABLE frames the attempt has before these. Absent: any, and a repeat appends again.
+   *
+   * @generated from field: optional int64 expected_count = 4;
+   */
+  expectedCount?: bigint | undefined;
+};
+
+/**
+ * Describes the message tailrace.v1.AppendFramesRequest.
+ * Use `create(AppendFramesRequestSchema)` to create a new message.
+ */
+export const AppendFramesRequestSchema: GenMessage<AppendFramesRequest> = /*@__PURE__*/
+  messageDesc(file_tailrace_v1_engine_service, 66);
+
+/**
+ * AppendFramesResponse says how far the stream is.
+ *
+ * @generated from message tailrace.v1.AppendFramesResponse
+ */
+export type AppendFramesResponse = Message<"tailrace.v1.AppendFramesResponse"> & {
+  /**
+   * Resume point after the last frame.
+   *
+   * @generated from field: string last_cursor = 1;
+   */
+  lastCursor: string;
+
+  /**
+   * DURABLE frames of the attempt.
+   *
+   * @generated from field: int64 count = 2;
+   */
+  count: bigint;
+
+  /**
+   * Version of the attempt's summary.
+   *
+   * @generated from field: int64 summary_version = 3;
+   */
+  summaryVersion: bigint;
+
+  /**
+   * Present once cancellation was asked for.
+   *
+   * @generated from field: tailrace.v1.CancelRequest cancel_request = 4;
+   */
+  cancelRequest?: CancelRequest | undefined;
+
+  /**
+   * True if these frames were there before.
+   *
+   * @generated from field: bool duplicate = 5;
+   */
+  duplicate: boolean;
+};
+
+/**
+ * Describes the message tailrace.v1.AppendFramesResponse.
+ * Use `create(AppendFramesResponseSchema)` to create a new message.
+ */
+export const AppendFramesResponseSchema: GenMessage<AppendFramesResponse> = /*@__PURE__*/
+  messageDesc(file_tailrace_v1_engine_service, 67);
+
+/**
+ * ReportUsageRequest tells what was used.
+ *
+ * @generated from message tailrace.v1.ReportUsageRequest
+ */
+export type ReportUsageRequest = Message<"tailrace.v1.ReportUsageRequest"> & {
+  /**
+   * Namespace.
+   *
+   * @generated from field: string namespace = 1;
+   */
+  namespace: string;
+
+  /**
+   * The lease.
+   *
+   * @generated from field: tailrace.v1.LeaseRef lease = 2;
+   */
+  lease?: LeaseRef | undefined;
+
+  /**
+   * Amounts by dimension, each at least 0; 1 to 16. Dimensions no budget knows are kept with the attempt
+   * only.
+   *
+   * @generated from field: map<string, int64> usage = 3;
+   */
+  usage: { [key: string]: bigint };
+
+  /**
+   * Makes a repeat count nothing. 1 to 200 bytes; empty: every call counts.
+   *
+   * @generated from field: string idempotency_key = 4;
+   */
+  idempotencyKey: string;
+};
+
+/**
+ * Describes the message tailrace.v1.ReportUsageRequest.
+ * Use `create(ReportUsageRequestSchema)` to create a new message.
+ */
+export const ReportUsageRequestSchema: GenMessage<ReportUsageRequest> = /*@__PURE__*/
+  messageDesc(file_tailrace_v1_engine_service, 68);
+
+/**
+ * ReportUsageResponse says what it led to.
+ *
+ * @generated from message tailrace.v1.ReportUsageResponse
+ */
+export type ReportUsageResponse = Message<"tailrace.v1.ReportUsageResponse"> & {
+  /**
+   * True if an earlier call had counted it.
+   *
+   * @generated from field: bool duplicate = 1;
+   */
+  duplicate: boolean;
+
+  /**
+   * Soft limits that are crossed now.
+   *
+   * @generated from field: repeated tailrace.v1.BudgetWarning warnings = 2;
+   */
+  warnings: BudgetWarning[];
+
+  /**
+   * Present once cancellation was asked for.
+   *
+   * @generated from field: tailrace.v1.CancelRequest cancel_request = 3;
+   */
+  cancelRequest?: CancelRequest | undefined;
+};
+
+/**
+ * Describes the message tailrace.v1.ReportUsageResponse.
+ * Use `create(ReportUsageResponseSchema)` to create a new message.
+ */
+export const ReportUsageResponseSchema: GenMessage<ReportUsageResponse> = /*@__PURE__*/
+  messageDesc(file_tailrace_v1_engine_service, 69);
+
+/**
+ * ReleaseUsageRequest gives use back.
+ *
+ * @generated from message tailrace.v1.ReleaseUsageRequest
+ */
+export type ReleaseUsageRequest = Message<"tailrace.v1.ReleaseUsageRequest"> & {
+  /**
+   * Namespace.
+   *
+   * @generated from field: string namespace = 1;
+   */
+  namespace: string;
+
+  /**
+   * Execution that reported it.
+   *
+   * @generated from field: string execution_id = 2;
+   */
+  executionId: string;
+
+  /**
+   * Amounts by dimension, each at least 0; more than was reported is cut to what was.
+   *
+   * @generated from field: map<string, int64> usage = 3;
+   */
+  usage: { [key: string]: bigint };
+
+  /**
+   * Makes a repeat count nothing. 1 to 200 bytes; empty: every call counts.
+   *
+   * @generated from field: string idempotency_key = 4;
+   */
+  idempotencyKey: string;
+
+  /**
+   * The holder's lease, where it is the holder that gives back; fences the call.
+   *
+   * @generated from field: tailrace.v1.LeaseRef lease = 5;
+   */
+  lease?: LeaseRef | undefined;
+};
+
+/**
+ * Describes the message tailrace.v1.ReleaseUsageRequest.
+ * Use `create(ReleaseUsageRequestSchema)` to create a new message.
+ */
+export const ReleaseUsageRequestSchema: GenMessage<ReleaseUsageRequest> = /*@__PURE__*/
+  messageDesc(file_tailrace_v1_engine_service, 70);
+
+/**
+ * ReleaseUsageResponse says what was given back.
+ *
+ * @generated from message tailrace.v1.ReleaseUsageResponse
+ */
+export type ReleaseUsageResponse = Message<"tailrace.v1.ReleaseUsageResponse"> & {
+  /**
+   * Amounts by dimension.
+   *
+   * @generated from field: map<string, int64> released = 1;
+   */
+  released: { [key: string]: bigint };
+
+  /**
+   * True if an earlier call had done it.
+   *
+   * @generated from field: bool duplicate = 2;
+   */
+  duplicate: boolean;
+};
+
+/**
+ * Describes the message tailrace.v1.ReleaseUsageResponse.
+ * Use `create(ReleaseUsageResponseSchema)` to create a new message.
+ */
+export const ReleaseUsageResponseSchema: GenMessage<ReleaseUsageResponse> = /*@__PURE__*/
+  messageDesc(file_tailrace_v1_engine_service, 71);
+
+/**
  * ClaimNextMode says what a completing worker wants next.
  *
  * @generated from enum tailrace.v1.ClaimNextMode
@@ -1674,8 +3160,8 @@ export const EngineService: GenService<{
    *
    * Item errors: EXECUTION_NOT_FOUND; EXECUTION_TERMINAL (metadata `state`, `attempt_number`,
    * `fencing_token`); LEASE_LOST (metadata `why`: stale, expired, revoked, superseded or other_content);
-   * WRONG_STATE (canceled, with late completions refused); STREAM_VERSION_CONFLICT; LANE_CLOSED (of a child);
-   * FLOW_SEALED; PAYLOAD_TOO_LARGE.
+   * WRONG_STATE (canceled, with late completions refused); STREAM_VERSION_CONFLICT; FRAME_LIMIT_EXCEEDED;
+   * LANE_CLOSED (of a child); FLOW_SEALED; PAYLOAD_TOO_LARGE.
    *
    * @generated from rpc tailrace.v1.EngineService.CompleteExecutions
    */
@@ -1759,6 +3245,239 @@ export const EngineService: GenService<{
     methodKind: "unary";
     input: typeof UnregisterWorkerRequestSchema;
     output: typeof UnregisterWorkerResponseSchema;
+  },
+  /**
+   * CreateFlow creates a flow with its members, edges and joins, all or nothing, after checking the graph.
+   *
+   * Safe to repeat with the same request id or flow id and content: answers the first flow with `duplicate`.
+   *
+   * Errors: REQUEST_ID_REUSED (metadata `flow_id`); CYCLE (metadata `members`); SELF_EDGE (metadata
+   * `member`); LANE_CLOSED; FLOW_LIMIT_EXCEEDED (more than 100,000 members); JOIN_LIMIT_EXCEEDED (more than
+   * 10,000 slots); DEPTH_LIMIT_EXCEEDED (a path longer than 1000).
+   *
+   * @generated from rpc tailrace.v1.EngineService.CreateFlow
+   */
+  createFlow: {
+    methodKind: "unary";
+    input: typeof CreateFlowRequestSchema;
+    output: typeof CreateFlowResponseSchema;
+  },
+  /**
+   * ExtendFlow adds members, edges and joins to an open flow, all or nothing. An edge to an upstream that has
+   * ended is resolved in the call. A running member may extend its own flow under its lease.
+   *
+   * Safe to repeat with the same request id and content.
+   *
+   * Errors: FLOW_NOT_FOUND; FLOW_SEALED; WRONG_STATE (the flow is canceled); REVISION_CONFLICT (metadata
+   * `current_revision`); REQUEST_ID_REUSED; EXECUTION_NOT_FOUND (no such member); EDGE_TOO_LATE (the
+   * downstream has started, or its join is sealed); CYCLE; SELF_EDGE; JOIN_NOT_FOUND; LANE_CLOSED;
+   * FLOW_LIMIT_EXCEEDED; JOIN_LIMIT_EXCEEDED; DEPTH_LIMIT_EXCEEDED; with a lease LEASE_LOST.
+   *
+   * @generated from rpc tailrace.v1.EngineService.ExtendFlow
+   */
+  extendFlow: {
+    methodKind: "unary";
+    input: typeof ExtendFlowRequestSchema;
+    output: typeof ExtendFlowResponseSchema;
+  },
+  /**
+   * SealFlow closes a flow to further members. Joins still declared open are sealed with it.
+   *
+   * Safe to repeat: a sealed flow answers itself.
+   *
+   * Errors: FLOW_NOT_FOUND; REVISION_CONFLICT (metadata `current_revision`).
+   *
+   * @generated from rpc tailrace.v1.EngineService.SealFlow
+   */
+  sealFlow: {
+    methodKind: "unary";
+    input: typeof SealFlowRequestSchema;
+    output: typeof SealFlowResponseSchema;
+  },
+  /**
+   * CancelFlow cancels the members of a flow: all of them, or only those that do not run. Cancellation is
+   * decided in the call; members end in batches right after.
+   *
+   * Safe to repeat: the first decision stands; PENDING_ONLY may be widened to ALL.
+   *
+   * Errors: FLOW_NOT_FOUND. A flow that has ended answers itself.
+   *
+   * @generated from rpc tailrace.v1.EngineService.CancelFlow
+   */
+  cancelFlow: {
+    methodKind: "unary";
+    input: typeof CancelFlowRequestSchema;
+    output: typeof CancelFlowResponseSchema;
+  },
+  /**
+   * PublishEvents stores 1 to 1000 events and answers once their positions are final.
+   *
+   * Items are independent, but a batch group stands or falls together, and with `atomic` the whole call. Safe
+   * to repeat with event ids: the same content answers `duplicate` with the first position.
+   *
+   * Item errors: INVALID_FIELD; EVENT_ID_REUSED; EVENT_ID_TOO_OLD (metadata `floor_time`);
+   * STREAM_VERSION_CONFLICT (metadata `current_version`); EVENT_NOT_FOUND (the cause); FLOW_SEALED;
+   * PAYLOAD_TOO_LARGE.
+   *
+   * @generated from rpc tailrace.v1.EngineService.PublishEvents
+   */
+  publishEvents: {
+    methodKind: "unary";
+    input: typeof PublishEventsRequestSchema;
+    output: typeof PublishEventsResponseSchema;
+  },
+  /**
+   * GetEvent answers one event by its id, and whether the id was ever accepted.
+   *
+   * Read only. Errors: none of its own; an unknown id answers `accepted` false.
+   *
+   * @generated from rpc tailrace.v1.EngineService.GetEvent
+   */
+  getEvent: {
+    methodKind: "unary";
+    input: typeof GetEventRequestSchema;
+    output: typeof GetEventResponseSchema;
+  },
+  /**
+   * ReadStream reads the events of one stream from a version on.
+   *
+   * Read only. Errors: STREAM_NOT_FOUND; CURSOR_PRUNED (metadata `earliest_version`).
+   *
+   * @generated from rpc tailrace.v1.EngineService.ReadStream
+   */
+  readStream: {
+    methodKind: "unary";
+    input: typeof ReadStreamRequestSchema;
+    output: typeof ReadStreamResponseSchema;
+  },
+  /**
+   * SuspendExecution parks a running execution until a condition over signals holds. The lease is given up
+   * and the attempt stays open; a later claim goes on with it under a higher fencing token. If early signals
+   * already satisfy the condition the answer says so and the lease is kept.
+   *
+   * Safe to repeat until the execution is claimed again: the same lease with the same content answers the
+   * first answer.
+   *
+   * Errors: EXECUTION_NOT_FOUND; EXECUTION_TERMINAL; LEASE_LOST (metadata `why`, also other_content);
+   * WAITPOINT_NOT_FOUND; WRONG_STATE (a waitpoint is closed, or cancellation was asked for).
+   *
+   * @generated from rpc tailrace.v1.EngineService.SuspendExecution
+   */
+  suspendExecution: {
+    methodKind: "unary";
+    input: typeof SuspendExecutionRequestSchema;
+    output: typeof SuspendExecutionResponseSchema;
+  },
+  /**
+   * WaitForChildren creates children and parks the running execution until their join decides. The lease is
+   * given up and the attempt stays open; a later claim goes on with it and carries the children's results as
+   * joined inputs. An impossible join resumes it too: the handler sees which failed.
+   *
+   * Safe to repeat until the execution is claimed again; children are made once.
+   *
+   * Errors: EXECUTION_NOT_FOUND; EXECUTION_TERMINAL; LEASE_LOST (metadata `why`, also other_content);
+   * WRONG_STATE (cancellation was asked for); LANE_CLOSED; FLOW_SEALED; FLOW_LIMIT_EXCEEDED;
+   * JOIN_LIMIT_EXCEEDED.
+   *
+   * @generated from rpc tailrace.v1.EngineService.WaitForChildren
+   */
+  waitForChildren: {
+    methodKind: "unary";
+    input: typeof WaitForChildrenRequestSchema;
+    output: typeof WaitForChildrenResponseSchema;
+  },
+  /**
+   * CreateWaitpoint makes a place where signals can land, before suspending, so that its token can be handed
+   * out first. Signals that come early are kept.
+   *
+   * Safe to repeat: the same key of the same execution answers the same waitpoint and token.
+   *
+   * Errors: EXECUTION_NOT_FOUND; EXECUTION_TERMINAL; LEASE_LOST (metadata `why`); WRONG_STATE (the waitpoint
+   * is closed); WAITPOINT_LIMIT_EXCEEDED (more than 1000 of one execution).
+   *
+   * @generated from rpc tailrace.v1.EngineService.CreateWaitpoint
+   */
+  createWaitpoint: {
+    methodKind: "unary";
+    input: typeof CreateWaitpointRequestSchema;
+    output: typeof CreateWaitpointResponseSchema;
+  },
+  /**
+   * SignalExecution tells a waiting execution something. The right to do so is checked before anything else,
+   * and every refusal for want of it looks the same.
+   *
+   * Safe to repeat with the same idempotency key: answers DUPLICATE.
+   *
+   * Errors: INVALID_WAITPOINT_TOKEN (unknown, expired or foreign token, and no authority over the execution);
+   * with authority EXECUTION_NOT_FOUND, WAITPOINT_NOT_FOUND, EXECUTION_TERMINAL; WRONG_STATE (the waitpoint
+   * is closed); SIGNAL_LIMIT_EXCEEDED (more than 10,000 of one execution, or 1000 early ones of one
+   * waitpoint).
+   *
+   * @generated from rpc tailrace.v1.EngineService.SignalExecution
+   */
+  signalExecution: {
+    methodKind: "unary";
+    input: typeof SignalExecutionRequestSchema;
+    output: typeof SignalExecutionResponseSchema;
+  },
+  /**
+   * ListMatchedSignals lists the signals that satisfied the suspension a running attempt was resumed from.
+   *
+   * Read only. Errors: EXECUTION_NOT_FOUND; EXECUTION_TERMINAL; LEASE_LOST (metadata `why`); BAD_CURSOR.
+   *
+   * @generated from rpc tailrace.v1.EngineService.ListMatchedSignals
+   */
+  listMatchedSignals: {
+    methodKind: "unary";
+    input: typeof ListMatchedSignalsRequestSchema;
+    output: typeof ListMatchedSignalsResponseSchema;
+  },
+  /**
+   * AppendFrames appends 1 to 1000 frames to the output of a running attempt, all or nothing but for
+   * BEST_EFFORT ones, which are never refused for their number. It does not renew the lease.
+   *
+   * Safe to repeat with `expected_count`: durable frames already there are not appended again.
+   *
+   * Errors: EXECUTION_NOT_FOUND; EXECUTION_TERMINAL; LEASE_LOST (metadata `why`); VERSION_CONFLICT (other
+   * frames stand at expected_count; metadata `current_count`); FRAME_LIMIT_EXCEEDED (10,000 durable frames,
+   * or 256 KiB of summary).
+   *
+   * @generated from rpc tailrace.v1.EngineService.AppendFrames
+   */
+  appendFrames: {
+    methodKind: "unary";
+    input: typeof AppendFramesRequestSchema;
+    output: typeof AppendFramesResponseSchema;
+  },
+  /**
+   * ReportUsage adds what a running attempt used to every budget that bounds it: all of it or nothing.
+   *
+   * Safe to repeat with the same idempotency key, whose scope is the execution: counted once.
+   *
+   * Errors: EXECUTION_NOT_FOUND; EXECUTION_TERMINAL; LEASE_LOST (metadata `why`); BUDGET_EXCEEDED (nothing
+   * was applied; metadata `budget`, `dimension`, `used`, `limit`); REQUEST_ID_REUSED (the key came with other
+   * content).
+   *
+   * @generated from rpc tailrace.v1.EngineService.ReportUsage
+   */
+  reportUsage: {
+    methodKind: "unary";
+    input: typeof ReportUsageRequestSchema;
+    output: typeof ReportUsageResponseSchema;
+  },
+  /**
+   * ReleaseUsage gives back at most what that execution has reported, also after it ended.
+   *
+   * Safe to repeat with the same idempotency key, whose scope is the execution.
+   *
+   * Errors: EXECUTION_NOT_FOUND; REQUEST_ID_REUSED; with a lease LEASE_LOST.
+   *
+   * @generated from rpc tailrace.v1.EngineService.ReleaseUsage
+   */
+  releaseUsage: {
+    methodKind: "unary";
+    input: typeof ReleaseUsageRequestSchema;
+    output: typeof ReleaseUsageResponseSchema;
   },
 }> = /*@__PURE__*/
   serviceDesc(file_tailrace_v1_engine_service, 0);

@@ -16,7 +16,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file tailrace/v1/event.proto.
  */
 export const file_tailrace_v1_event: GenFile = /*@__PURE__*/
-  fileDesc("Chd0YWlscmFjZS92MS9ldmVudC5wcm90bxILdGFpbHJhY2UudjEiigIKDEVtaXR0ZWRFdmVudBIMCgR0eXBlGAEgASgJEiUKB3BheWxvYWQYAiABKAsyFC50YWlscmFjZS52MS5QYXlsb2FkEg4KBnN0cmVhbRgDIAEoCRIkChdleHBlY3RlZF9zdHJlYW1fdmVyc2lvbhgEIAEoA0gAiAEBEhMKC2JhdGNoX2dyb3VwGAUgASgJEjEKBHRhZ3MYBiADKAsyIy50YWlscmFjZS52MS5FbWl0dGVkRXZlbnQuVGFnc0VudHJ5GisKCVRhZ3NFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBQhoKGF9leHBlY3RlZF9zdHJlYW1fdmVyc2lvbiI+Cg1CYXRjaFBvc2l0aW9uEhAKCGJhdGNoX2lkGAEgASgJEg0KBWluZGV4GAIgASgFEgwKBHNpemUYAyABKAUiuwMKBUV2ZW50EhAKCGV2ZW50X2lkGAEgASgJEhEKCW5hbWVzcGFjZRgCIAEoCRIMCgR0eXBlGAMgASgJEiUKB3BheWxvYWQYBCABKAsyFC50YWlscmFjZS52MS5QYXlsb2FkEhcKD3BheWxvYWRfb21pdHRlZBgFIAEoCBIOCgZzdHJlYW0YBiABKAkSFgoOc3RyZWFtX3ZlcnNpb24YByABKAMSDwoHZmxvd19pZBgIIAEoCRIWCg5jYXVzZV9ldmVudF9pZBgJIAEoCRIaChJjYXVzZV9leGVjdXRpb25faWQYCiABKAkSDAoEaG9wcxgLIAEoBRIpCgViYXRjaBgMIAEoCzIaLnRhaWxyYWNlLnYxLkJhdGNoUG9zaXRpb24SKgoEdGFncxgNIAMoCzIcLnRhaWxyYWNlLnYxLkV2ZW50LlRhZ3NFbnRyeRIwCgxwdWJsaXNoX3RpbWUYDiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEg4KBmN1cnNvchgPIAEoCRorCglUYWdzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4AWIGcHJvdG8z", [file_google_protobuf_timestamp, file_tailrace_v1_payload]);
+  fileDesc("Chd0YWlscmFjZS92MS9ldmVudC5wcm90bxILdGFpbHJhY2UudjEiigIKDEVtaXR0ZWRFdmVudBIMCgR0eXBlGAEgASgJEiUKB3BheWxvYWQYAiABKAsyFC50YWlscmFjZS52MS5QYXlsb2FkEg4KBnN0cmVhbRgDIAEoCRIkChdleHBlY3RlZF9zdHJlYW1fdmVyc2lvbhgEIAEoA0gAiAEBEhMKC2JhdGNoX2dyb3VwGAUgASgJEjEKBHRhZ3MYBiADKAsyIy50YWlscmFjZS52MS5FbWl0dGVkRXZlbnQuVGFnc0VudHJ5GisKCVRhZ3NFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBQhoKGF9leHBlY3RlZF9zdHJlYW1fdmVyc2lvbiK/AgoJRXZlbnRTcGVjEhAKCGV2ZW50X2lkGAEgASgJEgwKBHR5cGUYAiABKAkSJQoHcGF5bG9hZBgDIAEoCzIULnRhaWxyYWNlLnYxLlBheWxvYWQSDgoGc3RyZWFtGAQgASgJEiQKF2V4cGVjdGVkX3N0cmVhbV92ZXJzaW9uGAUgASgDSACIAQESDwoHZmxvd19pZBgGIAEoCRIWCg5jYXVzZV9ldmVudF9pZBgHIAEoCRITCgtiYXRjaF9ncm91cBgIIAEoCRIuCgR0YWdzGAkgAygLMiAudGFpbHJhY2UudjEuRXZlbnRTcGVjLlRhZ3NFbnRyeRorCglUYWdzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4AUIaChhfZXhwZWN0ZWRfc3RyZWFtX3ZlcnNpb24iPgoNQmF0Y2hQb3NpdGlvbhIQCghiYXRjaF9pZBgBIAEoCRINCgVpbmRleBgCIAEoBRIMCgRzaXplGAMgASgFIrsDCgVFdmVudBIQCghldmVudF9pZBgBIAEoCRIRCgluYW1lc3BhY2UYAiABKAkSDAoEdHlwZRgDIAEoCRIlCgdwYXlsb2FkGAQgASgLMhQudGFpbHJhY2UudjEuUGF5bG9hZBIXCg9wYXlsb2FkX29taXR0ZWQYBSABKAgSDgoGc3RyZWFtGAYgASgJEhYKDnN0cmVhbV92ZXJzaW9uGAcgASgDEg8KB2Zsb3dfaWQYCCABKAkSFgoOY2F1c2VfZXZlbnRfaWQYCSABKAkSGgoSY2F1c2VfZXhlY3V0aW9uX2lkGAogASgJEgwKBGhvcHMYCyABKAUSKQoFYmF0Y2gYDCABKAsyGi50YWlscmFjZS52MS5CYXRjaFBvc2l0aW9uEioKBHRhZ3MYDSADKAsyHC50YWlscmFjZS52MS5FdmVudC5UYWdzRW50cnkSMAoMcHVibGlzaF90aW1lGA4gASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIOCgZjdXJzb3IYDyABKAkaKwoJVGFnc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAFiBnByb3RvMw", [file_google_protobuf_timestamp, file_tailrace_v1_payload]);
 
 /**
  * EmittedEvent is an event that comes from an execution: published with its completion, or when it is given
@@ -58,7 +58,7 @@ export type EmittedEvent = Message<"tailrace.v1.EmittedEvent"> & {
 
   /**
    * Events of one call with the same non-empty group form a batch: they share a batch id and carry index and
-   * size in the order given. Up to 200 bytes.
+   * size in the order given. Up to 200 bytes, up to 10,000 events.
    *
    * @generated from field: string batch_group = 5;
    */
@@ -78,6 +78,87 @@ export type EmittedEvent = Message<"tailrace.v1.EmittedEvent"> & {
  */
 export const EmittedEventSchema: GenMessage<EmittedEvent> = /*@__PURE__*/
   messageDesc(file_tailrace_v1_event, 0);
+
+/**
+ * EventSpec asks for one event to be published.
+ *
+ * @generated from message tailrace.v1.EventSpec
+ */
+export type EventSpec = Message<"tailrace.v1.EventSpec"> & {
+  /**
+   * Any text of 1 to 200 bytes, unique in the namespace; a UUIDv7 is best. A v7 id is never accepted twice;
+   * one older than the namespace's floor is refused, one over 5 min ahead too. Any other id is remembered for
+   * the namespace's declared memory. The same id with the same content answers `duplicate`, with other
+   * content EVENT_ID_REUSED. Empty: the server makes one, and a repeat publishes again.
+   *
+   * @generated from field: string event_id = 1;
+   */
+  eventId: string;
+
+  /**
+   * Type, 1 to 200 bytes, for example `order.paid`.
+   *
+   * @generated from field: string type = 2;
+   */
+  type: string;
+
+  /**
+   * Content.
+   *
+   * @generated from field: tailrace.v1.Payload payload = 3;
+   */
+  payload?: Payload | undefined;
+
+  /**
+   * Stream to append to, up to 200 bytes; empty for none.
+   *
+   * @generated from field: string stream = 4;
+   */
+  stream: string;
+
+  /**
+   * With a stream: the version it must have now, 0 for a new stream. Absent: any.
+   *
+   * @generated from field: optional int64 expected_stream_version = 5;
+   */
+  expectedStreamVersion?: bigint | undefined;
+
+  /**
+   * Flow it belongs to. Empty: its cause's, else a new one, kept with the event id.
+   *
+   * @generated from field: string flow_id = 6;
+   */
+  flowId: string;
+
+  /**
+   * Event that caused it. Its hops are that event's plus one; they cannot be set.
+   *
+   * @generated from field: string cause_event_id = 7;
+   */
+  causeEventId: string;
+
+  /**
+   * Events of one call with the same non-empty group form a batch: they share a batch id, carry index and
+   * size in the order given, and are accepted or refused together. Up to 200 bytes, up to 10,000 events.
+   *
+   * @generated from field: string batch_group = 8;
+   */
+  batchGroup: string;
+
+  /**
+   * Tags: up to 32, keys up to 64 bytes, values up to 256.
+   *
+   * @generated from field: map<string, string> tags = 9;
+   */
+  tags: { [key: string]: string };
+};
+
+/**
+ * Describes the message tailrace.v1.EventSpec.
+ * Use `create(EventSpecSchema)` to create a new message.
+ */
+export const EventSpecSchema: GenMessage<EventSpec> = /*@__PURE__*/
+  messageDesc(file_tailrace_v1_event, 1);
 
 /**
  * BatchPosition places an event in a batch published together.
@@ -112,7 +193,7 @@ export type BatchPosition = Message<"tailrace.v1.BatchPosition"> & {
  * Use `create(BatchPositionSchema)` to create a new message.
  */
 export const BatchPositionSchema: GenMessage<BatchPosition> = /*@__PURE__*/
-  messageDesc(file_tailrace_v1_event, 1);
+  messageDesc(file_tailrace_v1_event, 2);
 
 /**
  * Event is a stored fact with its envelope.
@@ -231,5 +312,5 @@ export type Event = Message<"tailrace.v1.Event"> & {
  * Use `create(EventSchema)` to create a new message.
  */
 export const EventSchema: GenMessage<Event> = /*@__PURE__*/
-  messageDesc(file_tailrace_v1_event, 2);
+  messageDesc(file_tailrace_v1_event, 3);
 

@@ -6,6 +6,8 @@
 
 import type { GenEnum, GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import { enumDesc, fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
+import type { Duration, Timestamp } from "@bufbuild/protobuf/wkt";
+import { file_google_protobuf_duration, file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
 import type { Failure } from "./attempt_pb.js";
 import { file_tailrace_v1_attempt } from "./attempt_pb.js";
 import type { Payload } from "./payload_pb.js";
@@ -16,7 +18,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file tailrace/v1/join.proto.
  */
 export const file_tailrace_v1_join: GenFile = /*@__PURE__*/
-  fileDesc("ChZ0YWlscmFjZS92MS9qb2luLnByb3RvEgt0YWlscmFjZS52MSLpAQoLSm9pbmVkSW5wdXQSDAoEbmFtZRgBIAEoCRINCgVpbmRleBgCIAEoBRIpCgdvdXRjb21lGAMgASgOMhgudGFpbHJhY2UudjEuU2xvdE91dGNvbWUSFAoMZXhlY3V0aW9uX2lkGAQgASgJEgwKBHR5cGUYBSABKAkSDgoGc291cmNlGAYgASgJEhAKCGV2ZW50X2lkGAcgASgJEiUKB3BheWxvYWQYCCABKAsyFC50YWlscmFjZS52MS5QYXlsb2FkEiUKB2ZhaWx1cmUYCSABKAsyFC50YWlscmFjZS52MS5GYWlsdXJlKnMKC1Nsb3RPdXRjb21lEhwKGFNMT1RfT1VUQ09NRV9VTlNQRUNJRklFRBAAEhMKD1NMT1RfT1VUQ09NRV9PSxABEhcKE1NMT1RfT1VUQ09NRV9GQUlMRUQQAhIYChRTTE9UX09VVENPTUVfU0tJUFBFRBADYgZwcm90bzM", [file_tailrace_v1_attempt, file_tailrace_v1_payload]);
+  fileDesc("ChZ0YWlscmFjZS92MS9qb2luLnByb3RvEgt0YWlscmFjZS52MSLpAQoLSm9pbmVkSW5wdXQSDAoEbmFtZRgBIAEoCRINCgVpbmRleBgCIAEoBRIpCgdvdXRjb21lGAMgASgOMhgudGFpbHJhY2UudjEuU2xvdE91dGNvbWUSFAoMZXhlY3V0aW9uX2lkGAQgASgJEgwKBHR5cGUYBSABKAkSDgoGc291cmNlGAYgASgJEhAKCGV2ZW50X2lkGAcgASgJEiUKB3BheWxvYWQYCCABKAsyFC50YWlscmFjZS52MS5QYXlsb2FkEiUKB2ZhaWx1cmUYCSABKAsyFC50YWlscmFjZS52MS5GYWlsdXJlIucBCgpKb2luUG9saWN5EiMKBG1vZGUYASABKA4yFS50YWlscmFjZS52MS5Kb2luTW9kZRIOCgZxdW9ydW0YAiABKAUSGAoQZGlzdGluY3Rfc291cmNlcxgDIAEoCBIuCgxvbl9zYXRpc2ZpZWQYBCABKA4yGC50YWlscmFjZS52MS5PblNhdGlzZmllZBIqCgd0aW1lb3V0GAUgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEi4KCm9uX3RpbWVvdXQYBiABKA4yGi50YWlscmFjZS52MS5PbkpvaW5UaW1lb3V0IoMECgRKb2luEg8KB2pvaW5faWQYASABKAkSEQoJbmFtZXNwYWNlGAIgASgJEiMKBGtpbmQYAyABKA4yFS50YWlscmFjZS52MS5Kb2luS2luZBIfChdkb3duc3RyZWFtX2V4ZWN1dGlvbl9pZBgEIAEoCRIPCgdmbG93X2lkGAUgASgJEhQKDHN1YnNjcmlwdGlvbhgGIAEoCRIQCghiYXRjaF9pZBgHIAEoCRInCgZwb2xpY3kYCCABKAsyFy50YWlscmFjZS52MS5Kb2luUG9saWN5EiUKBXN0YXRlGAkgASgOMhYudGFpbHJhY2UudjEuSm9pblN0YXRlEg4KBnNlYWxlZBgKIAEoCBISCgpzbG90X2NvdW50GAsgASgFEhAKCG9rX2NvdW50GAwgASgFEhQKDGZhaWxlZF9jb3VudBgNIAEoBRIVCg1za2lwcGVkX2NvdW50GA4gASgFEhIKCmxhdGVfY291bnQYDyABKAUSLwoLY3JlYXRlX3RpbWUYECABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi8KC2V4cGlyZV90aW1lGBEgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIvCgtkZWNpZGVfdGltZRgSIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAqcwoLU2xvdE91dGNvbWUSHAoYU0xPVF9PVVRDT01FX1VOU1BFQ0lGSUVEEAASEwoPU0xPVF9PVVRDT01FX09LEAESFwoTU0xPVF9PVVRDT01FX0ZBSUxFRBACEhgKFFNMT1RfT1VUQ09NRV9TS0lQUEVEEAMqYQoISm9pbk1vZGUSGQoVSk9JTl9NT0RFX1VOU1BFQ0lGSUVEEAASEQoNSk9JTl9NT0RFX0FMTBABEhEKDUpPSU5fTU9ERV9BTlkQAhIUChBKT0lOX01PREVfUVVPUlVNEAMqYwoLT25TYXRpc2ZpZWQSHAoYT05fU0FUSVNGSUVEX1VOU1BFQ0lGSUVEEAASGAoUT05fU0FUSVNGSUVEX0xFVF9SVU4QARIcChhPTl9TQVRJU0ZJRURfQ0FOQ0VMX1JFU1QQAipvCg1PbkpvaW5UaW1lb3V0Eh8KG09OX0pPSU5fVElNRU9VVF9VTlNQRUNJRklFRBAAEhgKFE9OX0pPSU5fVElNRU9VVF9GQUlMEAESIwofT05fSk9JTl9USU1FT1VUX1JFTEVBU0VfUEFSVElBTBACKqMBCglKb2luU3RhdGUSGgoWSk9JTl9TVEFURV9VTlNQRUNJRklFRBAAEhMKD0pPSU5fU1RBVEVfT1BFThABEhgKFEpPSU5fU1RBVEVfU0FUSVNGSUVEEAISGQoVSk9JTl9TVEFURV9JTVBPU1NJQkxFEAMSFgoSSk9JTl9TVEFURV9FWFBJUkVEEAQSGAoUSk9JTl9TVEFURV9BQkFORE9ORUQQBSpnCghKb2luS2luZBIZChVKT0lOX0tJTkRfVU5TUEVDSUZJRUQQABITCg9KT0lOX0tJTkRfRURHRVMQARIWChJKT0lOX0tJTkRfQ0hJTERSRU4QAhITCg9KT0lOX0tJTkRfQkFUQ0gQA2IGcHJvdG8z", [file_google_protobuf_duration, file_google_protobuf_timestamp, file_tailrace_v1_attempt, file_tailrace_v1_payload]);
 
 /**
  * JoinedInput is what one slot of a join hands to the execution it released.
@@ -96,6 +98,203 @@ export const JoinedInputSchema: GenMessage<JoinedInput> = /*@__PURE__*/
   messageDesc(file_tailrace_v1_join, 0);
 
 /**
+ * JoinPolicy says when a join is satisfied and what follows. It decides once.
+ *
+ * @generated from message tailrace.v1.JoinPolicy
+ */
+export type JoinPolicy = Message<"tailrace.v1.JoinPolicy"> & {
+  /**
+   * How many slots. Default ALL.
+   *
+   * @generated from field: tailrace.v1.JoinMode mode = 1;
+   */
+  mode: JoinMode;
+
+  /**
+   * QUORUM: how many must succeed, 1 to 10,000. More than there are slots is refused when the join is sealed.
+   *
+   * @generated from field: int32 quorum = 2;
+   */
+  quorum: number;
+
+  /**
+   * True: successes are counted once per declared source. QUORUM and ANY only.
+   *
+   * @generated from field: bool distinct_sources = 3;
+   */
+  distinctSources: boolean;
+
+  /**
+   * What becomes of the others. Default LET_RUN.
+   *
+   * @generated from field: tailrace.v1.OnSatisfied on_satisfied = 4;
+   */
+  onSatisfied: OnSatisfied;
+
+  /**
+   * Longest time open, counted from its making. Required for a join declared open; default 24 h for an event
+   * batch, else none. 1 s to 30 d.
+   *
+   * @generated from field: google.protobuf.Duration timeout = 5;
+   */
+  timeout?: Duration | undefined;
+
+  /**
+   * What happens then. Default FAIL.
+   *
+   * @generated from field: tailrace.v1.OnJoinTimeout on_timeout = 6;
+   */
+  onTimeout: OnJoinTimeout;
+};
+
+/**
+ * Describes the message tailrace.v1.JoinPolicy.
+ * Use `create(JoinPolicySchema)` to create a new message.
+ */
+export const JoinPolicySchema: GenMessage<JoinPolicy> = /*@__PURE__*/
+  messageDesc(file_tailrace_v1_join, 1);
+
+/**
+ * Join is a counting barrier before one execution.
+ *
+ * @generated from message tailrace.v1.Join
+ */
+export type Join = Message<"tailrace.v1.Join"> & {
+  /**
+   * Id.
+   *
+   * @generated from field: string join_id = 1;
+   */
+  joinId: string;
+
+  /**
+   * Namespace.
+   *
+   * @generated from field: string namespace = 2;
+   */
+  namespace: string;
+
+  /**
+   * What its slots stand for.
+   *
+   * @generated from field: tailrace.v1.JoinKind kind = 3;
+   */
+  kind: JoinKind;
+
+  /**
+   * Execution it releases; for a batch empty until released.
+   *
+   * @generated from field: string downstream_execution_id = 4;
+   */
+  downstreamExecutionId: string;
+
+  /**
+   * Flow, if any.
+   *
+   * @generated from field: string flow_id = 5;
+   */
+  flowId: string;
+
+  /**
+   * Subscription, for a batch.
+   *
+   * @generated from field: string subscription = 6;
+   */
+  subscription: string;
+
+  /**
+   * Batch, for a batch.
+   *
+   * @generated from field: string batch_id = 7;
+   */
+  batchId: string;
+
+  /**
+   * Policy.
+   *
+   * @generated from field: tailrace.v1.JoinPolicy policy = 8;
+   */
+  policy?: JoinPolicy | undefined;
+
+  /**
+   * Where it stands.
+   *
+   * @generated from field: tailrace.v1.JoinState state = 9;
+   */
+  state: JoinState;
+
+  /**
+   * True if no slot can be added.
+   *
+   * @generated from field: bool sealed = 10;
+   */
+  sealed: boolean;
+
+  /**
+   * Number of slots.
+   *
+   * @generated from field: int32 slot_count = 11;
+   */
+  slotCount: number;
+
+  /**
+   * Slots filled OK.
+   *
+   * @generated from field: int32 ok_count = 12;
+   */
+  okCount: number;
+
+  /**
+   * Slots filled FAILED.
+   *
+   * @generated from field: int32 failed_count = 13;
+   */
+  failedCount: number;
+
+  /**
+   * Slots filled SKIPPED.
+   *
+   * @generated from field: int32 skipped_count = 14;
+   */
+  skippedCount: number;
+
+  /**
+   * Slots filled after the join had decided.
+   *
+   * @generated from field: int32 late_count = 15;
+   */
+  lateCount: number;
+
+  /**
+   * When it was made.
+   *
+   * @generated from field: google.protobuf.Timestamp create_time = 16;
+   */
+  createTime?: Timestamp | undefined;
+
+  /**
+   * When its time is up; absent without a timeout.
+   *
+   * @generated from field: google.protobuf.Timestamp expire_time = 17;
+   */
+  expireTime?: Timestamp | undefined;
+
+  /**
+   * When it left OPEN.
+   *
+   * @generated from field: google.protobuf.Timestamp decide_time = 18;
+   */
+  decideTime?: Timestamp | undefined;
+};
+
+/**
+ * Describes the message tailrace.v1.Join.
+ * Use `create(JoinSchema)` to create a new message.
+ */
+export const JoinSchema: GenMessage<Join> = /*@__PURE__*/
+  messageDesc(file_tailrace_v1_join, 2);
+
+/**
  * SlotOutcome says how one slot of a join was filled.
  *
  * @generated from enum tailrace.v1.SlotOutcome
@@ -135,4 +334,209 @@ export enum SlotOutcome {
  */
 export const SlotOutcomeSchema: GenEnum<SlotOutcome> = /*@__PURE__*/
   enumDesc(file_tailrace_v1_join, 0);
+
+/**
+ * JoinMode says how many slots satisfy a join.
+ *
+ * @generated from enum tailrace.v1.JoinMode
+ */
+export enum JoinMode {
+  /**
+   * ALL.
+   *
+   * @generated from enum value: JOIN_MODE_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * Every required slot succeeded. Impossible at the first required one that did not.
+   *
+   * @generated from enum value: JOIN_MODE_ALL = 1;
+   */
+  ALL = 1,
+
+  /**
+   * One slot succeeded. Impossible when none can any more.
+   *
+   * @generated from enum value: JOIN_MODE_ANY = 2;
+   */
+  ANY = 2,
+
+  /**
+   * `quorum` slots succeeded. Impossible when fewer still can.
+   *
+   * @generated from enum value: JOIN_MODE_QUORUM = 3;
+   */
+  QUORUM = 3,
+}
+
+/**
+ * Describes the enum tailrace.v1.JoinMode.
+ */
+export const JoinModeSchema: GenEnum<JoinMode> = /*@__PURE__*/
+  enumDesc(file_tailrace_v1_join, 1);
+
+/**
+ * OnSatisfied says what a satisfied join does to upstreams that have not ended.
+ *
+ * @generated from enum tailrace.v1.OnSatisfied
+ */
+export enum OnSatisfied {
+  /**
+   * LET_RUN.
+   *
+   * @generated from enum value: ON_SATISFIED_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * They go on; their late slots are recorded and not acted on.
+   *
+   * @generated from enum value: ON_SATISFIED_LET_RUN = 1;
+   */
+  LET_RUN = 1,
+
+  /**
+   * They are canceled right after and their completions refused; that never makes the flow count as failed.
+   *
+   * @generated from enum value: ON_SATISFIED_CANCEL_REST = 2;
+   */
+  CANCEL_REST = 2,
+}
+
+/**
+ * Describes the enum tailrace.v1.OnSatisfied.
+ */
+export const OnSatisfiedSchema: GenEnum<OnSatisfied> = /*@__PURE__*/
+  enumDesc(file_tailrace_v1_join, 2);
+
+/**
+ * OnJoinTimeout says what a join does when its time is up.
+ *
+ * @generated from enum tailrace.v1.OnJoinTimeout
+ */
+export enum OnJoinTimeout {
+  /**
+   * FAIL.
+   *
+   * @generated from enum value: ON_JOIN_TIMEOUT_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * The downstream ends FAILED with JOIN_EXPIRED and a dead letter that names filled and missing slots.
+   *
+   * @generated from enum value: ON_JOIN_TIMEOUT_FAIL = 1;
+   */
+  FAIL = 1,
+
+  /**
+   * The downstream is released with the slots that are filled.
+   *
+   * @generated from enum value: ON_JOIN_TIMEOUT_RELEASE_PARTIAL = 2;
+   */
+  RELEASE_PARTIAL = 2,
+}
+
+/**
+ * Describes the enum tailrace.v1.OnJoinTimeout.
+ */
+export const OnJoinTimeoutSchema: GenEnum<OnJoinTimeout> = /*@__PURE__*/
+  enumDesc(file_tailrace_v1_join, 3);
+
+/**
+ * JoinState is where a join stands. It leaves OPEN once. The numbers are stored.
+ *
+ * @generated from enum tailrace.v1.JoinState
+ */
+export enum JoinState {
+  /**
+   * In a filter: any.
+   *
+   * @generated from enum value: JOIN_STATE_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * Waits for slots.
+   *
+   * @generated from enum value: JOIN_STATE_OPEN = 1;
+   */
+  OPEN = 1,
+
+  /**
+   * Released its downstream.
+   *
+   * @generated from enum value: JOIN_STATE_SATISFIED = 2;
+   */
+  SATISFIED = 2,
+
+  /**
+   * Can no longer be satisfied; its downstream is SKIPPED, or resumed with what its children left.
+   *
+   * @generated from enum value: JOIN_STATE_IMPOSSIBLE = 3;
+   */
+  IMPOSSIBLE = 3,
+
+  /**
+   * Its time was up.
+   *
+   * @generated from enum value: JOIN_STATE_EXPIRED = 4;
+   */
+  EXPIRED = 4,
+
+  /**
+   * Its downstream ended otherwise, for example canceled.
+   *
+   * @generated from enum value: JOIN_STATE_ABANDONED = 5;
+   */
+  ABANDONED = 5,
+}
+
+/**
+ * Describes the enum tailrace.v1.JoinState.
+ */
+export const JoinStateSchema: GenEnum<JoinState> = /*@__PURE__*/
+  enumDesc(file_tailrace_v1_join, 4);
+
+/**
+ * JoinKind says what a join's slots stand for. The numbers are stored.
+ *
+ * @generated from enum tailrace.v1.JoinKind
+ */
+export enum JoinKind {
+  /**
+   * In a filter: any.
+   *
+   * @generated from enum value: JOIN_KIND_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * Edges of a flow.
+   *
+   * @generated from enum value: JOIN_KIND_EDGES = 1;
+   */
+  EDGES = 1,
+
+  /**
+   * Spawned children.
+   *
+   * @generated from enum value: JOIN_KIND_CHILDREN = 2;
+   */
+  CHILDREN = 2,
+
+  /**
+   * Events of a batch.
+   *
+   * @generated from enum value: JOIN_KIND_BATCH = 3;
+   */
+  BATCH = 3,
+}
+
+/**
+ * Describes the enum tailrace.v1.JoinKind.
+ */
+export const JoinKindSchema: GenEnum<JoinKind> = /*@__PURE__*/
+  enumDesc(file_tailrace_v1_join, 5);
 

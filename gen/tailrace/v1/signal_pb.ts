@@ -6,8 +6,8 @@
 
 import type { GenEnum, GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import { enumDesc, fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
-import type { Timestamp } from "@bufbuild/protobuf/wkt";
-import { file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
+import type { Duration, Timestamp } from "@bufbuild/protobuf/wkt";
+import { file_google_protobuf_duration, file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
 import type { Payload } from "./payload_pb.js";
 import { file_tailrace_v1_payload } from "./payload_pb.js";
 import type { Message } from "@bufbuild/protobuf";
@@ -16,7 +16,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file tailrace/v1/signal.proto.
  */
 export const file_tailrace_v1_signal: GenFile = /*@__PURE__*/
-  fileDesc("Chh0YWlscmFjZS92MS9zaWduYWwucHJvdG8SC3RhaWxyYWNlLnYxItcBCgZTaWduYWwSEQoJc2lnbmFsX2lkGAEgASgJEgwKBG5hbWUYAiABKAkSKQoGc291cmNlGAMgASgOMhkudGFpbHJhY2UudjEuU2lnbmFsU291cmNlEhEKCXNvdXJjZV9pZBgEIAEoCRIlCgdwYXlsb2FkGAUgASgLMhQudGFpbHJhY2UudjEuUGF5bG9hZBIVCg13YWl0cG9pbnRfa2V5GAYgASgJEjAKDHJlY2VpdmVfdGltZRgHIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAi7wEKClJlc3VtZUluZm8SJwoFY2F1c2UYASABKA4yGC50YWlscmFjZS52MS5SZXN1bWVDYXVzZRIkCgdzaWduYWxzGAIgAygLMhMudGFpbHJhY2UudjEuU2lnbmFsEhQKDG1vcmVfc2lnbmFscxgDIAEoCBIwCgxzdXNwZW5kX3RpbWUYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi8KC3Jlc3VtZV90aW1lGAUgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIZChFzdXNwZW5zaW9uX251bWJlchgGIAEoBSqzAQoMU2lnbmFsU291cmNlEh0KGVNJR05BTF9TT1VSQ0VfVU5TUEVDSUZJRUQQABIXChNTSUdOQUxfU09VUkNFX0hVTUFOEAESGAoUU0lHTkFMX1NPVVJDRV9TWVNURU0QAhIbChdTSUdOQUxfU09VUkNFX0VYRUNVVElPThADEhoKFlNJR05BTF9TT1VSQ0VfT1BFUkFUT1IQBBIYChRTSUdOQUxfU09VUkNFX0VOR0lORRAFKpcBCgtSZXN1bWVDYXVzZRIcChhSRVNVTUVfQ0FVU0VfVU5TUEVDSUZJRUQQABIaChZSRVNVTUVfQ0FVU0VfU0FUSVNGSUVEEAESGAoUUkVTVU1FX0NBVVNFX1RJTUVPVVQQAhIZChVSRVNVTUVfQ0FVU0VfT1BFUkFUT1IQAxIZChVSRVNVTUVfQ0FVU0VfQ0hJTERSRU4QBGIGcHJvdG8z", [file_google_protobuf_timestamp, file_tailrace_v1_payload]);
+  fileDesc("Chh0YWlscmFjZS92MS9zaWduYWwucHJvdG8SC3RhaWxyYWNlLnYxItcBCgZTaWduYWwSEQoJc2lnbmFsX2lkGAEgASgJEgwKBG5hbWUYAiABKAkSKQoGc291cmNlGAMgASgOMhkudGFpbHJhY2UudjEuU2lnbmFsU291cmNlEhEKCXNvdXJjZV9pZBgEIAEoCRIlCgdwYXlsb2FkGAUgASgLMhQudGFpbHJhY2UudjEuUGF5bG9hZBIVCg13YWl0cG9pbnRfa2V5GAYgASgJEjAKDHJlY2VpdmVfdGltZRgHIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAi7wEKClJlc3VtZUluZm8SJwoFY2F1c2UYASABKA4yGC50YWlscmFjZS52MS5SZXN1bWVDYXVzZRIkCgdzaWduYWxzGAIgAygLMhMudGFpbHJhY2UudjEuU2lnbmFsEhQKDG1vcmVfc2lnbmFscxgDIAEoCBIwCgxzdXNwZW5kX3RpbWUYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi8KC3Jlc3VtZV90aW1lGAUgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIZChFzdXNwZW5zaW9uX251bWJlchgGIAEoBSI2Cg9TaWduYWxDb25kaXRpb24SDAoEbmFtZRgBIAEoCRIVCg13YWl0cG9pbnRfa2V5GAIgASgJIjkKDkFsbE9mQ29uZGl0aW9uEicKB21lbWJlcnMYASADKAsyFi50YWlscmFjZS52MS5Db25kaXRpb24iegoOQ291bnRDb25kaXRpb24SDQoFY291bnQYASABKAUSLAoIZGlzdGluY3QYAiABKA4yGi50YWlscmFjZS52MS5Db3VudERpc3RpbmN0EisKBWFtb25nGAMgAygLMhwudGFpbHJhY2UudjEuU2lnbmFsQ29uZGl0aW9uIhcKFU9wZXJhdG9yT25seUNvbmRpdGlvbiIWChRUaW1lb3V0T25seUNvbmRpdGlvbiKdAgoJQ29uZGl0aW9uEi4KBnNpZ25hbBgBIAEoCzIcLnRhaWxyYWNlLnYxLlNpZ25hbENvbmRpdGlvbkgAEi0KBmFsbF9vZhgCIAEoCzIbLnRhaWxyYWNlLnYxLkFsbE9mQ29uZGl0aW9uSAASLAoFY291bnQYAyABKAsyGy50YWlscmFjZS52MS5Db3VudENvbmRpdGlvbkgAEjsKDW9wZXJhdG9yX29ubHkYBCABKAsyIi50YWlscmFjZS52MS5PcGVyYXRvck9ubHlDb25kaXRpb25IABI5Cgx0aW1lb3V0X29ubHkYBSABKAsyIS50YWlscmFjZS52MS5UaW1lb3V0T25seUNvbmRpdGlvbkgAQgsKCWNvbmRpdGlvbiJHCg1XYWl0cG9pbnRTcGVjEgsKA2tleRgBIAEoCRIpCgZleHBpcnkYAiABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24i4QEKCVdhaXRwb2ludBILCgNrZXkYASABKAkSFAoMZXhlY3V0aW9uX2lkGAIgASgJEioKBXN0YXRlGAMgASgOMhsudGFpbHJhY2UudjEuV2FpdHBvaW50U3RhdGUSFAoMc2lnbmFsX2NvdW50GAQgASgFEi8KC2NyZWF0ZV90aW1lGAUgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIvCgtleHBpcmVfdGltZRgGIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDQoFdG9rZW4YByABKAki1AMKClN1c3BlbnNpb24SFAoMZXhlY3V0aW9uX2lkGAEgASgJEhkKEXN1c3BlbnNpb25fbnVtYmVyGAIgASgFEi0KBnJlYXNvbhgDIAEoDjIdLnRhaWxyYWNlLnYxLlN1c3BlbnNpb25SZWFzb24SKQoJY29uZGl0aW9uGAQgASgLMhYudGFpbHJhY2UudjEuQ29uZGl0aW9uEioKCndhaXRwb2ludHMYBSADKAsyFi50YWlscmFjZS52MS5XYWl0cG9pbnQSFwoPc2F0aXNmaWVyX2NvdW50GAYgASgFEjAKDHN1c3BlbmRfdGltZRgHIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASMAoMdGltZW91dF90aW1lGAggASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBJAChB0aW1lb3V0X2JlaGF2aW9yGAkgASgOMiYudGFpbHJhY2UudjEuU3VzcGVuc2lvblRpbWVvdXRCZWhhdmlvchIvCgxyZXN1bWVfZGVsYXkYCiABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SEQoJZXNjYWxhdGVkGAsgASgIEgwKBG5vdGUYDCABKAkqswEKDFNpZ25hbFNvdXJjZRIdChlTSUdOQUxfU09VUkNFX1VOU1BFQ0lGSUVEEAASFwoTU0lHTkFMX1NPVVJDRV9IVU1BThABEhgKFFNJR05BTF9TT1VSQ0VfU1lTVEVNEAISGwoXU0lHTkFMX1NPVVJDRV9FWEVDVVRJT04QAxIaChZTSUdOQUxfU09VUkNFX09QRVJBVE9SEAQSGAoUU0lHTkFMX1NPVVJDRV9FTkdJTkUQBSqXAQoLUmVzdW1lQ2F1c2USHAoYUkVTVU1FX0NBVVNFX1VOU1BFQ0lGSUVEEAASGgoWUkVTVU1FX0NBVVNFX1NBVElTRklFRBABEhgKFFJFU1VNRV9DQVVTRV9USU1FT1VUEAISGQoVUkVTVU1FX0NBVVNFX09QRVJBVE9SEAMSGQoVUkVTVU1FX0NBVVNFX0NISUxEUkVOEAQqhgEKDUNvdW50RGlzdGluY3QSHgoaQ09VTlRfRElTVElOQ1RfVU5TUEVDSUZJRUQQABIaChZDT1VOVF9ESVNUSU5DVF9TSUdOQUxTEAESHQoZQ09VTlRfRElTVElOQ1RfV0FJVFBPSU5UUxACEhoKFkNPVU5UX0RJU1RJTkNUX1NPVVJDRVMQAyqXAgoQU3VzcGVuc2lvblJlYXNvbhIhCh1TVVNQRU5TSU9OX1JFQVNPTl9VTlNQRUNJRklFRBAAEhwKGFNVU1BFTlNJT05fUkVBU09OX1NJR05BTBABEh4KGlNVU1BFTlNJT05fUkVBU09OX0FQUFJPVkFMEAISHgoaU1VTUEVOU0lPTl9SRUFTT05fQ0FMTEJBQ0sQAxIhCh1TVVNQRU5TSU9OX1JFQVNPTl9UT09MX1JFU1VMVBAEEiUKIVNVU1BFTlNJT05fUkVBU09OX09QRVJBVE9SX1JFVklFVxAFEhwKGFNVU1BFTlNJT05fUkVBU09OX1BPTElDWRAGEhoKFlNVU1BFTlNJT05fUkVBU09OX1NURVAQByqQAgoZU3VzcGVuc2lvblRpbWVvdXRCZWhhdmlvchIrCidTVVNQRU5TSU9OX1RJTUVPVVRfQkVIQVZJT1JfVU5TUEVDSUZJRUQQABIkCiBTVVNQRU5TSU9OX1RJTUVPVVRfQkVIQVZJT1JfRkFJTBABEiYKIlNVU1BFTlNJT05fVElNRU9VVF9CRUhBVklPUl9DQU5DRUwQAhImCiJTVVNQRU5TSU9OX1RJTUVPVVRfQkVIQVZJT1JfRVhQSVJFEAMSJgoiU1VTUEVOU0lPTl9USU1FT1VUX0JFSEFWSU9SX1JFU1VNRRAEEigKJFNVU1BFTlNJT05fVElNRU9VVF9CRUhBVklPUl9FU0NBTEFURRAFKoYBCg5XYWl0cG9pbnRTdGF0ZRIfChtXQUlUUE9JTlRfU1RBVEVfVU5TUEVDSUZJRUQQABIbChdXQUlUUE9JTlRfU1RBVEVfUEVORElORxABEhoKFldBSVRQT0lOVF9TVEFURV9BQ1RJVkUQAhIaChZXQUlUUE9JTlRfU1RBVEVfQ0xPU0VEEAMqugEKDFNpZ25hbEVmZmVjdBIdChlTSUdOQUxfRUZGRUNUX1VOU1BFQ0lGSUVEEAASGwoXU0lHTkFMX0VGRkVDVF9TQVRJU0ZJRUQQARIaChZTSUdOQUxfRUZGRUNUX0FQUEVOREVEEAISGwoXU0lHTkFMX0VGRkVDVF9EVVBMSUNBVEUQAxIZChVTSUdOQUxfRUZGRUNUX0lHTk9SRUQQBBIaChZTSUdOQUxfRUZGRUNUX0JVRkZFUkVEEAViBnByb3RvMw", [file_google_protobuf_duration, file_google_protobuf_timestamp, file_tailrace_v1_payload]);
 
 /**
  * Signal is something told to an execution.
@@ -138,6 +138,372 @@ export const ResumeInfoSchema: GenMessage<ResumeInfo> = /*@__PURE__*/
   messageDesc(file_tailrace_v1_signal, 1);
 
 /**
+ * SignalCondition holds once a matching signal was received.
+ *
+ * @generated from message tailrace.v1.SignalCondition
+ */
+export type SignalCondition = Message<"tailrace.v1.SignalCondition"> & {
+  /**
+   * Name of the signal. Empty: any.
+   *
+   * @generated from field: string name = 1;
+   */
+  name: string;
+
+  /**
+   * Key of the waitpoint it must land on. Empty: any, or addressed to the execution.
+   *
+   * @generated from field: string waitpoint_key = 2;
+   */
+  waitpointKey: string;
+};
+
+/**
+ * Describes the message tailrace.v1.SignalCondition.
+ * Use `create(SignalConditionSchema)` to create a new message.
+ */
+export const SignalConditionSchema: GenMessage<SignalCondition> = /*@__PURE__*/
+  messageDesc(file_tailrace_v1_signal, 2);
+
+/**
+ * AllOfCondition holds once all of its members hold.
+ *
+ * @generated from message tailrace.v1.AllOfCondition
+ */
+export type AllOfCondition = Message<"tailrace.v1.AllOfCondition"> & {
+  /**
+   * 1 to 64 members.
+   *
+   * @generated from field: repeated tailrace.v1.Condition members = 1;
+   */
+  members: Condition[];
+};
+
+/**
+ * Describes the message tailrace.v1.AllOfCondition.
+ * Use `create(AllOfConditionSchema)` to create a new message.
+ */
+export const AllOfConditionSchema: GenMessage<AllOfCondition> = /*@__PURE__*/
+  messageDesc(file_tailrace_v1_signal, 3);
+
+/**
+ * CountCondition holds once n distinct satisfiers were received.
+ *
+ * @generated from message tailrace.v1.CountCondition
+ */
+export type CountCondition = Message<"tailrace.v1.CountCondition"> & {
+  /**
+   * How many, at least 1; with waitpoints, at most as many as `among` names.
+   *
+   * @generated from field: int32 count = 1;
+   */
+  count: number;
+
+  /**
+   * What counts as one. Default SIGNALS.
+   *
+   * @generated from field: tailrace.v1.CountDistinct distinct = 2;
+   */
+  distinct: CountDistinct;
+
+  /**
+   * Signals that count. Empty: any.
+   *
+   * @generated from field: repeated tailrace.v1.SignalCondition among = 3;
+   */
+  among: SignalCondition[];
+};
+
+/**
+ * Describes the message tailrace.v1.CountCondition.
+ * Use `create(CountConditionSchema)` to create a new message.
+ */
+export const CountConditionSchema: GenMessage<CountCondition> = /*@__PURE__*/
+  messageDesc(file_tailrace_v1_signal, 4);
+
+/**
+ * OperatorOnlyCondition never holds by itself: only an operator, a timeout, a cancellation or the deadline
+ * ends it.
+ *
+ * @generated from message tailrace.v1.OperatorOnlyCondition
+ */
+export type OperatorOnlyCondition = Message<"tailrace.v1.OperatorOnlyCondition"> & {
+};
+
+/**
+ * Describes the message tailrace.v1.OperatorOnlyCondition.
+ * Use `create(OperatorOnlyConditionSchema)` to create a new message.
+ */
+export const OperatorOnlyConditionSchema: GenMessage<OperatorOnlyCondition> = /*@__PURE__*/
+  messageDesc(file_tailrace_v1_signal, 5);
+
+/**
+ * TimeoutOnlyCondition never holds by itself: it is a sleep without a lease that ends with its timeout.
+ *
+ * @generated from message tailrace.v1.TimeoutOnlyCondition
+ */
+export type TimeoutOnlyCondition = Message<"tailrace.v1.TimeoutOnlyCondition"> & {
+};
+
+/**
+ * Describes the message tailrace.v1.TimeoutOnlyCondition.
+ * Use `create(TimeoutOnlyConditionSchema)` to create a new message.
+ */
+export const TimeoutOnlyConditionSchema: GenMessage<TimeoutOnlyCondition> = /*@__PURE__*/
+  messageDesc(file_tailrace_v1_signal, 6);
+
+/**
+ * Condition is a tree over received signals. Satisfiers form a set, so duplicates do not count. Depth at most
+ * 4, size at most 8 KiB.
+ *
+ * @generated from message tailrace.v1.Condition
+ */
+export type Condition = Message<"tailrace.v1.Condition"> & {
+  /**
+   * The node.
+   *
+   * @generated from oneof tailrace.v1.Condition.condition
+   */
+  condition: {
+    /**
+     * One signal.
+     *
+     * @generated from field: tailrace.v1.SignalCondition signal = 1;
+     */
+    value: SignalCondition;
+    case: "signal";
+  } | {
+    /**
+     * All members.
+     *
+     * @generated from field: tailrace.v1.AllOfCondition all_of = 2;
+     */
+    value: AllOfCondition;
+    case: "allOf";
+  } | {
+    /**
+     * So many distinct ones.
+     *
+     * @generated from field: tailrace.v1.CountCondition count = 3;
+     */
+    value: CountCondition;
+    case: "count";
+  } | {
+    /**
+     * An operator. At the root only.
+     *
+     * @generated from field: tailrace.v1.OperatorOnlyCondition operator_only = 4;
+     */
+    value: OperatorOnlyCondition;
+    case: "operatorOnly";
+  } | {
+    /**
+     * The timeout. At the root only.
+     *
+     * @generated from field: tailrace.v1.TimeoutOnlyCondition timeout_only = 5;
+     */
+    value: TimeoutOnlyCondition;
+    case: "timeoutOnly";
+  } | { case: undefined; value?: undefined };
+};
+
+/**
+ * Describes the message tailrace.v1.Condition.
+ * Use `create(ConditionSchema)` to create a new message.
+ */
+export const ConditionSchema: GenMessage<Condition> = /*@__PURE__*/
+  messageDesc(file_tailrace_v1_signal, 7);
+
+/**
+ * WaitpointSpec asks for a waitpoint.
+ *
+ * @generated from message tailrace.v1.WaitpointSpec
+ */
+export type WaitpointSpec = Message<"tailrace.v1.WaitpointSpec"> & {
+  /**
+   * Key, unique in the execution, 1 to 200 bytes.
+   *
+   * @generated from field: string key = 1;
+   */
+  key: string;
+
+  /**
+   * When it closes if nothing came, as a span from now. Default 7 d, 1 s to 365 d.
+   *
+   * @generated from field: google.protobuf.Duration expiry = 2;
+   */
+  expiry?: Duration | undefined;
+};
+
+/**
+ * Describes the message tailrace.v1.WaitpointSpec.
+ * Use `create(WaitpointSpecSchema)` to create a new message.
+ */
+export const WaitpointSpecSchema: GenMessage<WaitpointSpec> = /*@__PURE__*/
+  messageDesc(file_tailrace_v1_signal, 8);
+
+/**
+ * Waitpoint is a place where a signal can land.
+ *
+ * @generated from message tailrace.v1.Waitpoint
+ */
+export type Waitpoint = Message<"tailrace.v1.Waitpoint"> & {
+  /**
+   * Key.
+   *
+   * @generated from field: string key = 1;
+   */
+  key: string;
+
+  /**
+   * Execution.
+   *
+   * @generated from field: string execution_id = 2;
+   */
+  executionId: string;
+
+  /**
+   * Where it stands.
+   *
+   * @generated from field: tailrace.v1.WaitpointState state = 3;
+   */
+  state: WaitpointState;
+
+  /**
+   * Signals received.
+   *
+   * @generated from field: int32 signal_count = 4;
+   */
+  signalCount: number;
+
+  /**
+   * When it was made.
+   *
+   * @generated from field: google.protobuf.Timestamp create_time = 5;
+   */
+  createTime?: Timestamp | undefined;
+
+  /**
+   * When it closes by itself.
+   *
+   * @generated from field: google.protobuf.Timestamp expire_time = 6;
+   */
+  expireTime?: Timestamp | undefined;
+
+  /**
+   * Secret that lets its bearer signal here. Told to the execution's holder only; empty elsewhere.
+   *
+   * @generated from field: string token = 7;
+   */
+  token: string;
+};
+
+/**
+ * Describes the message tailrace.v1.Waitpoint.
+ * Use `create(WaitpointSchema)` to create a new message.
+ */
+export const WaitpointSchema: GenMessage<Waitpoint> = /*@__PURE__*/
+  messageDesc(file_tailrace_v1_signal, 9);
+
+/**
+ * Suspension shows how an execution is parked.
+ *
+ * @generated from message tailrace.v1.Suspension
+ */
+export type Suspension = Message<"tailrace.v1.Suspension"> & {
+  /**
+   * Execution.
+   *
+   * @generated from field: string execution_id = 1;
+   */
+  executionId: string;
+
+  /**
+   * How often the attempt has been parked, from 1.
+   *
+   * @generated from field: int32 suspension_number = 2;
+   */
+  suspensionNumber: number;
+
+  /**
+   * Why; OPERATOR_REVIEW after an escalation.
+   *
+   * @generated from field: tailrace.v1.SuspensionReason reason = 3;
+   */
+  reason: SuspensionReason;
+
+  /**
+   * What it waits for.
+   *
+   * @generated from field: tailrace.v1.Condition condition = 4;
+   */
+  condition?: Condition | undefined;
+
+  /**
+   * Waitpoints it names, without tokens.
+   *
+   * @generated from field: repeated tailrace.v1.Waitpoint waitpoints = 5;
+   */
+  waitpoints: Waitpoint[];
+
+  /**
+   * Satisfiers received so far.
+   *
+   * @generated from field: int32 satisfier_count = 6;
+   */
+  satisfierCount: number;
+
+  /**
+   * When it was parked.
+   *
+   * @generated from field: google.protobuf.Timestamp suspend_time = 7;
+   */
+  suspendTime?: Timestamp | undefined;
+
+  /**
+   * When it times out; absent without a timeout.
+   *
+   * @generated from field: google.protobuf.Timestamp timeout_time = 8;
+   */
+  timeoutTime?: Timestamp | undefined;
+
+  /**
+   * What happens then.
+   *
+   * @generated from field: tailrace.v1.SuspensionTimeoutBehavior timeout_behavior = 9;
+   */
+  timeoutBehavior: SuspensionTimeoutBehavior;
+
+  /**
+   * Delay between release and claimability.
+   *
+   * @generated from field: google.protobuf.Duration resume_delay = 10;
+   */
+  resumeDelay?: Duration | undefined;
+
+  /**
+   * True if its timeout passed and it waits for an operator.
+   *
+   * @generated from field: bool escalated = 11;
+   */
+  escalated: boolean;
+
+  /**
+   * For people.
+   *
+   * @generated from field: string note = 12;
+   */
+  note: string;
+};
+
+/**
+ * Describes the message tailrace.v1.Suspension.
+ * Use `create(SuspensionSchema)` to create a new message.
+ */
+export const SuspensionSchema: GenMessage<Suspension> = /*@__PURE__*/
+  messageDesc(file_tailrace_v1_signal, 10);
+
+/**
  * SignalSource says what kind of party sent a signal.
  *
  * @generated from enum tailrace.v1.SignalSource
@@ -239,4 +605,265 @@ export enum ResumeCause {
  */
 export const ResumeCauseSchema: GenEnum<ResumeCause> = /*@__PURE__*/
   enumDesc(file_tailrace_v1_signal, 1);
+
+/**
+ * CountDistinct says what a count condition counts once.
+ *
+ * @generated from enum tailrace.v1.CountDistinct
+ */
+export enum CountDistinct {
+  /**
+   * SIGNALS.
+   *
+   * @generated from enum value: COUNT_DISTINCT_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * Every signal.
+   *
+   * @generated from enum value: COUNT_DISTINCT_SIGNALS = 1;
+   */
+  SIGNALS = 1,
+
+  /**
+   * Every waitpoint.
+   *
+   * @generated from enum value: COUNT_DISTINCT_WAITPOINTS = 2;
+   */
+  WAITPOINTS = 2,
+
+  /**
+   * Every source: kind and identity of the sender together.
+   *
+   * @generated from enum value: COUNT_DISTINCT_SOURCES = 3;
+   */
+  SOURCES = 3,
+}
+
+/**
+ * Describes the enum tailrace.v1.CountDistinct.
+ */
+export const CountDistinctSchema: GenEnum<CountDistinct> = /*@__PURE__*/
+  enumDesc(file_tailrace_v1_signal, 2);
+
+/**
+ * SuspensionReason tells people why an execution is parked. The numbers are stored.
+ *
+ * @generated from enum tailrace.v1.SuspensionReason
+ */
+export enum SuspensionReason {
+  /**
+   * SIGNAL.
+   *
+   * @generated from enum value: SUSPENSION_REASON_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * A signal.
+   *
+   * @generated from enum value: SUSPENSION_REASON_SIGNAL = 1;
+   */
+  SIGNAL = 1,
+
+  /**
+   * Somebody's approval.
+   *
+   * @generated from enum value: SUSPENSION_REASON_APPROVAL = 2;
+   */
+  APPROVAL = 2,
+
+  /**
+   * A call back from another system.
+   *
+   * @generated from enum value: SUSPENSION_REASON_CALLBACK = 3;
+   */
+  CALLBACK = 3,
+
+  /**
+   * The result of a tool.
+   *
+   * @generated from enum value: SUSPENSION_REASON_TOOL_RESULT = 4;
+   */
+  TOOL_RESULT = 4,
+
+  /**
+   * An operator's review.
+   *
+   * @generated from enum value: SUSPENSION_REASON_OPERATOR_REVIEW = 5;
+   */
+  OPERATOR_REVIEW = 5,
+
+  /**
+   * A policy's decision.
+   *
+   * @generated from enum value: SUSPENSION_REASON_POLICY = 6;
+   */
+  POLICY = 6,
+
+  /**
+   * The next step.
+   *
+   * @generated from enum value: SUSPENSION_REASON_STEP = 7;
+   */
+  STEP = 7,
+}
+
+/**
+ * Describes the enum tailrace.v1.SuspensionReason.
+ */
+export const SuspensionReasonSchema: GenEnum<SuspensionReason> = /*@__PURE__*/
+  enumDesc(file_tailrace_v1_signal, 3);
+
+/**
+ * SuspensionTimeoutBehavior says what the timeout of a suspension does. The numbers are stored.
+ *
+ * @generated from enum tailrace.v1.SuspensionTimeoutBehavior
+ */
+export enum SuspensionTimeoutBehavior {
+  /**
+   * FAIL.
+   *
+   * @generated from enum value: SUSPENSION_TIMEOUT_BEHAVIOR_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * The execution ends FAILED with SUSPENSION_TIMEOUT and a dead letter.
+   *
+   * @generated from enum value: SUSPENSION_TIMEOUT_BEHAVIOR_FAIL = 1;
+   */
+  FAIL = 1,
+
+  /**
+   * The execution ends CANCELED.
+   *
+   * @generated from enum value: SUSPENSION_TIMEOUT_BEHAVIOR_CANCEL = 2;
+   */
+  CANCEL = 2,
+
+  /**
+   * The execution ends EXPIRED with SUSPENSION_TIMEOUT and a dead letter.
+   *
+   * @generated from enum value: SUSPENSION_TIMEOUT_BEHAVIOR_EXPIRE = 3;
+   */
+  EXPIRE = 3,
+
+  /**
+   * The attempt goes on with a signal named `timeout` from ENGINE.
+   *
+   * @generated from enum value: SUSPENSION_TIMEOUT_BEHAVIOR_RESUME = 4;
+   */
+  RESUME = 4,
+
+  /**
+   * It stays parked with reason OPERATOR_REVIEW; only an operator, a cancellation or the deadline ends it.
+   *
+   * @generated from enum value: SUSPENSION_TIMEOUT_BEHAVIOR_ESCALATE = 5;
+   */
+  ESCALATE = 5,
+}
+
+/**
+ * Describes the enum tailrace.v1.SuspensionTimeoutBehavior.
+ */
+export const SuspensionTimeoutBehaviorSchema: GenEnum<SuspensionTimeoutBehavior> = /*@__PURE__*/
+  enumDesc(file_tailrace_v1_signal, 4);
+
+/**
+ * WaitpointState is where a waitpoint stands. The numbers are stored.
+ *
+ * @generated from enum tailrace.v1.WaitpointState
+ */
+export enum WaitpointState {
+  /**
+   * In a filter: any.
+   *
+   * @generated from enum value: WAITPOINT_STATE_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * Made; keeps early signals, at most 1000.
+   *
+   * @generated from enum value: WAITPOINT_STATE_PENDING = 1;
+   */
+  PENDING = 1,
+
+  /**
+   * Named by the present suspension.
+   *
+   * @generated from enum value: WAITPOINT_STATE_ACTIVE = 2;
+   */
+  ACTIVE = 2,
+
+  /**
+   * Expired, or its execution or suspension ended; refuses signals.
+   *
+   * @generated from enum value: WAITPOINT_STATE_CLOSED = 3;
+   */
+  CLOSED = 3,
+}
+
+/**
+ * Describes the enum tailrace.v1.WaitpointState.
+ */
+export const WaitpointStateSchema: GenEnum<WaitpointState> = /*@__PURE__*/
+  enumDesc(file_tailrace_v1_signal, 5);
+
+/**
+ * SignalEffect says what a signal did.
+ *
+ * @generated from enum tailrace.v1.SignalEffect
+ */
+export enum SignalEffect {
+  /**
+   * Never answered.
+   *
+   * @generated from enum value: SIGNAL_EFFECT_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * The condition holds now; the execution goes on.
+   *
+   * @generated from enum value: SIGNAL_EFFECT_SATISFIED = 1;
+   */
+  SATISFIED = 1,
+
+  /**
+   * Kept; the condition does not hold yet.
+   *
+   * @generated from enum value: SIGNAL_EFFECT_APPENDED = 2;
+   */
+  APPENDED = 2,
+
+  /**
+   * The same idempotency key came before; nothing changed.
+   *
+   * @generated from enum value: SIGNAL_EFFECT_DUPLICATE = 3;
+   */
+  DUPLICATE = 3,
+
+  /**
+   * Not kept: nothing of this execution can use it any more.
+   *
+   * @generated from enum value: SIGNAL_EFFECT_IGNORED = 4;
+   */
+  IGNORED = 4,
+
+  /**
+   * Kept for a suspension to come.
+   *
+   * @generated from enum value: SIGNAL_EFFECT_BUFFERED = 5;
+   */
+  BUFFERED = 5,
+}
+
+/**
+ * Describes the enum tailrace.v1.SignalEffect.
+ */
+export const SignalEffectSchema: GenEnum<SignalEffect> = /*@__PURE__*/
+  enumDesc(file_tailrace_v1_signal, 6);
 

@@ -10,13 +10,15 @@ import type { Duration } from "@bufbuild/protobuf/wkt";
 import { file_google_protobuf_duration } from "@bufbuild/protobuf/wkt";
 import type { ExecutionState } from "./execution_state_pb.js";
 import { file_tailrace_v1_execution_state } from "./execution_state_pb.js";
+import type { FlowState } from "./flow_pb.js";
+import { file_tailrace_v1_flow } from "./flow_pb.js";
 import type { Message } from "@bufbuild/protobuf";
 
 /**
  * Describes the file tailrace/v1/stats.proto.
  */
 export const file_tailrace_v1_stats: GenFile = /*@__PURE__*/
-  fileDesc("Chd0YWlscmFjZS92MS9zdGF0cy5wcm90bxILdGFpbHJhY2UudjEiSwoORXhlY3V0aW9uQ291bnQSKgoFc3RhdGUYASABKA4yGy50YWlscmFjZS52MS5FeGVjdXRpb25TdGF0ZRINCgVjb3VudBgCIAEoAyKbAQoJTGFuZVN0YXRzEgwKBGxhbmUYASABKAkSLwoKZXhlY3V0aW9ucxgCIAMoCzIbLnRhaWxyYWNlLnYxLkV4ZWN1dGlvbkNvdW50EhkKEW9wZW5fZGVhZF9sZXR0ZXJzGAMgASgDEjQKEW9sZGVzdF9xdWV1ZWRfYWdlGAQgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uIkMKEERlYWRMZXR0ZXJDb3VudHMSDAoEb3BlbhgBIAEoAxIRCglyZWRyaXZpbmcYAiABKAMSDgoGY2xvc2VkGAMgASgDIpIDCgZMaW1pdHMSGQoRbWF4X3BheWxvYWRfYnl0ZXMYASABKAMSGAoQbWF4X2lubGluZV9ieXRlcxgCIAEoAxI1ChJtaW5fbGVhc2VfZHVyYXRpb24YAyABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SNQoSbWF4X2xlYXNlX2R1cmF0aW9uGAQgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEjkKFmRlZmF1bHRfbGVhc2VfZHVyYXRpb24YBSABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SKwoIbWF4X3dhaXQYBiABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SGAoQbWF4X2NyZWF0ZV9iYXRjaBgHIAEoBRIXCg9tYXhfY2xhaW1fYmF0Y2gYCCABKAUSGgoSbWF4X2NvbXBsZXRlX2JhdGNoGAkgASgFEhcKD21heF9yZW5ld19iYXRjaBgKIAEoBRIVCg1tYXhfcGFnZV9zaXplGAsgASgFYgZwcm90bzM", [file_google_protobuf_duration, file_tailrace_v1_execution_state]);
+  fileDesc("Chd0YWlscmFjZS92MS9zdGF0cy5wcm90bxILdGFpbHJhY2UudjEiSwoORXhlY3V0aW9uQ291bnQSKgoFc3RhdGUYASABKA4yGy50YWlscmFjZS52MS5FeGVjdXRpb25TdGF0ZRINCgVjb3VudBgCIAEoAyKbAQoJTGFuZVN0YXRzEgwKBGxhbmUYASABKAkSLwoKZXhlY3V0aW9ucxgCIAMoCzIbLnRhaWxyYWNlLnYxLkV4ZWN1dGlvbkNvdW50EhkKEW9wZW5fZGVhZF9sZXR0ZXJzGAMgASgDEjQKEW9sZGVzdF9xdWV1ZWRfYWdlGAQgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uIkMKEERlYWRMZXR0ZXJDb3VudHMSDAoEb3BlbhgBIAEoAxIRCglyZWRyaXZpbmcYAiABKAMSDgoGY2xvc2VkGAMgASgDIpIDCgZMaW1pdHMSGQoRbWF4X3BheWxvYWRfYnl0ZXMYASABKAMSGAoQbWF4X2lubGluZV9ieXRlcxgCIAEoAxI1ChJtaW5fbGVhc2VfZHVyYXRpb24YAyABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SNQoSbWF4X2xlYXNlX2R1cmF0aW9uGAQgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEjkKFmRlZmF1bHRfbGVhc2VfZHVyYXRpb24YBSABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SKwoIbWF4X3dhaXQYBiABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SGAoQbWF4X2NyZWF0ZV9iYXRjaBgHIAEoBRIXCg9tYXhfY2xhaW1fYmF0Y2gYCCABKAUSGgoSbWF4X2NvbXBsZXRlX2JhdGNoGAkgASgFEhcKD21heF9yZW5ld19iYXRjaBgKIAEoBRIVCg1tYXhfcGFnZV9zaXplGAsgASgFIkEKCUZsb3dDb3VudBIlCgVzdGF0ZRgBIAEoDjIWLnRhaWxyYWNlLnYxLkZsb3dTdGF0ZRINCgVjb3VudBgCIAEoA2IGcHJvdG8z", [file_google_protobuf_duration, file_tailrace_v1_execution_state, file_tailrace_v1_flow]);
 
 /**
  * ExecutionCount is the number of executions in one state.
@@ -213,4 +215,32 @@ export type Limits = Message<"tailrace.v1.Limits"> & {
  */
 export const LimitsSchema: GenMessage<Limits> = /*@__PURE__*/
   messageDesc(file_tailrace_v1_stats, 3);
+
+/**
+ * FlowCount is the number of flows in one state.
+ *
+ * @generated from message tailrace.v1.FlowCount
+ */
+export type FlowCount = Message<"tailrace.v1.FlowCount"> & {
+  /**
+   * State.
+   *
+   * @generated from field: tailrace.v1.FlowState state = 1;
+   */
+  state: FlowState;
+
+  /**
+   * Number.
+   *
+   * @generated from field: int64 count = 2;
+   */
+  count: bigint;
+};
+
+/**
+ * Describes the message tailrace.v1.FlowCount.
+ * Use `create(FlowCountSchema)` to create a new message.
+ */
+export const FlowCountSchema: GenMessage<FlowCount> = /*@__PURE__*/
+  messageDesc(file_tailrace_v1_stats, 4);
 
