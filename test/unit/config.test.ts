@@ -1,0 +1,118 @@
+import { writeFileSync } from 'node:fs';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { describeSettings, readConfig } from '../../src/config.js';
+import { StartError } from '../../src/domain/start-error.js';
+
+let directory: string;
+let pem: string;
+
+beforeAll(async () => {
+  directory = await mkdtemp(join(tmpdir(), 'config-'));
+  pem = join(directory, 'some.pem');
+  writeFileSync(pem, 'PEM');
+});
+
+afterAll(async () => await rm(directory, { recursive: true }));
+
+describe('the configuration', () => {
+  it('needs nothing, and then serves on the loopback address with an embedded database', () => {
+    expect(readConfig({ PATH: '/bin', TAILRACE_PORT: '' })).toEqual({
+      databaseUrl: undefined,
+      schema: 'tailrace',
+      dataDirectory: undefined,
+      databaseConnections: 10,
+      migrateOnStart: true,
+      host: '127.0.0.1',
+      port: 8233,
+      tls: undefined,
+      maxPayloadBytes: 1_048_576,
+      drainMs: 30_000,
+      heartbeatMs: 15_000,
+      partitionDays: 7,
+      logPartitionRows: 10_000_000,
+      logLevel: 'info',
+    });
+  });
+
+  it('says everything that is wrong at once, and nothing secret', () => {
+    const message = problems({
+      DATABASE_URL: 'mysql://me:secret@host/db',
+      TAILRACE_PORT: '80a',
+      TAILRACE_SCHEMA: 'Robert"; drop',
+      TAILRACE_LOG_LEVEL: 'loud',
+      TAILRACE_MIGRATE: 'yes',
+      TAILRACE_TLS_KEY: join(directory, 'none.pem'),
+      TAILRACE_HOST: '0.0.0.0',
+      TAILRACE_PROT: '1',
+    });
+    expect(message).not.toContain('secret');
+    expect(message.split('\n').slice(1)).toEqual([
+      expect.stringMatching(/^ {2}DATABASE_URL must be an address such as .*; it is 25 characters of text$/),
+      expect.stringMatching(/^ {2}TAILRACE_SCHEMA must be a lower-case name/),
+      '  TAILRACE_MIGRATE must be true or false; it is "yes"',
+      '  TAILRACE_PORT must be a whole number from 0 to 65535; it is "80a"',
+      expect.stringMatching(/^ {2}TAILRACE_TLS_KEY must be a file that can be read \(ENOENT\)/),
+      expect.stringMatching(/^ {2}TAILRACE_LOG_LEVEL must be one of fatal, .*; it is "loud"$/),
+      '  TAILRACE_TLS_KEY needs TAILRACE_TLS_CERT',
+      expect.stringMatching(/^ {2}TAILRACE_HOST is "0\.0\.0\.0".*TAILRACE_ALLOW_UNAUTHENTICATED_NETWORK=true$/),
+      '  TAILRACE_PROT is not a setting; did you mean TAILRACE_PORT?',
+    ]);
+  });
+
+  it.each(['-1', '65536', '1e3', '0x10', ' 80', '80.5', '99999999999'])('refuses the port "%s"', (port) => {
+    expect(problems({ TAILRACE_PORT: port })).toMatch(/TAILRACE_PORT must be a whole number/);
+  });
+
+  it.each(['postgres://h/db', 'postgresql://u:p@h:5433/db?sslmode=require', 'postgres:///db?host=/run'])(
+    'takes the address %s',
+    (url) => expect(readConfig({ DATABASE_URL: url }).databaseUrl).toBe(url),
+  );
+
+  it.each(['127.0.0.1', '127.1.2.3', 'localhost', '::1'])('listens on %s without further ado', (host) => {
+    expect(readConfig({ TAILRACE_HOST: host }).host).toBe(host);
+  });
+
+  it.each(['0.0.0.0', '::', '10.0.0.1', 'example.org', '127.example.org', 'localhost.example.org'])(
+    'listens on %s only when told who may come',
+    (host) => {
+      expect(problems({ TAILRACE_HOST: host })).toMatch(/beyond the loopback address/);
+      expect(problems({ TAILRACE_HOST: host, TAILRACE_TLS_CERT: pem, TAILRACE_TLS_KEY: pem })).toMatch(/loopback/);
+      readConfig({ TAILRACE_HOST: host, TAILRACE_ALLOW_UNAUTHENTICATED_NETWORK: 'true' });
+      readConfig({
+        TAILRACE_HOST: host,
+        TAILRACE_TLS_CERT: pem,
+        TAILRACE_TLS_KEY: pem,
+        TAILRACE_TLS_CLIENT_CA: pem,
+      });
+    },
+  );
+
+  it('reads the files of TLS, which belong together', () => {
+    const { tls } = readConfig({ TAILRACE_TLS_CERT: pem, TAILRACE_TLS_KEY: pem });
+    expect(tls).toEqual({ cert: Buffer.from('PEM'), key: Buffer.from('PEM') });
+    expect(problems({ TAILRACE_TLS_CERT: pem })).toMatch(/TAILRACE_TLS_CERT needs TAILRACE_TLS_KEY/);
+    expect(problems({ TAILRACE_TLS_CLIENT_CA: pem })).toMatch(/TAILRACE_TLS_CLIENT_CA needs/);
+  });
+
+  it('names no setting it has no idea of', () => {
+    expect(problems({ TAILRACE_ZZZ: '1' })).toMatch(/TAILRACE_ZZZ is not a setting$/);
+    expect(problems({ TAILRACE_DATABASE_URL: 'x' })).toMatch(/did you mean DATABASE_URL\?$/);
+  });
+
+  it('explains every setting', () => {
+    expect(describeSettings().filter(({ about }) => about === '')).toEqual([]);
+  });
+});
+
+function problems(environment: Record<string, string>): string {
+  try {
+    readConfig(environment);
+  } catch (error) {
+    expect(error).toBeInstanceOf(StartError);
+    return (error as Error).message;
+  }
+  throw new Error('accepted');
+}
