@@ -4,7 +4,8 @@ import { statement } from '../statement.js';
 
 const read = statement(
   'log.head',
-  'select i.id as incarnation, i.floor, h.head, h.unnumbered from {schema}.log_incarnation i, {schema}.log_head() h',
+  `select i.id as incarnation, i.floor, h.head, h.unnumbered, clock_timestamp() as now
+   from {schema}.log_incarnation i, {schema}.log_head() h`,
 );
 
 const position = statement(
@@ -25,6 +26,8 @@ export interface LogHead {
   readonly head: bigint;
   /** Something committed waits for its position. */
   readonly unnumbered: boolean;
+  /** The database's clock. */
+  readonly now: Date;
 }
 
 export async function readLogHead(runner: Runner): Promise<LogHead> {

@@ -1,0 +1,113 @@
+/**
+ * Waiting for executions to end. Any number of waiters share the tail: none asks the database again and again.
+ *
+ * The order makes an end impossible to miss: first the waiter stands at the tail, whose position is no higher than the
+ * log's head, then it reads what has ended already. An end that this read does not see commits later, is numbered later
+ * still, and comes by.
+ */
+import type { ExecutionDetail } from '../repository/log/index.js';
+import { monotonicMs } from '../runtime/clock.js';
+import { WakeSignal } from '../runtime/wake-signal.js';
+import type { LogRecord } from './record.js';
+import type { LogSource, Page } from './source.js';
+import type { Tail, TailListener } from './tail.js';
+
+export interface EndsWanted {
+  readonly ids: readonly string[];
+  /** True: until the first has ended, not all. */
+  readonly any: boolean;
+  readonly timeoutMs: number;
+}
+
+interface Waiter {
+  readonly signal: WakeSignal;
+  readonly ended: Map<string, ExecutionDetail>;
+  failure?: unknown;
+}
+
+export class EndWaiters implements TailListener {
+  readonly #source: LogSource;
+  readonly #tail: Tail;
+  readonly #waiters = new Map<string, Set<Waiter>>();
+  #standing = false;
+
+  constructor(source: LogSource, tail: Tail) {
+    this.#source = source;
+    this.#tail = tail;
+  }
+
+  /**
+   * What is known of these executions as soon as enough have ended, the time is over, the signal aborts, or one of them
+   * turns out not to exist (it is missing then).
+   */
+  async wait(wanted: EndsWanted, signal: AbortSignal): Promise<ReadonlyMap<string, ExecutionDetail>> {
+    if (wanted.timeoutMs <= 0) return await this.#source.executions(wanted.ids);
+    const until = monotonicMs() + wanted.timeoutMs;
+    const waiter: Waiter = { signal: new WakeSignal(), ended: new Map() };
+    await this.#stand(wanted.ids, waiter);
+    try {
+      const known = await this.#source.executions(wanted.ids);
+      const now = () => new Map([...known, ...waiter.ended]);
+      if (known.size < wanted.ids.length) return known;
+      while (!enough(now(), wanted)) {
+        if (waiter.failure) throw waiter.failure;
+        const leftMs = until - monotonicMs();
+        if (leftMs <= 0 || signal.aborted) break;
+        await waiter.signal.wait(leftMs, signal);
+      }
+      return now();
+    } finally {
+      this.#leave(wanted.ids, waiter);
+    }
+  }
+
+  wants(record: LogRecord): boolean {
+    return record.terminal && this.#waiters.has(record.entry.execution ?? '');
+  }
+
+  take(page: Page): void {
+    for (const { entry, detail, terminal } of page) {
+      if (!terminal || !detail) continue;
+      for (const waiter of this.#waiters.get(entry.execution ?? '') ?? []) {
+        waiter.ended.set(detail.id, detail);
+        waiter.signal.wake();
+      }
+    }
+  }
+
+  fail(error: unknown): void {
+    this.#standing = false;
+    for (const waiter of new Set([...this.#waiters.values()].flatMap((waiters) => [...waiters]))) {
+      waiter.failure = error;
+      waiter.signal.wake();
+    }
+  }
+
+  async #stand(ids: readonly string[], waiter: Waiter): Promise<void> {
+    const seen = this.#tail.position ?? (await this.#source.head()).head;
+    for (const id of ids) {
+      const others = this.#waiters.get(id);
+      if (others) others.add(waiter);
+      else this.#waiters.set(id, new Set([waiter]));
+    }
+    if (this.#standing) return;
+    this.#standing = true;
+    this.#tail.join(this, this.#tail.position ?? seen);
+  }
+
+  #leave(ids: readonly string[], waiter: Waiter): void {
+    for (const id of ids) {
+      const waiters = this.#waiters.get(id);
+      waiters?.delete(waiter);
+      if (waiters?.size === 0) this.#waiters.delete(id);
+    }
+    if (this.#waiters.size > 0 || !this.#standing) return;
+    this.#standing = false;
+    this.#tail.leave(this);
+  }
+}
+
+function enough(known: ReadonlyMap<string, ExecutionDetail>, { ids, any }: EndsWanted): boolean {
+  const ended = (id: string) => known.get(id)?.outcome !== undefined;
+  return any ? ids.some(ended) : ids.every(ended);
+}

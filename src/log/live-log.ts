@@ -1,0 +1,139 @@
+/**
+ * The log as the services see it: watches, waits, and the cursors between them. One per process.
+ *
+ * It sends nothing by itself. `wake` and `pulse` tell it that there may be more; with nobody watching or waiting they
+ * cost nothing.
+ */
+import { type CursorScope, resolveCursor } from '../domain/cursor.js';
+import { EngineError } from '../domain/errors.js';
+import type { ExecutionDetail, LogHead } from '../repository/log/index.js';
+import type { QueueBounds } from '../runtime/bounded-queue.js';
+import { DistantClock } from '../runtime/distant-clock.js';
+import { type EndsWanted, EndWaiters } from './ends.js';
+import type { RecordFilter } from './filter.js';
+import type { LogSource } from './source.js';
+import { Tail } from './tail.js';
+import { Watcher, type WatchMessage } from './watcher.js';
+
+export interface LiveLogOptions {
+  /** Watches at the same time; one more is refused with TOO_MANY_STREAMS. Default 1,000. */
+  readonly maxWatchers?: number;
+  /** What a watcher may lag behind in memory. Default 1,024 entries or 4 MiB. */
+  readonly buffer?: QueueBounds;
+  /** What one message holds at most. Default 256 entries or 1 MiB. */
+  readonly message?: QueueBounds;
+  /** Default 15,000 ms. */
+  readonly heartbeatMs?: number;
+  /** How long a watcher with a full buffer may take to catch up before it is cut. Default 5,000 ms. */
+  readonly graceMs?: number;
+}
+
+export type WatchStart = 'earliest' | 'latest' | { readonly cursor: string };
+
+export interface WatchWanted {
+  readonly namespace: number;
+  readonly start: WatchStart;
+  readonly filter: RecordFilter;
+}
+
+const DEFAULTS: Required<LiveLogOptions> = {
+  maxWatchers: 1_000,
+  buffer: { items: 1_024, bytes: 4 * 1024 * 1024 },
+  message: { items: 256, bytes: 1024 * 1024 },
+  heartbeatMs: 15_000,
+  graceMs: 5_000,
+};
+
+export class LiveLog {
+  readonly #source: LogSource;
+  readonly #tail: Tail;
+  readonly #ends: EndWaiters;
+  readonly #options: Required<LiveLogOptions>;
+  readonly #watchers = new Set<Watcher>();
+  readonly #clock = new DistantClock();
+  #closed = false;
+
+  constructor(source: LogSource, options: LiveLogOptions = {}) {
+    this.#source = source;
+    this.#tail = new Tail(source);
+    this.#ends = new EndWaiters(source, this.#tail);
+    this.#options = { ...DEFAULTS, ...options };
+  }
+
+  /** Watches open now. */
+  get watching(): number {
+    return this.#watchers.size;
+  }
+
+  /**
+   * The first message is empty and names the start; it comes once everything committed from then on is sure to be
+   * delivered. Ends when the signal aborts. Throws BAD_CURSOR, CURSOR_PRUNED, TOO_MANY_STREAMS before the first message,
+   * STREAM_TOO_SLOW, DATABASE_UNAVAILABLE, DRAINING at any time.
+   */
+  async *watch(wanted: WatchWanted, signal: AbortSignal): AsyncGenerator<WatchMessage, void> {
+    this.#refuseWhenClosed();
+    const { maxWatchers, ...options } = this.#options;
+    if (this.#watchers.size >= maxWatchers) {
+      throw new EngineError('TOO_MANY_STREAMS', `this server already serves ${maxWatchers} watches`, {
+        metadata: { limit: String(maxWatchers) },
+      });
+    }
+    const scope = { namespace: wanted.namespace, ...(await this.#head()) };
+    const start = startOf(wanted.start, scope);
+    this.#refuseWhenClosed();
+    const { filter } = wanted;
+    const watcher = new Watcher({ ...options, source: this.#source, tail: this.#tail, filter, scope, start });
+    this.#watchers.add(watcher);
+    try {
+      yield* watcher.messages(signal);
+    } finally {
+      this.#watchers.delete(watcher);
+    }
+  }
+
+  async awaitEnds(wanted: EndsWanted, signal: AbortSignal): Promise<ReadonlyMap<string, ExecutionDetail>> {
+    this.#refuseWhenClosed();
+    return await this.#ends.wait(wanted, signal);
+  }
+
+  /** The database's time, about. */
+  now(): Date {
+    return this.#clock.now();
+  }
+
+  /** There may be something new; with the head, where it is known. Cheap: any commit, step or NOTIFY may call it. */
+  wake(head?: bigint): void {
+    this.#tail.wake(head);
+  }
+
+  /** The database cannot be reached: whoever watches or waits is told so, and comes back with a cursor. */
+  fail(error: unknown): void {
+    this.#tail.fail(error);
+    for (const watcher of this.#watchers) watcher.end(error);
+  }
+
+  /** The process goes away: watches and waits end with DRAINING, new ones are refused with it. */
+  close(): void {
+    this.#closed = true;
+    this.fail(draining());
+  }
+
+  async #head(): Promise<LogHead> {
+    const head = await this.#source.head();
+    this.#clock.observe(head.now);
+    return head;
+  }
+
+  #refuseWhenClosed(): void {
+    if (this.#closed) throw draining();
+  }
+}
+
+function draining(): EngineError {
+  return new EngineError('DRAINING', 'this server is going away; go on at another one', { retryDelayMs: 0 });
+}
+
+function startOf(start: WatchStart, scope: CursorScope): bigint {
+  if (start === 'latest') return scope.head;
+  return start === 'earliest' ? scope.floor : resolveCursor(start.cursor, scope);
+}

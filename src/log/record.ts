@@ -1,0 +1,34 @@
+/** An entry with what readers want to know beside it. One object per entry, shared by all watchers of the process. */
+import type { ExecutionDetail, LogEntry } from '../repository/log/index.js';
+
+const FIXED_BYTES = 256;
+
+export class LogRecord {
+  /** The execution's tags, times and outcome; undefined until somebody wanted them, or when retention took them. */
+  detail: ExecutionDetail | undefined;
+
+  constructor(
+    readonly entry: LogEntry,
+    readonly namespace: string,
+    /** Empty where the entry concerns no lane or type. */
+    readonly lane: string,
+    readonly type: string,
+  ) {}
+
+  /** The end of an execution. */
+  get terminal(): boolean {
+    return isTerminal(this.entry.to);
+  }
+
+  /** What it takes in a buffer, about. */
+  get bytes(): number {
+    const { detail, entry } = this;
+    return FIXED_BYTES + (entry.body?.length ?? 0) + (detail?.outcome?.result?.length ?? 0);
+  }
+}
+
+const SUCCEEDED = 7;
+
+function isTerminal(state: number | null): boolean {
+  return state !== null && state >= SUCCEEDED;
+}

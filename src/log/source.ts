@@ -1,0 +1,87 @@
+/** Where records come from: pages of the log, and the executions they speak of, in as few statements as possible. */
+import type { Runner } from '../repository/database.js';
+import { type ExecutionDetail, type LogHead, readDetails, readLog, readLogHead } from '../repository/log/index.js';
+import { NameCache } from './names.js';
+import { LogRecord } from './record.js';
+
+/** Consecutive records; never empty. */
+export type Page = readonly [LogRecord, ...LogRecord[]];
+
+export interface LogSource {
+  /** A page with at least as many has more behind it. */
+  readonly pageEntries: number;
+  head(): Promise<LogHead>;
+  /** From this position on; undefined when nothing stands there yet. */
+  page(from: bigint): Promise<Page | undefined>;
+  /** Fills in the details of these records, in one statement; none when they have them. */
+  detail(records: readonly LogRecord[]): Promise<void>;
+  /** Executions by id; what does not exist is missing. Calls made while one is under way share the next statement. */
+  executions(ids: readonly string[]): Promise<ReadonlyMap<string, ExecutionDetail>>;
+}
+
+export interface LogSourceOptions {
+  /** Entries per page, about. Default 512. */
+  readonly pageEntries?: number;
+  /** Results up to this size come along. Default 64 KiB. */
+  readonly inlineBytes?: number;
+}
+
+export class DatabaseLogSource implements LogSource {
+  readonly pageEntries: number;
+  readonly #runner: Runner;
+  readonly #names: NameCache;
+  readonly #inlineBytes: number;
+  #gathering: { ids: Set<string>; answer: Promise<ReadonlyMap<string, ExecutionDetail>> } | undefined;
+  #underWay: Promise<unknown> = Promise.resolve();
+
+  constructor(runner: Runner, options: LogSourceOptions = {}) {
+    this.#runner = runner;
+    this.#names = new NameCache(runner);
+    this.pageEntries = options.pageEntries ?? 512;
+    this.#inlineBytes = options.inlineBytes ?? 64 * 1024;
+  }
+
+  async head(): Promise<LogHead> {
+    return await readLogHead(this.#runner);
+  }
+
+  async page(from: bigint): Promise<Page | undefined> {
+    const entries = await readLog(this.#runner, from, this.pageEntries);
+    await this.#names.load(entries);
+    const [first, ...rest] = entries.map((entry) => {
+      const names = this.#names.classOf(entry.class);
+      return new LogRecord(entry, this.#names.namespaceOf(entry.namespace), names?.lane ?? '', names?.type ?? '');
+    });
+    return first && [first, ...rest];
+  }
+
+  async detail(records: readonly LogRecord[]): Promise<void> {
+    const ids = new Set<string>();
+    for (const { detail, entry } of records) if (!detail && entry.execution) ids.add(entry.execution);
+    if (ids.size === 0) return;
+    const found = await this.#read(ids);
+    for (const record of records) record.detail ??= found.get(record.entry.execution ?? '');
+  }
+
+  async executions(ids: readonly string[]): Promise<ReadonlyMap<string, ExecutionDetail>> {
+    this.#gathering ??= this.#gather();
+    for (const id of ids) this.#gathering.ids.add(id);
+    return await this.#gathering.answer;
+  }
+
+  /** The statement is sent when the one before it is back, so that any number of callers keep one connection busy. */
+  #gather() {
+    const ids = new Set<string>();
+    const answer = this.#underWay.then(async () => {
+      this.#gathering = undefined;
+      return await this.#read(ids);
+    });
+    this.#underWay = answer.catch(() => undefined);
+    return { ids, answer };
+  }
+
+  async #read(ids: ReadonlySet<string>): Promise<ReadonlyMap<string, ExecutionDetail>> {
+    const found = await readDetails(this.#runner, [...ids], this.#inlineBytes);
+    return new Map(found.map((detail) => [detail.id, detail]));
+  }
+}
