@@ -1,11 +1,11 @@
 /** The word somebody probably meant: for "did you mean", where a misspelt name must not be ignored in silence. */
 
-/** Undefined when nothing is near: more than a third of the letters would have to change. */
+/** Undefined when nothing is near: two letters may differ, in a long word a third of them. */
 export function nearest(word: string, candidates: readonly string[]): string | undefined {
   const ranked = candidates
     .map((candidate) => ({ candidate, distance: editDistance(word, candidate) }))
     .sort((a, b) => a.distance - b.distance)[0];
-  return ranked && ranked.distance <= word.length / 3 ? ranked.candidate : undefined;
+  return ranked && ranked.distance <= Math.max(2, word.length / 3) ? ranked.candidate : undefined;
 }
 
 /** Levenshtein: insertions, deletions and substitutions between two words. */
