@@ -1,4 +1,5 @@
 /** An entry with what readers want to know beside it. One object per entry, shared by all watchers of the process. */
+import { isTerminal } from '../domain/states.js';
 import type { ExecutionDetail, LogEntry } from '../repository/log/index.js';
 
 const FIXED_BYTES = 256;
@@ -17,7 +18,7 @@ export class LogRecord {
 
   /** The end of an execution. */
   get terminal(): boolean {
-    return isTerminal(this.entry.to);
+    return this.entry.to !== null && isTerminal(this.entry.to);
   }
 
   /** What it takes in a buffer, about. */
@@ -25,10 +26,4 @@ export class LogRecord {
     const { detail, entry } = this;
     return FIXED_BYTES + (entry.body?.length ?? 0) + (detail?.outcome?.result?.length ?? 0);
   }
-}
-
-const SUCCEEDED = 7;
-
-function isTerminal(state: number | null): boolean {
-  return state !== null && state >= SUCCEEDED;
 }
