@@ -22,7 +22,10 @@ create table {schema}.lane (
   namespace int not null,
   name text not null check (octet_length(name) between 1 and 64),
   state smallint not null default 1 check (state in (1, 2, 3)), -- open, paused, draining
-  note text not null default '',
+  state_reason text not null default '',
+  actor text not null default '',
+  timeout_ms bigint check (timeout_ms > 0),
+  ttl_ms bigint check (ttl_ms > 0),
   aging_ms bigint check (aging_ms > 0),
   retry_max int check (retry_max >= 1),
   retry_initial_ms bigint check (retry_initial_ms >= 0),
@@ -47,11 +50,14 @@ create table {schema}.claim_class (
 
 create table {schema}.worker (
   namespace int not null,
-  id uuid not null, -- the instance: random per process, so equal names never meet
+  id text not null, -- the instance: random per process, so equal names never meet
   name text not null,
   lanes text[] not null,
   types text[] not null,
   capabilities text[] not null,
+  max_concurrency int not null default 0,
+  labels jsonb not null default '{}',
+  drain_reason text not null default '',
   state smallint not null default 1 check (state in (1, 2)), -- active, draining
   started_at timestamptz not null default clock_timestamp(),
   seen_at timestamptz not null default clock_timestamp(),
@@ -62,6 +68,7 @@ create table {schema}.worker (
 -- Two callers with new names in other order cannot deadlock: both take the registry row first.
 create function {schema}.intern_classes(p_namespace int[], p_lane text[], p_type text[], p_capabilities text[])
 returns table (id int, lane int) language plpgsql volatile as $$
+#variable_conflict use_column
 begin
   perform 1 from {schema}.registry for update;
   insert into {schema}.lane (namespace, name)

@@ -15,7 +15,7 @@ create table {schema}.execution (
   start_by timestamptz,
   deadline timestamptz,
   timeout_ms bigint check (timeout_ms > 0),
-  retry_max int check (retry_max >= 1), -- null: the lane's, else the engine's default
+  retry_max int check (retry_max >= 1), -- null: the engine's default; the lane's was filled in at creation
   retry_initial_ms bigint check (retry_initial_ms >= 0),
   retry_factor real check (retry_factor >= 1),
   retry_cap_ms bigint check (retry_cap_ms >= 0),
@@ -26,15 +26,15 @@ create table {schema}.execution (
   input bytea,
   flow uuid,
   letter uuid, -- the dead letter this execution redrives
+  redrive_of uuid, -- the run before it
   root uuid, -- the execution whose idempotency key its handler shows to the world; null: itself
   created_at timestamptz not null
 ) partition by range (id);
-alter table {schema}.execution alter column input set compression lz4;
 create index execution_tags on {schema}.execution using gin (tags jsonb_path_ops) where tags <> '{}';
 create index execution_letter on {schema}.execution (letter) where letter is not null;
 
 create sequence {schema}.ready_seq as bigint cache 1;
-create sequence {schema}.fencing_token as bigint cache 32;
+create sequence {schema}.fencing_token as bigint cache 1; -- a cached range would let a later grant carry a lower token
 
 create table {schema}.ready (
   class int not null,
@@ -78,7 +78,7 @@ create table {schema}.lease (
   namespace int not null,
   class int not null,
   priority smallint not null check (priority between -1000 and 1000),
-  worker uuid not null,
+  worker text not null,
   worker_name text not null,
   kind smallint not null,
   attempt int not null check (attempt >= 1),
@@ -86,6 +86,7 @@ create table {schema}.lease (
   reclaims int not null,
   ready_at timestamptz not null,
   started_at timestamptz not null,
+  length_ms bigint not null, -- as granted: what a renewal extends by when it names no length
   expires_at timestamptz not null,
   check_at timestamptz not null,
   begin_by timestamptz, -- start_within: cleared by the first renewal or report
@@ -98,7 +99,7 @@ create table {schema}.lease (
   cancel_until timestamptz,
   cancel_accepts_late boolean,
   cancel_reason text,
-  progress_percent real,
+  progress_percent double precision,
   progress_message text,
   progress_at timestamptz,
   check ((cancel_at is null) = (cancel_until is null) and (cancel_at is null) = (cancel_accepts_late is null)),
@@ -113,7 +114,7 @@ create table {schema}.attempt (
   namespace int not null,
   class int not null,
   kind smallint not null,
-  worker uuid not null,
+  worker text not null,
   worker_name text not null,
   lease uuid not null,
   token bigint not null,
@@ -126,10 +127,13 @@ create table {schema}.attempt (
   state smallint not null, -- of the execution after it
   run_at timestamptz,
   failure_class smallint,
+  failure_code text,
   message text,
-  details text,
-  progress_percent real,
+  details_type text,
+  details bytea,
+  progress_percent double precision,
   progress_message text,
+  progress_at timestamptz,
   primary key (execution, number)
 ) partition by range (execution);
 
@@ -138,19 +142,20 @@ create table {schema}.outcome (
   namespace int not null,
   class int not null,
   state smallint not null check (state between 7 and 11),
-  reason text,
+  reason smallint, -- null for success, else an EndReason
   ended_at timestamptz not null,
   attempt int not null, -- the ending attempt, 0 when it never ran
   token bigint,
   started_at timestamptz,
   failure_class smallint,
+  failure_code text,
   message text,
-  details text,
+  details_type text,
+  details bytea,
   result_type text,
   result bytea,
   check ((state = 7) or (result is null and reason is not null))
 ) partition by range (execution);
-alter table {schema}.outcome alter column result set compression lz4;
 create index outcome_unsuccessful on {schema}.outcome (namespace, state, execution) where state <> 7;
 
 -- At most one row per execution: the earliest of its time to start and its deadline, looked at anew when it fires.
@@ -183,11 +188,19 @@ create function {schema}.uuid_at(p_ms bigint) returns uuid language sql immutabl
 $$;
 
 create function {schema}.uuid_v7() returns uuid language sql volatile as $$
-  select encode(set_byte(set_byte(overlay(uuid_send(gen_random_uuid())
-      placing substring(int8send((extract(epoch from clock_timestamp()) * 1000)::bigint) from 3) from 1 for 6),
-    6, (get_byte(b, 6) & 15) | 112), 8, (get_byte(b, 8) & 63) | 128), 'hex')::uuid
-  from (select uuid_send(gen_random_uuid()) b) r
+  select encode(set_byte(overlay(u placing substring(int8send((extract(epoch from clock_timestamp()) * 1000)::bigint) from 3)
+    from 1 for 6), 6, (get_byte(u, 6) & 15) | 112), 'hex')::uuid
+  from (select uuid_send(gen_random_uuid()) u) random
 $$;
+
+-- lz4 where the server was built with it; partitions copy the setting.
+do $$
+begin
+  if exists (select from pg_settings where name = 'default_toast_compression' and 'lz4' = any (enumvals)) then
+    alter table {schema}.execution alter column input set compression lz4;
+    alter table {schema}.outcome alter column result set compression lz4;
+  end if;
+end $$;
 
 -- Makes the partitions from two days ago to two weeks ahead, each p_days wide; answers how many days are ahead.
 -- Each is built as a plain table with the CHECK that its bounds imply and attached then: PARTITION OF would wait, and

@@ -9,16 +9,20 @@ create table {schema}.dead_letter (
   subject smallint not null default 1 check (subject in (1, 2, 3)), -- execution, event, consumer entry
   execution uuid, -- the first run
   last_execution uuid, -- the newest run: the first one, or its latest redrive
-  reason smallint not null check (reason between 1 and 13),
+  reason smallint not null check (reason between 1 and 13), 
   lane text not null,
   type text not null,
   flow uuid,
   tags jsonb not null default '{}',
   input_type text,
   input bytea,
+  edited_type text, -- input of the last redrive, when it was edited
+  edited bytea,
   failure_class smallint,
+  failure_code text,
   message text not null default '',
-  details text,
+  details_type text,
+  details bytea,
   fingerprint text not null,
   attempts int not null,
   first_failure_at timestamptz not null,
@@ -34,7 +38,6 @@ create table {schema}.dead_letter (
   closed_at timestamptz,
   check ((state = 3) = (resolution is not null) and (state = 3) = (closed_at is not null))
 );
-alter table {schema}.dead_letter alter column input set compression lz4;
 create index dead_letter_state on {schema}.dead_letter (namespace, state, id);
 create index dead_letter_execution on {schema}.dead_letter (execution) where execution is not null;
 create index dead_letter_fingerprint on {schema}.dead_letter (namespace, fingerprint, id);

@@ -1,0 +1,194 @@
+-- What the holder of a lease may do with it: renew, report, complete, fail, delay, release.
+--
+-- Every write is fenced by the row itself: execution, lease id and token match, and the database clock has not passed
+-- expires_at. The fence is decided on rows locked in a first statement, SKIP LOCKED, so a batch never waits; a lease that
+-- matches but was only locked by somebody answers 'busy' and is tried again by the caller.
+-- Locks: creates only. older-servers: refused
+
+-- Why these holders were refused, in the order of checks that holds for every worker write: not found, repeat of the
+-- call that ended this very attempt, terminal, revoked, expired, other content, superseded, never its holder.
+create function {schema}.explain_refusals(p_ord int[], p_namespace int[], p_execution uuid[], p_lease uuid[],
+  p_token bigint[], p_call smallint, p_hash bytea[])
+returns table (ord int, verdict text, state smallint, attempt int, token bigint, run_at timestamptz, outcome smallint,
+  reason smallint, failures int, ended_at timestamptz, class int)
+language sql stable as $$
+  select u.ord,
+    case
+      when e.id is null then 'not_found'
+      when l.lease = u.lease and l.token = u.token and l.expires_at > clock_timestamp() then
+        case when l.cancel_at is not null and not l.cancel_accepts_late and p_call = 1 then 'canceling' else 'busy' end
+      when mine.call = p_call and mine.hash is not distinct from u.hash and l.execution is null
+        and mine.number = latest.number then 'duplicate'
+      when o.execution is not null then 'terminal'
+      when mine.outcome = 9 then 'revoked'
+      when mine.outcome in (3, 4, 8, 10, 11) or l.lease = u.lease then 'expired'
+      when mine.call = p_call and mine.hash is not distinct from u.hash then 'superseded'
+      when mine.number is not null then 'other_content'
+      else 'superseded'
+    end,
+    coalesce(o.state, mine.state), coalesce(o.attempt, mine.number, l.attempt), coalesce(o.token, l.token), mine.run_at,
+    mine.outcome, o.reason, null::int, coalesce(o.ended_at, mine.ended_at), e.class
+  from unnest(p_ord, p_namespace, p_execution, p_lease, p_token, p_hash) u (ord, namespace, execution, lease, token, hash)
+  left join {schema}.execution e on e.id = u.execution and e.namespace = u.namespace and e.id = any (p_execution)
+  left join {schema}.lease l on l.execution = e.id and l.execution = any (p_execution)
+  left join {schema}.outcome o on o.execution = e.id and o.execution = any (p_execution)
+  left join lateral (select a.* from {schema}.attempt a where a.execution = e.id and a.lease = u.lease
+    and a.token = u.token limit 1) mine on true
+  left join lateral (select a.number from {schema}.attempt a where a.execution = e.id order by a.number desc limit 1)
+    latest on true
+$$;
+
+create function {schema}.lock_leases(p_execution uuid[]) returns {schema}.lease[] language plpgsql volatile as $$
+declare
+  v_locked {schema}.lease[];
+begin
+  select array_agg(l) into v_locked from (
+    select l from {schema}.lease l where l.execution = any (p_execution) order by l.execution for update skip locked) x (l);
+  return v_locked;
+end $$;
+
+-- Renews many leases (p_extend) and takes their progress along, or records progress alone. verdict: renewed | cancel_requested (renewed as well) | one of
+-- explain_refusals. Items are distinct by execution.
+create function {schema}.renew(p_namespace int[], p_execution uuid[], p_lease uuid[], p_token bigint[], p_extend boolean, p_lease_ms bigint[],
+  p_percent double precision[], p_message text[])
+returns table (ord int, verdict text, expires_at timestamptz, cancel_at timestamptz, cancel_until timestamptz,
+  cancel_accepts_late boolean, cancel_reason text, state smallint, attempt int, token bigint) language plpgsql volatile as $$
+#variable_conflict use_column
+declare
+  v_now timestamptz;
+  v_locked {schema}.lease[] := {schema}.lock_leases(p_execution);
+  v_done int[];
+begin
+  v_now := clock_timestamp();
+  return query
+    with item as (
+      select u.* from unnest(p_namespace, p_execution, p_lease, p_token, p_lease_ms, p_percent, p_message) with ordinality
+          u (namespace, execution, lease, token, lease_ms, percent, message, ord)
+        join unnest(v_locked) x on x.execution = u.execution and x.lease = u.lease and x.token = u.token
+          and x.namespace = u.namespace
+        where x.expires_at > v_now)
+    update {schema}.lease l set
+        expires_at = case when p_extend
+          then greatest(l.expires_at, v_now + coalesce(i.lease_ms, l.length_ms) * interval '1 ms') else l.expires_at end,
+        begin_by = null,
+        progress_percent = coalesce(i.percent, l.progress_percent),
+        progress_message = coalesce(i.message, l.progress_message),
+        progress_at = case when i.percent is null and i.message is null then l.progress_at else v_now end
+      from item i where l.execution = any (p_execution) and l.execution = i.execution
+      returning i.ord::int, case when l.cancel_at is null then 'renewed' else 'cancel_requested' end, l.expires_at,
+        l.cancel_at, l.cancel_until, l.cancel_accepts_late, l.cancel_reason, 4::smallint, l.attempt, l.token;
+  select array_agg(u.ord::int) into v_done
+    from unnest(p_namespace, p_execution, p_lease, p_token) with ordinality u (namespace, execution, lease, token, ord)
+    join unnest(v_locked) x on x.execution = u.execution and x.lease = u.lease and x.token = u.token
+      and x.namespace = u.namespace
+    where x.expires_at > v_now;
+  if coalesce(cardinality(v_done), 0) < cardinality(p_execution) then
+    return query
+      select r.ord, r.verdict, null::timestamptz, null::timestamptz, null::timestamptz, null::boolean, null::text, r.state,
+        r.attempt, r.token
+      from (select array_agg(u.ord::int) ord, array_agg(u.namespace) namespace, array_agg(u.execution) execution,
+          array_agg(u.lease) lease, array_agg(u.token) token, array_agg(null::bytea) hash
+        from unnest(p_namespace, p_execution, p_lease, p_token) with ordinality u (namespace, execution, lease, token, ord)
+        where not u.ord = any (coalesce(v_done, '{}'))) m
+      cross join lateral {schema}.explain_refusals(m.ord, m.namespace, m.execution, m.lease, m.token, 0::smallint, m.hash) r;
+  end if;
+end $$;
+
+-- The rule of retry (design/model.md): only transient failures, timeouts and lost leases count, and the count alone is
+-- compared with the limit; exponential backoff with full jitter between nothing and the present step. A time that the
+-- failure names wins. A requested cancel ends it whatever the class. p_class null: the lease was lost.
+create function {schema}.after_failure(l {schema}.lease, e {schema}.execution, p_class smallint, p_retry_at timestamptz,
+  p_now timestamptz, out state smallint, out reason smallint, out run_at timestamptz,
+  out failures int, out reclaims int) language plpgsql volatile as $$
+declare
+  v_lost boolean := p_class is null;
+  v_max int := coalesce(e.retry_max, 5);
+  v_counts boolean := case when v_lost then coalesce(e.count_lost, true) else p_class in (1, 4) end;
+begin
+  failures := l.failures + v_counts::int;
+  reclaims := l.reclaims + v_lost::int;
+  if l.cancel_at is not null or p_class = 5 then
+    state := 9; reason := case when l.cancel_at is not null then 20 else 21 end;
+  elsif p_class = 2 then
+    state := 8; reason := 2; -- PERMANENT
+  elsif p_class = 6 then
+    state := 8; reason := 12; -- INVALID_RESULT
+  elsif v_lost and reclaims > coalesce(e.reclaims_max, 20) then
+    state := 8; reason := 4; -- RECLAIMS_EXHAUSTED
+  elsif v_counts and failures >= v_max then
+    state := 8; reason := case when p_class = 4 then 3 else 1 end; -- TIMEOUT, RETRIES_EXHAUSTED
+  else
+    run_at := case when v_lost then null when p_retry_at is not null then p_retry_at
+      when p_class = 3 then null
+      else p_now + random() * least(coalesce(e.retry_cap_ms, 300000)::double precision,
+        coalesce(e.retry_initial_ms, 1000)
+          * power(coalesce(e.retry_factor, 2)::double precision, least(failures - 1, 60))) * interval '1 ms' end;
+    if run_at <= p_now then run_at := null; end if;
+    state := case when run_at is null then 3 else 2 end;
+  end if;
+end $$;
+
+-- Ends attempts on their holders' word. p_call: 1 complete, 2 fail, 3 delay, 4 release.
+-- verdict: done | duplicate (the first answer again) | busy | one of explain_refusals.
+-- Items are distinct by execution. A crash before the commit leaves the lease; after it the repeat is a duplicate.
+create function {schema}.end_attempts(p_call smallint, p_namespace int[], p_execution uuid[], p_lease uuid[],
+  p_token bigint[], p_hash bytea[], p_class smallint[], p_code text[], p_message text[], p_run_at timestamptz[],
+  p_delay_ms bigint[], p_content_type text[], p_content_at int[], p_content_length int[], p_content bytea)
+returns table (ord int, verdict text, state smallint, attempt int, token bigint, run_at timestamptz, outcome smallint,
+  reason smallint, failures int, ended_at timestamptz, class int)
+language plpgsql volatile as $$
+#variable_conflict use_column
+declare
+  v_now timestamptz;
+  v_locked {schema}.lease[] := {schema}.lock_leases(p_execution);
+  v_ord int[];
+  v_endings {schema}.ending[];
+  v_executions uuid[];
+begin
+  v_now := clock_timestamp();
+  select array_agg(u.ord::int order by u.ord), array_agg(
+      case p_call
+        when 1 then {schema}.ending_of(x, p_call, u.hash, 1::smallint, 7::smallint, null, null, null, x.failures, x.reclaims,
+          null, null, null, u.content_type, c.content)
+        when 2 then {schema}.ending_of(x, p_call, u.hash, case u.class when 4 then 3 when 3 then 7 when 5 then 8 else 2
+          end::smallint, d.state, d.reason, d.run_at, (case u.class when 3 then 4 else 2 end)::smallint, d.failures,
+          x.reclaims, u.class, u.code, u.message, u.content_type, c.content)
+        -- Delayed or released: the attempt counts nothing. A cancel that waited for the holder is over with it.
+        else {schema}.ending_of(x, p_call, u.hash, (case p_call when 3 then 6 else 5 end)::smallint,
+          (case when x.cancel_at is not null then 9 when t.run_at > v_now then 2 else 3 end)::smallint,
+          (case when x.cancel_at is not null then 20 end)::smallint,
+          case when x.cancel_at is null and t.run_at > v_now then t.run_at end, 4::smallint, x.failures, x.reclaims, null,
+          null, case when x.cancel_at is not null then x.cancel_reason else u.message end, null, null)
+      end order by u.ord)
+    into v_ord, v_endings
+    from unnest(p_namespace, p_execution, p_lease, p_token, p_hash, p_class, p_code, p_message, p_run_at, p_delay_ms,
+      p_content_type, p_content_at, p_content_length) with ordinality
+      u (namespace, execution, lease, token, hash, class, code, message, run_at, delay_ms, content_type, content_at,
+        content_length, ord)
+    join unnest(v_locked) x on x.execution = u.execution and x.lease = u.lease and x.token = u.token
+      and x.namespace = u.namespace
+    cross join lateral (select coalesce(u.run_at, v_now + u.delay_ms * interval '1 ms') run_at) t
+    cross join lateral (select case when u.content_type is not null
+      then substring(p_content from u.content_at + 1 for u.content_length) end content) c
+    left join {schema}.execution e on p_call = 2 and e.id = x.execution and e.id = any (p_execution)
+    left join lateral {schema}.after_failure(x, e, u.class, t.run_at, v_now) d on p_call = 2
+    where x.expires_at > v_now and (p_call <> 1 or x.cancel_at is null or x.cancel_accepts_late);
+  if v_ord is not null then
+    v_executions := array(select y.execution from unnest(v_endings) y);
+    delete from {schema}.lease l where l.execution = any (v_executions);
+    perform {schema}.settle(v_endings, v_now);
+    return query select u.ord, 'done', y.state, y.attempt, y.token, y.run_at, y.attempt_outcome, y.reason, y.failures,
+        v_now, y.class
+      from unnest(v_ord) with ordinality u (ord, i) join unnest(v_endings) with ordinality y on y.ordinality = u.i;
+  end if;
+  if coalesce(cardinality(v_ord), 0) < cardinality(p_execution) then
+    return query
+      select r.*
+      from (select array_agg(u.ord::int) ord, array_agg(u.namespace) namespace, array_agg(u.execution) execution,
+          array_agg(u.lease) lease, array_agg(u.token) token, array_agg(u.hash) hash
+        from unnest(p_namespace, p_execution, p_lease, p_token, p_hash) with ordinality
+          u (namespace, execution, lease, token, hash, ord)
+        where not u.ord = any (coalesce(v_ord, '{}'))) m
+      cross join lateral {schema}.explain_refusals(m.ord, m.namespace, m.execution, m.lease, m.token, p_call, m.hash) r;
+  end if;
+end $$;

@@ -1,0 +1,173 @@
+/**
+ * Group commit: single calls that arrive together become one statement and one fsync.
+ *
+ * Up to `maxInFlight` batches run at once, so that one fsync overlaps the next; what arrives meanwhile forms the next
+ * batch, so batches grow with the load and a lone call waits for nobody. Items with one key (an execution, a request id)
+ * never share a batch: the later one goes into the next and is answered from what the earlier one left.
+ *
+ * A batch whose content Postgres refuses is halved until the culprit is alone, so nobody else pays for it. An item that
+ * is only locked by somebody goes back to the queue. A lost connection is not repeated here: the batch may have been
+ * committed, so every caller is told, and repeats under its own idempotency.
+ */
+import { EngineError } from '../domain/errors.js';
+import { monotonicMs, pause } from '../runtime/clock.js';
+
+export interface GroupCommitOptions<Item, Answer> {
+  readonly name: string;
+  /** Default 500. */
+  readonly maxItems?: number;
+  /** Bytes of content in one batch. Default 16 MiB. */
+  readonly maxBytes?: number;
+  /** Default 2. */
+  readonly maxInFlight?: number;
+  /** Items waiting at most; beyond it callers get OVERLOADED. Default 50,000. */
+  readonly maxQueued?: number;
+  readonly keyOf: (item: Item) => string | undefined;
+  readonly bytesOf: (item: Item) => number;
+  /** One transaction; answers in the order of the items. */
+  readonly run: (items: readonly Item[]) => Promise<readonly Answer[]>;
+  /** The row was locked by somebody: try the item again. */
+  readonly isBusy?: (answer: Answer) => boolean;
+}
+
+/** How long a locked item is tried again before its caller is told. */
+const BUSY_MS = 5_000;
+const BUSY_PAUSE_MS = 2;
+
+interface Entry<Item, Answer> {
+  readonly item: Item;
+  readonly key: string | undefined;
+  readonly bytes: number;
+  readonly until: number;
+  resolve(answer: Answer): void;
+  reject(error: unknown): void;
+}
+
+export class GroupCommit<Item, Answer> {
+  readonly #options: Required<Omit<GroupCommitOptions<Item, Answer>, 'isBusy'>> & {
+    readonly isBusy: (answer: Answer) => boolean;
+  };
+  #queue: Entry<Item, Answer>[] = [];
+  /** Keys of running batches: their successors wait, or they would wait inside Postgres. */
+  readonly #running = new Set<string>();
+  #inFlight = 0;
+  #scheduled = false;
+
+  constructor(options: GroupCommitOptions<Item, Answer>) {
+    this.#options = {
+      maxItems: 500,
+      maxBytes: 16 * 1024 * 1024,
+      maxInFlight: 2,
+      maxQueued: 50_000,
+      isBusy: () => false,
+      ...options,
+    };
+  }
+
+  /** Answers in the order of the items, once all are decided. Rejects with the first error if any could not be. */
+  async submit(items: readonly Item[]): Promise<Answer[]> {
+    if (this.#queue.length + items.length > this.#options.maxQueued) {
+      throw new EngineError('OVERLOADED', `too many calls of ${this.#options.name} are waiting; repeat later`, {
+        retryDelayMs: 500,
+      });
+    }
+    const answers = items.map((item) => this.#enqueue(item));
+    const settled = await Promise.allSettled(answers);
+    const failed = settled.find((result) => result.status === 'rejected');
+    if (failed) throw failed.reason;
+    return settled.map((result) => (result as PromiseFulfilledResult<Answer>).value);
+  }
+
+  #enqueue(item: Item): Promise<Answer> {
+    return new Promise((resolve, reject) => {
+      const { keyOf, bytesOf } = this.#options;
+      const until = monotonicMs() + BUSY_MS;
+      this.#queue.push({ item, key: keyOf(item), bytes: bytesOf(item), until, resolve, reject });
+      this.#schedule();
+    });
+  }
+
+  /** The next turn of the event loop, so that calls read from the sockets in this turn come along. */
+  #schedule(): void {
+    if (this.#scheduled || this.#inFlight >= this.#options.maxInFlight || this.#queue.length === 0) return;
+    this.#scheduled = true;
+    setImmediate(() => {
+      this.#scheduled = false;
+      const batch = this.#next();
+      if (batch.length === 0) return;
+      this.#inFlight++;
+      for (const { key } of batch) if (key !== undefined) this.#running.add(key);
+      void this.#decide(batch).then(() => {
+        for (const { key } of batch) if (key !== undefined) this.#running.delete(key);
+        this.#inFlight--;
+        this.#schedule();
+      });
+      this.#schedule();
+    });
+  }
+
+  #next(): Entry<Item, Answer>[] {
+    const { maxItems, maxBytes } = this.#options;
+    const batch: Entry<Item, Answer>[] = [];
+    const left: Entry<Item, Answer>[] = [];
+    const keys = new Set<string>();
+    let bytes = 0;
+    for (const entry of this.#queue) {
+      const taken = entry.key !== undefined && (keys.has(entry.key) || this.#running.has(entry.key));
+      const full = batch.length >= maxItems || (batch.length > 0 && bytes + entry.bytes > maxBytes);
+      if (taken || full) {
+        left.push(entry);
+        // What waits keeps its place: a later item of the same key must not overtake it.
+        if (entry.key !== undefined) keys.add(entry.key);
+        continue;
+      }
+      batch.push(entry);
+      bytes += entry.bytes;
+      if (entry.key !== undefined) keys.add(entry.key);
+    }
+    this.#queue = left;
+    return batch;
+  }
+
+  /** Never rejects: every entry gets its own answer. */
+  async #decide(batch: readonly Entry<Item, Answer>[]): Promise<void> {
+    try {
+      const answers = await this.#options.run(batch.map(({ item }) => item));
+      batch.forEach((entry, i) => {
+        const answer = answers[i];
+        if (answer === undefined) entry.reject(new Error(`${this.#options.name} left an item without an answer`));
+        else if (this.#options.isBusy(answer)) this.#again(entry);
+        else entry.resolve(answer);
+      });
+    } catch (error) {
+      if (batch.length > 1 && isDataError(error)) {
+        const half = Math.ceil(batch.length / 2);
+        await this.#decide(batch.slice(0, half));
+        await this.#decide(batch.slice(half));
+        return;
+      }
+      for (const entry of batch) entry.reject(error);
+    }
+  }
+
+  #again(entry: Entry<Item, Answer>): void {
+    if (monotonicMs() > entry.until) {
+      entry.reject(
+        new EngineError('CONTENTION', 'the execution is locked by another transaction; repeat the call', {
+          retryDelayMs: 100,
+        }),
+      );
+      return;
+    }
+    void pause(BUSY_PAUSE_MS).then(() => {
+      this.#queue.push(entry);
+      this.#schedule();
+    });
+  }
+}
+
+/** Classes 22 (data) and 23 (integrity): one item's content is at fault, not the moment. */
+function isDataError(error: unknown): boolean {
+  const code = (error as { code?: unknown } | null)?.code;
+  return typeof code === 'string' && /^2[23]/.test(code);
+}

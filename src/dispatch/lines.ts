@@ -1,0 +1,164 @@
+/**
+ * The claim: which lines a worker may take from, where each begins, and waiting when all are empty.
+ */
+import { LineBounds } from '../domain/line-bounds.js';
+import {
+  claimExecutions,
+  type Granted,
+  type Holder,
+  readHeads,
+  readHorizon,
+  type Segment,
+} from '../repository/claims/index.js';
+import type { Database } from '../repository/database.js';
+import type { ClaimClass } from '../repository/registry/index.js';
+import { monotonicMs } from '../runtime/clock.js';
+import { Gate } from '../runtime/gate.js';
+import { WakeSignal } from '../runtime/wake-signal.js';
+import type { Registry } from './registry.js';
+import { type Waiter, Waiters } from './waiters.js';
+
+/** Claim statements in flight at once: more would only wait for the same few cores. */
+const CONCURRENT_CLAIMS = 4;
+
+export interface ClaimAsk {
+  readonly namespace: number;
+  /** Weight by lane name. */
+  readonly lanes: ReadonlyMap<string, number>;
+  /** Empty: every type. */
+  readonly types: ReadonlySet<string>;
+  readonly capabilities: ReadonlySet<string>;
+  readonly limit: number;
+  readonly waitMs: number;
+  readonly holder: Holder;
+}
+
+export class Lines {
+  readonly #database: Database;
+  readonly #registry: Registry;
+  readonly #bounds = new LineBounds();
+  readonly #waiters = new Waiters();
+  readonly #gate = new Gate(CONCURRENT_CLAIMS);
+  /** Classes claimed from since the bounds were last moved. */
+  readonly #drained = new Set<number>();
+  #closed = false;
+
+  constructor(database: Database, registry: Registry) {
+    this.#database = database;
+    this.#registry = registry;
+  }
+
+  /**
+   * Takes up to `limit` executions, waiting for the first when there are none. Empty when the wait ran out, the signal
+   * aborted, or the process drains.
+   */
+  async claim(ask: ClaimAsk, signal: AbortSignal): Promise<Granted[]> {
+    const until = monotonicMs() + ask.waitMs;
+    const eligible = this.#eligibility(ask);
+    const waiter: Waiter = { limit: ask.limit, accepts: (id) => eligible().ids.has(id), signal: new WakeSignal() };
+    if (ask.waitMs > 0) this.#waiters.add(waiter);
+    try {
+      for (;;) {
+        if (this.#closed || signal.aborted) return [];
+        waiter.signal.clear();
+        const granted = await this.#take(eligible().classes, ask);
+        if (granted.length > 0) return granted;
+        const left = until - monotonicMs();
+        if (left <= 0) return [];
+        await waiter.signal.wait(left, signal);
+      }
+    } finally {
+      this.#waiters.remove(waiter);
+    }
+  }
+
+  /** So many executions of this class became claimable. */
+  wake(classId: number, count: number): void {
+    this.#waiters.wake(classId, count);
+  }
+
+  /** Lets waiting claims look again: lanes or classes have changed. */
+  wakeAll(): void {
+    this.#waiters.wakeAll();
+  }
+
+  /** The lines somebody waits for, for the pulse to look into. */
+  waitedFor(): Segment[] {
+    if (this.#waiters.size === 0) return [];
+    return this.#waiters.waitedFor(this.#registry.classIds()).flatMap((id) => {
+      const line = this.#registry.claimClass(id);
+      return line === undefined ? [] : this.#segments([line], () => 1, false);
+    });
+  }
+
+  /** Moves the lower bounds of lines that were claimed from. Costs nothing when none was. */
+  async moveBounds(): Promise<void> {
+    if (this.#drained.size === 0) return;
+    const classes = [...this.#drained];
+    const settled = this.#bounds.observe(await readHorizon(this.#database));
+    if (!settled) return;
+    this.#drained.clear();
+    this.#bounds.advance(classes, await readHeads(this.#database, this.#bounds.places(classes)));
+  }
+
+  /** Ends every wait, and lets no claim take anything any more. */
+  close(): void {
+    this.#closed = true;
+    this.#waiters.wakeAll();
+  }
+
+  /** The classes of an ask, worked out again when classes were added. */
+  #eligibility(ask: ClaimAsk): () => { classes: ClaimClass[]; ids: ReadonlySet<number> } {
+    let version = -2n;
+    let known: { classes: ClaimClass[]; ids: ReadonlySet<number> } = { classes: [], ids: new Set() };
+    return () => {
+      if (version !== this.#registry.version) {
+        version = this.#registry.version;
+        const classes = this.#registry.eligible(ask.namespace, [...ask.lanes.keys()], ask.types, ask.capabilities);
+        known = { classes, ids: new Set(classes.map(({ id }) => id)) };
+      }
+      return known;
+    };
+  }
+
+  async #take(classes: readonly ClaimClass[], ask: ClaimAsk): Promise<Granted[]> {
+    if (classes.length === 0) return [];
+    return this.#gate.run(async () => {
+      const started = monotonicMs();
+      const aggressive = this.#bounds.prefersAggressive(
+        classes.map(({ id }) => id),
+        started,
+      );
+      const segments = this.#segments(classes, (lane) => ask.lanes.get(lane) ?? 1, aggressive);
+      const granted = await claimExecutions(this.#database, segments, ask.limit, ask.holder);
+      const ended = monotonicMs();
+      if (!aggressive) this.#bounds.ranSafe(ended, ended - started);
+      this.#learn(granted);
+      // A full answer means there may be more for the next in line.
+      if (granted.length === ask.limit) for (const { id } of classes) this.#waiters.wake(id, 1);
+      return granted;
+    });
+  }
+
+  #segments(classes: readonly ClaimClass[], weight: (lane: string) => number, aggressive: boolean): Segment[] {
+    return classes.flatMap((line) =>
+      this.#bounds.stretches(line.id, aggressive).map((stretch) => ({
+        ...stretch,
+        class: line.id,
+        lane: line.lane,
+        weight: weight(line.laneName),
+      })),
+    );
+  }
+
+  #learn(granted: readonly Granted[]): void {
+    const lowest = new Map<string, { class: number; priority: number; seq: bigint }>();
+    for (const { class: id, priority, seq } of granted) {
+      const key = `${id}/${priority}`;
+      const known = lowest.get(key);
+      if (known === undefined || seq < known.seq) lowest.set(key, { class: id, priority: -priority, seq });
+      this.#drained.add(id);
+    }
+    for (const place of lowest.values()) this.#bounds.claimed(place);
+  }
+}

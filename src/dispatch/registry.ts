@@ -1,0 +1,153 @@
+/**
+ * What this process remembers of namespaces, lanes and claim classes, so that a claim or a creation names numbers only.
+ *
+ * The database raises one version with every new class and every change of a lane or a drained worker. The pulse compares
+ * it once a second, and whoever changes something here asks for a refresh at once. Being late is harmless: a claim checks
+ * its lanes again in its own statement.
+ */
+import type { Database } from '../repository/database.js';
+import {
+  type ClaimClass,
+  type ClassKey,
+  ensureNamespace,
+  internClasses,
+  type LaneDefaults,
+  readClaimClasses,
+  readDrainingWorkers,
+  readLanes,
+  readNamespaces,
+  readRegistryVersion,
+} from '../repository/registry/index.js';
+
+export class Registry {
+  readonly #database: Database;
+  readonly #namespaces = new Map<string, number>();
+  readonly #namespaceNames = new Map<number, string>();
+  readonly #classes = new Map<number, ClaimClass>();
+  readonly #classIds = new Map<string, number>();
+  /** Classes by namespace and lane name. */
+  readonly #lines = new Map<string, ClaimClass[]>();
+  #lanes = new Map<number, LaneDefaults>();
+  #draining = new Set<string>();
+  #lastClass = 0;
+  #version = -1n;
+  #loading: Promise<void> | undefined;
+
+  constructor(database: Database) {
+    this.#database = database;
+  }
+
+  /** Raised with every load that changed something; whoever derives from classes compares it. */
+  get version(): bigint {
+    return this.#version;
+  }
+
+  /** Loads what is new if the database's version is another one than this process knows. */
+  async refresh(version?: bigint): Promise<void> {
+    if (version !== undefined && version === this.#version) return;
+    await (this.#loading ?? Promise.resolve());
+    this.#loading = this.#load().finally(() => {
+      this.#loading = undefined;
+    });
+    await this.#loading;
+  }
+
+  /** Undefined: nothing was ever created there. */
+  namespace(name: string): number | undefined {
+    return this.#namespaces.get(name);
+  }
+
+  /** Makes the namespace on first use. */
+  async namespaceFor(name: string): Promise<number> {
+    const known = this.#namespaces.get(name);
+    if (known !== undefined) return known;
+    await ensureNamespace(this.#database, name);
+    await this.refresh();
+    const made = this.#namespaces.get(name);
+    if (made === undefined) throw new Error(`namespace ${name} was made and is not there`);
+    return made;
+  }
+
+  namespaceName(id: number): string {
+    return this.#namespaceNames.get(id) ?? '';
+  }
+
+  /** A class this process has met; every class of a row it claimed is. */
+  claimClass(id: number): ClaimClass | undefined {
+    return this.#classes.get(id);
+  }
+
+  classIds(): Iterable<number> {
+    return this.#classes.keys();
+  }
+
+  lane(id: number): LaneDefaults | undefined {
+    return this.#lanes.get(id);
+  }
+
+  isDraining(namespace: number, instance: string): boolean {
+    return this.#draining.has(`${namespace}/${instance}`);
+  }
+
+  /** Interns what is missing; answers in the order of the keys. */
+  async classesFor(keys: readonly ClassKey[]): Promise<ClaimClass[]> {
+    const missing = keys.filter((key) => !this.#classIds.has(keyText(key)));
+    if (missing.length > 0) {
+      await internClasses(this.#database, missing);
+      await this.refresh();
+    }
+    return keys.map((key) => {
+      const found = this.#classes.get(this.#classIds.get(keyText(key)) ?? -1);
+      if (found === undefined) throw new Error('a class was interned and is not there');
+      return found;
+    });
+  }
+
+  /** Classes a worker can run: of these lanes, of these types (none: every type), requiring a subset of what it offers. */
+  eligible(
+    namespace: number,
+    lanes: readonly string[],
+    types: ReadonlySet<string>,
+    capabilities: ReadonlySet<string>,
+  ): ClaimClass[] {
+    return lanes.flatMap((lane) =>
+      (this.#lines.get(`${namespace}/${lane}`) ?? []).filter(
+        (line) =>
+          (types.size === 0 || types.has(line.type)) && line.capabilities.every((required) => capabilities.has(required)),
+      ),
+    );
+  }
+
+  /** The version is read first: what changes during the load is loaded again by the next refresh. */
+  async #load(): Promise<void> {
+    const version = await readRegistryVersion(this.#database);
+    const [namespaces, classes, lanes, draining] = await Promise.all([
+      readNamespaces(this.#database),
+      readClaimClasses(this.#database, this.#lastClass),
+      readLanes(this.#database),
+      readDrainingWorkers(this.#database),
+    ]);
+    for (const { id, name } of namespaces) {
+      this.#namespaces.set(name, id);
+      this.#namespaceNames.set(id, name);
+    }
+    for (const line of classes) this.#remember(line);
+    this.#lanes = new Map(lanes.map((lane) => [lane.id, lane]));
+    this.#draining = new Set(draining.map(({ namespace, id }) => `${namespace}/${id}`));
+    this.#version = version;
+  }
+
+  #remember(line: ClaimClass): void {
+    this.#classes.set(line.id, line);
+    this.#classIds.set(keyText({ ...line, lane: line.laneName }), line.id);
+    const key = `${line.namespace}/${line.laneName}`;
+    const lines = this.#lines.get(key);
+    if (lines) lines.push(line);
+    else this.#lines.set(key, [line]);
+    this.#lastClass = Math.max(this.#lastClass, line.id);
+  }
+}
+
+function keyText(key: ClassKey): string {
+  return JSON.stringify([key.namespace, key.lane, key.type, key.capabilities]);
+}

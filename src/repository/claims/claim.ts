@@ -1,0 +1,82 @@
+/** Takes claimable executions out of their lines and opens an attempt on each. */
+import type { Runner } from '../database.js';
+import { statement } from '../statement.js';
+
+const claim = statement(
+  'claims.claim',
+  `select * from {schema}.claim($1::int[], $2::int[], $3::real[], $4::smallint[], $5::bigint[], $6::smallint[], $7, $8, $9,
+     $10, $11, $12)`,
+);
+
+/** A stretch of one class's line, in the negated priorities of the index: [from, to). */
+export interface Segment {
+  readonly class: number;
+  readonly lane: number;
+  /** Share of the lane among those that have work. */
+  readonly weight: number;
+  readonly fromPriority: number;
+  readonly fromSeq: bigint;
+  readonly toPriority: number;
+}
+
+export interface Holder {
+  readonly namespace: number;
+  /** Random per process. */
+  readonly instance: string;
+  readonly name: string;
+  readonly leaseMs: number;
+  /** A lease not used within this time goes back without counting. Null: no such limit. */
+  readonly beginMs: number | null;
+}
+
+/** What a worker needs to run one attempt. */
+export interface Granted {
+  readonly execution: string;
+  readonly lease: string;
+  readonly token: bigint;
+  /** Place in its line, for the lower bound. */
+  readonly seq: bigint;
+  readonly class: number;
+  readonly priority: number;
+  readonly attempt: number;
+  readonly kind: number;
+  readonly ready_at: Date;
+  readonly started_at: Date;
+  readonly expires_at: Date;
+  readonly timeout_at: Date | null;
+  readonly deadline: Date | null;
+  readonly input_type: string | null;
+  readonly input: Buffer | null;
+  readonly tags: Readonly<Record<string, string>>;
+  readonly created_at: Date;
+  readonly root: string;
+  readonly redrive_of: string | null;
+  readonly failures: number;
+  readonly retry_max: number | null;
+  readonly previous_class: number | null;
+  readonly previous_code: string | null;
+  readonly previous_message: string | null;
+}
+
+/** In order of their tokens. Empty does not prove that nothing is there: all heads may be locked by others. */
+export function claimExecutions(
+  runner: Runner,
+  segments: readonly Segment[],
+  limit: number,
+  holder: Holder,
+): Promise<Granted[]> {
+  return runner.query<Granted>(claim, [
+    segments.map((segment) => segment.class),
+    segments.map((segment) => segment.lane),
+    segments.map((segment) => segment.weight),
+    segments.map((segment) => segment.fromPriority),
+    segments.map((segment) => segment.fromSeq),
+    segments.map((segment) => segment.toPriority),
+    limit,
+    holder.namespace,
+    holder.instance,
+    holder.name,
+    holder.leaseMs,
+    holder.beginMs,
+  ]);
+}

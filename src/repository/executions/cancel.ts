@@ -1,0 +1,42 @@
+/** Cancels one execution wherever it stands. */
+import type { Runner } from '../database.js';
+import { statement } from '../statement.js';
+
+const cancel = statement(
+  'executions.cancel',
+  'select verdict, state, ended_at from {schema}.cancel_execution($1, $2, $3, $4, $5, $6, $7, $8)',
+);
+
+export interface Cancellation {
+  readonly namespace: number;
+  readonly execution: string;
+  /** End running work at once instead of asking its holder. */
+  readonly now: boolean;
+  readonly graceMs: number;
+  readonly acceptsLate: boolean;
+  readonly reason: string;
+  /** When the holder itself cancels. */
+  readonly lease: { readonly id: string; readonly token: bigint } | null;
+}
+
+export interface CancelAnswer {
+  /** lost: the lease that was shown does not hold the execution. */
+  readonly verdict: 'canceled' | 'requested' | 'already_requested' | 'terminal' | 'not_found' | 'lost';
+  readonly state: number | null;
+  readonly ended_at: Date | null;
+}
+
+export async function cancelExecution(runner: Runner, asked: Cancellation): Promise<CancelAnswer> {
+  const [row] = await runner.query<CancelAnswer>(cancel, [
+    asked.namespace,
+    asked.execution,
+    asked.now,
+    asked.graceMs,
+    asked.acceptsLate,
+    asked.reason,
+    asked.lease?.id ?? null,
+    asked.lease?.token ?? null,
+  ]);
+  if (row === undefined) throw new Error('cancel_execution answered nothing');
+  return row;
+}

@@ -1,0 +1,102 @@
+/** Creates executions, each on its own or all or none: one function call, one transaction. */
+import type { Runner } from '../database.js';
+import { type Content, packContents } from '../bytes.js';
+import { statement } from '../statement.js';
+
+const create = statement(
+  'executions.create',
+  `select ord, verdict, execution, state from {schema}.create_executions($1, $2::uuid[], $3::int[], $4::int[], $5::text[],
+     $6::bytea[], $7::smallint[], $8::timestamptz[], $9::bigint[], $10::bigint[], $11::timestamptz[], $12::bigint[],
+     $13::int[], $14::bigint[], $15::real[], $16::bigint[], $17::int[], $18::boolean[], $19::jsonb[], $20::text[],
+     $21::int[], $22::int[], $23::bytea, $24::uuid[], $25::uuid[], $26::uuid[])`,
+);
+
+/** Null fields take the engine's default; the lane's were filled in by the caller. */
+export interface RetrySettings {
+  readonly maxAttempts: number | null;
+  readonly initialMs: number | null;
+  readonly factor: number | null;
+  readonly capMs: number | null;
+  readonly maxReclaims: number | null;
+  readonly countLost: boolean | null;
+}
+
+export interface NewExecution {
+  /** UUIDv7. */
+  readonly id: string;
+  readonly namespace: number;
+  readonly class: number;
+  readonly requestId: string | null;
+  /** Of the content as it was asked for. */
+  readonly hash: Buffer;
+  readonly priority: number;
+  /** Absolute, or as a span from the database's now; both null: at once. */
+  readonly runAt: Date | null;
+  readonly delayMs: number | null;
+  readonly ttlMs: number | null;
+  readonly deadline: Date | null;
+  readonly timeoutMs: number | null;
+  readonly retry: RetrySettings;
+  readonly tags: Readonly<Record<string, string>>;
+  readonly input: Content | null;
+  /** For a redrive: the dead letter, the first run (whose idempotency key it keeps) and the run before. */
+  readonly redrive: { readonly letter: string; readonly root: string; readonly of: string } | null;
+}
+
+export interface CreationAnswer {
+  /** reused: the request id (or execution id) belongs to other content. closed: the lane takes no new work. */
+  readonly verdict: 'created' | 'duplicate' | 'reused' | 'closed';
+  readonly execution: string;
+  readonly state: number;
+}
+
+/** The answers stand in the order of the items, which are distinct by request id and by execution id. */
+export async function createExecutions(
+  runner: Runner,
+  items: readonly NewExecution[],
+  atomic = false,
+): Promise<CreationAnswer[]> {
+  const input = packContents(items.map((item) => item.input));
+  const column = <T>(pick: (item: NewExecution) => T): T[] => items.map(pick);
+  try {
+    return await runner.query<CreationAnswer>(create, [
+      atomic,
+      column((item) => item.id),
+      column((item) => item.namespace),
+      column((item) => item.class),
+      column((item) => item.requestId),
+      column((item) => item.hash),
+      column((item) => item.priority),
+      column((item) => item.runAt),
+      column((item) => item.delayMs),
+      column((item) => item.ttlMs),
+      column((item) => item.deadline),
+      column((item) => item.timeoutMs),
+      column((item) => item.retry.maxAttempts),
+      column((item) => item.retry.initialMs),
+      column((item) => item.retry.factor),
+      column((item) => item.retry.capMs),
+      column((item) => item.retry.maxReclaims),
+      column((item) => item.retry.countLost),
+      column((item) => JSON.stringify(item.tags)),
+      input.types,
+      input.positions,
+      input.lengths,
+      input.bytes,
+      column((item) => item.redrive?.letter ?? null),
+      column((item) => item.redrive?.root ?? null),
+      column((item) => item.redrive?.of ?? null),
+    ]);
+  } catch (error) {
+    const refused = atomicRefusal(error);
+    if (refused) return refused;
+    throw error;
+  }
+}
+
+/** With `atomic`, a refusal rolls back, and the answers travel in the error. */
+function atomicRefusal(error: unknown): CreationAnswer[] | undefined {
+  const { code, detail } = error as { code?: string; detail?: string };
+  if (code !== 'TR001' || detail === undefined) return undefined;
+  return JSON.parse(detail) as CreationAnswer[];
+}

@@ -1,0 +1,68 @@
+/** Ends attempts on their holders' word: complete, fail, delay, release. */
+import { type Content, packContents } from '../bytes.js';
+import type { Runner } from '../database.js';
+import { statement } from '../statement.js';
+import type { LeaseRef, Refused } from './refusal.js';
+
+const end = statement(
+  'leases.end',
+  `select * from {schema}.end_attempts($1::smallint, $2::int[], $3::uuid[], $4::uuid[], $5::bigint[], $6::bytea[],
+     $7::smallint[], $8::text[], $9::text[], $10::timestamptz[], $11::bigint[], $12::text[], $13::int[], $14::int[],
+     $15::bytea)`,
+);
+
+export interface Ending extends LeaseRef {
+  /** Of the call's content: the same again is answered as the first time. */
+  readonly hash: Buffer;
+  readonly failure: { readonly class: number; readonly code: string | null } | null;
+  readonly message: string | null;
+  /** When the work may go on: absolute, or as a span from the database's now. */
+  readonly runAt: Date | null;
+  readonly delayMs: number | null;
+  /** The result of a completion, the details of a failure. */
+  readonly content: Content | null;
+}
+
+export interface Ended {
+  /** duplicate: the first answer again. */
+  readonly verdict: 'done' | 'duplicate';
+  readonly state: number;
+  readonly attempt: number;
+  readonly token: bigint;
+  readonly run_at: Date | null;
+  readonly outcome: number;
+  readonly reason: number | null;
+  /** Counted so far; null for a duplicate. */
+  readonly failures: number | null;
+  readonly ended_at: Date;
+}
+
+export type EndAnswer = Ended | Refused;
+
+/** In the order of the items, which are distinct by execution. */
+export async function endAttempts(runner: Runner, call: number, items: readonly Ending[]): Promise<EndAnswer[]> {
+  const content = packContents(items.map((item) => item.content));
+  const rows = await runner.query<EndAnswer & { readonly ord: number }>(end, [
+    call,
+    items.map((item) => item.namespace),
+    items.map((item) => item.execution),
+    items.map((item) => item.lease),
+    items.map((item) => item.token),
+    items.map((item) => item.hash),
+    items.map((item) => item.failure?.class ?? null),
+    items.map((item) => item.failure?.code ?? null),
+    items.map((item) => item.message),
+    items.map((item) => item.runAt),
+    items.map((item) => item.delayMs),
+    content.types,
+    content.positions,
+    content.lengths,
+    content.bytes,
+  ]);
+  return inOrder(rows);
+}
+
+/** Answers come in any order and name the item they belong to, counted from 1. */
+export function inOrder<T extends { readonly ord: number }>(rows: readonly T[]): T[] {
+  return [...rows].sort((a, b) => a.ord - b.ord);
+}

@@ -1,0 +1,25 @@
+/** The words in which the database refuses a holder, and what it says with them. */
+
+export interface LeaseRef {
+  readonly namespace: number;
+  readonly execution: string;
+  readonly lease: string;
+  readonly token: bigint;
+}
+
+export interface Refused {
+  /** busy: nothing is wrong, the row was locked by somebody; try again. */
+  readonly verdict:
+    | 'busy'
+    | 'canceling'
+    | 'expired'
+    | 'not_found'
+    | 'other_content'
+    | 'revoked'
+    | 'superseded'
+    | 'terminal';
+  /** Of the execution, once it has ended. */
+  readonly state: number | null;
+  readonly attempt: number | null;
+  readonly token: bigint | null;
+}

@@ -1,0 +1,13 @@
+/** Namespaces, lanes and claim classes. */
+export {
+  type ClaimClass,
+  type ClassKey,
+  ensureNamespace,
+  internClasses,
+  type Namespace,
+  readClaimClasses,
+  readNamespaces,
+  readRegistryVersion,
+} from './classes.js';
+export { readDrainingWorkers } from './draining.js';
+export { type LaneDefaults, readLanes } from './lanes.js';

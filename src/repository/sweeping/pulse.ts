@@ -1,0 +1,56 @@
+/** The one statement a second that an idle process sends: what changed, what is due, where work lies. */
+import type { Segment } from '../claims/index.js';
+import type { Runner } from '../database.js';
+import { statement } from '../statement.js';
+import type { SweepSubject } from './sweep.js';
+
+const pulse = statement(
+  'sweeping.pulse',
+  `select registry, scheduled_ms, lease_ms, timer_ms, non_empty, head, unnumbered
+   from {schema}.pulse($1::int[], $2::smallint[], $3::bigint[], $4::smallint[])`,
+);
+
+export interface Pulse {
+  /** Version of classes and lanes. */
+  readonly registry: bigint;
+  /** Milliseconds until something is due; absent when nothing ever is. */
+  readonly dueMs: Readonly<Partial<Record<SweepSubject, number>>>;
+  /** Which of the given classes have claimable work. */
+  readonly nonEmpty: readonly number[];
+  /** The last position of the log. */
+  readonly head: bigint;
+  /** Whether transactions have committed that have no position in the log yet. */
+  readonly unnumbered: boolean;
+}
+
+interface PulseRow {
+  readonly registry: bigint;
+  readonly scheduled_ms: number | null;
+  readonly lease_ms: number | null;
+  readonly timer_ms: number | null;
+  readonly non_empty: number[] | null;
+  readonly head: bigint;
+  readonly unnumbered: boolean;
+}
+
+/** `segments`: the lines somebody in this process waits for. */
+export async function readPulse(runner: Runner, segments: readonly Segment[]): Promise<Pulse> {
+  const [row] = await runner.query<PulseRow>(pulse, [
+    segments.map((segment) => segment.class),
+    segments.map((segment) => segment.fromPriority),
+    segments.map((segment) => segment.fromSeq),
+    segments.map((segment) => segment.toPriority),
+  ]);
+  if (row === undefined) throw new Error('pulse answered nothing');
+  return {
+    registry: row.registry,
+    dueMs: {
+      ...(row.scheduled_ms !== null && { scheduled: row.scheduled_ms }),
+      ...(row.lease_ms !== null && { leases: row.lease_ms }),
+      ...(row.timer_ms !== null && { timers: row.timer_ms }),
+    },
+    nonEmpty: row.non_empty ?? [],
+    head: row.head,
+    unnumbered: row.unnumbered,
+  };
+}
