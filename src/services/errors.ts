@@ -9,6 +9,7 @@ import { randomUUID } from 'node:crypto';
 import { create, type MessageInitShape } from '@bufbuild/protobuf';
 import { durationFromMs } from '@bufbuild/protobuf/wkt';
 import { Code, ConnectError } from '@connectrpc/connect';
+import { codeToString } from '@connectrpc/connect/protocol-connect';
 import { ErrorDetailSchema, type ItemError, ItemErrorSchema } from '../../gen/tailrace/v1/error_pb.js';
 import { EngineError, type Reason } from '../domain/errors.js';
 
@@ -54,6 +55,11 @@ export interface DefectLog {
 
 export function codeOf(reason: Reason): Code {
   return CODES[reason];
+}
+
+/** The code as gRPC writes it, such as `NOT_FOUND`. */
+export function codeNameOf(reason: Reason): string {
+  return codeToString(CODES[reason]).toUpperCase();
 }
 
 /**

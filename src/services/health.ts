@@ -2,17 +2,17 @@
  * gRPC health checking (grpc.health.v1) over the process's readiness: the empty name and every served service answer
  * SERVING while all parts are ready. A watch is told each change and ends with the server.
  */
-import type { ServiceImpl } from '@connectrpc/connect';
-import { type Health, HealthCheckResponse_ServingStatus as Serving } from '../../gen/health/v1/health_pb.js';
+import type { ConnectRouter } from '@connectrpc/connect';
+import { Health, HealthCheckResponse_ServingStatus as Serving } from '../../gen/health/v1/health_pb.js';
 import { EngineError } from '../domain/errors.js';
 import type { Readiness } from '../runtime/readiness.js';
 
-/** `services` are full names; it is asked on each call, because routes may still be added when this is made. */
-export function healthService(readiness: Readiness, services: () => Iterable<string>): ServiceImpl<typeof Health> {
+/** `services` are full names, asked on each call, because routes may still be added after this. */
+export function addHealth(router: ConnectRouter, readiness: Readiness, services: () => readonly string[]): void {
   const known = () => new Set(['', ...services()]);
   const now = () => (readiness.ready ? Serving.SERVING : Serving.NOT_SERVING);
 
-  return {
+  router.service(Health, {
     check({ service }) {
       if (!known().has(service)) {
         throw new EngineError('SERVICE_NOT_FOUND', 'this server has no such service', { metadata: { service } });
@@ -37,5 +37,5 @@ export function healthService(readiness: Readiness, services: () => Iterable<str
         }
       }
     },
-  };
+  });
 }

@@ -1,0 +1,50 @@
+/**
+ * Messages to bytes and back, in binary and in JSON.
+ *
+ * What cannot be decoded is the caller's mistake and says so with a typed error, naming the field where the decoder
+ * knows it. JSON is read strictly: an unknown field or enum name is refused rather than ignored, because it is most
+ * often a typing mistake. Binary messages may have unknown fields, as protobuf promises newer clients; they are dropped.
+ */
+import {
+  type DescMessage,
+  fromBinary,
+  fromJsonString,
+  type Message,
+  type MessageShape,
+  toBinary,
+  toJsonString,
+} from '@bufbuild/protobuf';
+import { isFieldError } from '@bufbuild/protobuf/reflect';
+import { EngineError } from '../domain/errors.js';
+
+const utf8 = new TextDecoder('utf-8', { fatal: true });
+
+export function decode<D extends DescMessage>(schema: D, bytes: Uint8Array, json: boolean): MessageShape<D> {
+  try {
+    if (!json) return fromBinary(schema, bytes, { readUnknownFields: false });
+    return fromJsonString(schema, utf8.decode(bytes), { ignoreUnknownFields: false });
+  } catch (error) {
+    throw refusal(error, bytes.length === 0);
+  }
+}
+
+/** Fails only for a message that breaks its own schema, which is a defect of the handler. */
+export function encode(schema: DescMessage, message: Message, json: boolean): Uint8Array {
+  return json ? Buffer.from(toJsonString(schema, message)) : toBinary(schema, message);
+}
+
+function refusal(error: unknown, empty: boolean): EngineError {
+  const text = error instanceof Error ? error.message : 'the message cannot be decoded';
+  const field = fieldOf(error, text);
+  if (field !== undefined) {
+    const description = text.replace(/^cannot decode [^:]*: /, '');
+    return new EngineError('INVALID_FIELD', text, { violations: [{ field, description }], cause: error });
+  }
+  const message = empty ? 'the body is empty; an empty message is {} in JSON' : text;
+  return new EngineError('MALFORMED_REQUEST', message, { cause: error });
+}
+
+/** The decoder knows a field but not the path to it; the text names the message it belongs to. */
+function fieldOf(error: unknown, text: string): string | undefined {
+  return isFieldError(error) ? error.field().name : /key "([^"]*)" is unknown/.exec(text)?.[1];
+}

@@ -1,0 +1,179 @@
+/**
+ * The one port: HTTP/1.1 and HTTP/2, in cleartext or under TLS, all requests to one listener.
+ *
+ * A front listens and hands each connection to one of two servers that never listen themselves, told apart by the first
+ * bytes or, under TLS, by the protocol negotiated. So limits, timeouts and closing are the same for both.
+ */
+import { once } from 'node:events';
+import http from 'node:http';
+import http2 from 'node:http2';
+import net from 'node:net';
+import tls from 'node:tls';
+import type { Logger } from 'pino';
+import { StartError } from '../domain/start-error.js';
+import { after } from '../runtime/clock.js';
+import type { Listener } from './exchange.js';
+import { peek } from './peek.js';
+
+export interface TlsOptions {
+  /** PEM: the certificate with its chain, and its key. */
+  readonly certificate: string | Buffer;
+  readonly key: string | Buffer;
+  /** PEM of the authorities that client certificates must come from. When given, clients must present one. */
+  readonly clientAuthorities?: string | Buffer;
+}
+
+export interface PortOptions {
+  readonly host: string;
+  /** 0 takes any free port. */
+  readonly port: number;
+  readonly tls?: TlsOptions;
+  readonly maxConcurrentStreams: number;
+  readonly listener: Listener;
+  readonly logger: Logger;
+}
+
+export interface Address {
+  readonly host: string;
+  readonly port: number;
+  readonly url: string;
+}
+
+const HANDSHAKE_MS = 10_000;
+const CLOSE_MS = 1_000;
+const SOCKET = { allowHalfOpen: true, noDelay: true, keepAlive: true, keepAliveInitialDelay: 30_000 };
+/** Idle HTTP/1.1 connections outlive the minute after which load balancers drop theirs. */
+const IDLE_MS = 75_000;
+/** In HTTP/2's own unit, bytes: larger than the default 64 KiB, so that a batch does not wait for each round trip. */
+const WINDOW_BYTES = 1024 * 1024;
+/** Megabytes one connection may hold before it takes no new streams. The default of 10 is less than a few batches. */
+const SESSION_MEGABYTES = 128;
+const NO_ERROR = http2.constants.NGHTTP2_NO_ERROR;
+const EVERY_STREAM = 2 ** 31 - 1;
+
+export class Port {
+  readonly #front: net.Server;
+  readonly #http1: http.Server;
+  readonly #http2: http2.Http2Server;
+  readonly #sessions = new Set<http2.ServerHttp2Session>();
+  readonly #sockets = new Set<net.Socket>();
+  readonly #options: PortOptions;
+
+  private constructor(options: PortOptions) {
+    this.#options = options;
+    this.#http1 = http.createServer({ keepAliveTimeout: IDLE_MS }, options.listener);
+    this.#http1.emit('listening'); // it never does, but its timeouts start with this
+    this.#http2 = http2.createServer(
+      {
+        settings: { maxConcurrentStreams: options.maxConcurrentStreams, initialWindowSize: WINDOW_BYTES },
+        maxSessionMemory: SESSION_MEGABYTES,
+      },
+      options.listener,
+    );
+    this.#http2.on('session', (session) => {
+      session.setLocalWindowSize(WINDOW_BYTES);
+      this.#sessions.add(session);
+      session.on('close', () => this.#sessions.delete(session));
+    });
+    this.#front = options.tls ? this.#secureFront(options.tls) : this.#cleartextFront();
+    this.#front.on('connection', (socket: net.Socket) => {
+      this.#sockets.add(socket);
+      socket.on('close', () => this.#sockets.delete(socket));
+    });
+  }
+
+  static async open(options: PortOptions): Promise<Port> {
+    const port = new Port(options);
+    port.#front.listen({ host: options.host, port: options.port });
+    try {
+      await once(port.#front, 'listening');
+    } catch (error) {
+      port.#http1.close();
+      throw new StartError(whyNotListening(options, error), { cause: error });
+    }
+    return port;
+  }
+
+  get address(): Address {
+    const bound = this.#front.address();
+    if (bound === null || typeof bound === 'string') throw new Error('the port is closed');
+    const host = ['::', '0.0.0.0'].includes(bound.address) ? 'localhost' : bound.address;
+    const shown = host.includes(':') ? `[${host}]` : host;
+    return {
+      host: bound.address,
+      port: bound.port,
+      url: `${this.#options.tls ? 'https' : 'http'}://${shown}:${bound.port}`,
+    };
+  }
+
+  /** No new connections; clients are asked to open no new streams. Calls under way, and racing ones, go on. */
+  stopAccepting(): void {
+    this.#front.close();
+    this.#http1.closeIdleConnections();
+    // A last stream id as high as it goes: calls sent before this arrives still get an answer.
+    for (const session of this.#sessions) session.goaway(NO_ERROR, EVERY_STREAM);
+  }
+
+  /** Closes connections as they fall silent, and destroys those that have not within a second. */
+  async close(): Promise<void> {
+    if (this.#front.listening) this.#front.close();
+    this.#http1.close(); // stops its timeouts
+    this.#http1.closeIdleConnections();
+    for (const session of this.#sessions) session.close();
+    const destroy = after(CLOSE_MS, () => {
+      for (const socket of this.#sockets) socket.destroy();
+    });
+    await Promise.all([...this.#sockets].map((socket) => once(socket, 'close')));
+    destroy();
+  }
+
+  #cleartextFront(): net.Server {
+    return net.createServer(SOCKET, (socket) => peek(socket, (ready, isHttp2) => this.#hand(ready, isHttp2)));
+  }
+
+  #secureFront({ certificate, key, clientAuthorities }: TlsOptions): net.Server {
+    const options: tls.TlsOptions = {
+      ...SOCKET,
+      cert: certificate,
+      key,
+      ALPNProtocols: ['h2', 'http/1.1'],
+      minVersion: 'TLSv1.2',
+      handshakeTimeout: HANDSHAKE_MS,
+      ...(clientAuthorities ? { ca: clientAuthorities, requestCert: true, rejectUnauthorized: true } : {}),
+    };
+    let front: tls.Server;
+    try {
+      front = tls.createServer(options, (socket) => this.#hand(socket, socket.alpnProtocol === 'h2'));
+    } catch (error) {
+      throw new StartError(`the TLS certificate or key cannot be used: ${(error as Error).message}`, { cause: error });
+    }
+    return front.on('tlsClientError', (error, socket) => {
+      this.#options.logger.debug({ peer: socket.remoteAddress, reason: error.message }, 'TLS handshake failed');
+    });
+  }
+
+  #hand(socket: net.Socket, isHttp2: boolean): void {
+    if (isHttp2) {
+      socket.allowHalfOpen = false; // HTTP/2 has no use for half a connection
+      this.#http2.emit('connection', socket);
+    } else {
+      this.#http1.emit('connection', socket);
+      socket.resume();
+    }
+  }
+}
+
+function whyNotListening({ host, port }: PortOptions, error: unknown): string {
+  const where = `cannot listen on ${host}:${port}`;
+  switch ((error as NodeJS.ErrnoException).code) {
+    case 'EADDRINUSE':
+      return `${where}: the port is already in use. Stop the program that holds it, or choose another port.`;
+    case 'EACCES':
+      return `${where}: ports below 1024 need a privilege. Choose a higher one.`;
+    case 'EADDRNOTAVAIL':
+    case 'ENOTFOUND':
+      return `${where}: this machine has no such address.`;
+    default:
+      return `${where}: ${(error as Error).message}`;
+  }
+}
