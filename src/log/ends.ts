@@ -5,11 +5,10 @@
  * log's head, then it reads what has ended already. An end that this read does not see commits later, is numbered later
  * still, and comes by.
  */
-import type { ExecutionDetail } from '../repository/log/index.js';
 import { monotonicMs } from '../runtime/clock.js';
 import { WakeSignal } from '../runtime/wake-signal.js';
 import type { LogRecord } from './record.js';
-import type { LogSource, Page } from './source.js';
+import type { KnownExecution, LogSource, Page } from './source.js';
 import type { Tail, TailListener } from './tail.js';
 
 export interface EndsWanted {
@@ -21,7 +20,7 @@ export interface EndsWanted {
 
 interface Waiter {
   readonly signal: WakeSignal;
-  readonly ended: Map<string, ExecutionDetail>;
+  readonly ended: Map<string, KnownExecution>;
   failure?: unknown;
 }
 
@@ -40,7 +39,7 @@ export class EndWaiters implements TailListener {
    * What is known of these executions as soon as enough have ended, the time is over, the signal aborts, or one of them
    * turns out not to exist (it is missing then).
    */
-  async wait(wanted: EndsWanted, signal: AbortSignal): Promise<ReadonlyMap<string, ExecutionDetail>> {
+  async wait(wanted: EndsWanted, signal: AbortSignal): Promise<ReadonlyMap<string, KnownExecution>> {
     if (wanted.timeoutMs <= 0) return await this.#source.executions(wanted.ids);
     const until = monotonicMs() + wanted.timeoutMs;
     const waiter: Waiter = { signal: new WakeSignal(), ended: new Map() };
@@ -107,7 +106,7 @@ export class EndWaiters implements TailListener {
   }
 }
 
-function enough(known: ReadonlyMap<string, ExecutionDetail>, { ids, any }: EndsWanted): boolean {
+function enough(known: ReadonlyMap<string, KnownExecution>, { ids, any }: EndsWanted): boolean {
   const ended = (id: string) => known.get(id)?.outcome !== undefined;
   return any ? ids.some(ended) : ids.every(ended);
 }

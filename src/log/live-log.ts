@@ -6,12 +6,13 @@
  */
 import { type CursorScope, resolveCursor } from '../domain/cursor.js';
 import { EngineError } from '../domain/errors.js';
-import type { ExecutionDetail, LogHead } from '../repository/log/index.js';
+import { isTerminal } from '../domain/states.js';
+import type { LogHead } from '../repository/log/index.js';
 import type { QueueBounds } from '../runtime/bounded-queue.js';
 import { DistantClock } from '../runtime/distant-clock.js';
 import { type EndsWanted, EndWaiters } from './ends.js';
 import type { RecordFilter } from './filter.js';
-import type { LogSource } from './source.js';
+import type { KnownExecution, LogSource } from './source.js';
 import { Tail } from './tail.js';
 import { Watcher, type WatchMessage } from './watcher.js';
 
@@ -28,6 +29,10 @@ export interface LiveLogOptions {
   readonly graceMs?: number;
 }
 
+export interface AwaitedExecution extends KnownExecution {
+  readonly state: number;
+}
+
 export type WatchStart = 'earliest' | 'latest' | { readonly cursor: string };
 
 export interface WatchWanted {
@@ -35,6 +40,8 @@ export interface WatchWanted {
   readonly start: WatchStart;
   readonly filter: RecordFilter;
 }
+
+const UNKNOWN = 0;
 
 const DEFAULTS: Required<LiveLogOptions> = {
   maxWatchers: 1_000,
@@ -91,9 +98,24 @@ export class LiveLog {
     }
   }
 
-  async awaitEnds(wanted: EndsWanted, signal: AbortSignal): Promise<ReadonlyMap<string, ExecutionDetail>> {
+  /**
+   * Waits for ends, and tells where the others stand then. Ids that do not exist are missing in the answer, which comes
+   * at once then.
+   */
+  async awaitEnds(wanted: EndsWanted, signal: AbortSignal): Promise<ReadonlyMap<string, AwaitedExecution>> {
     this.#refuseWhenClosed();
-    return await this.#ends.wait(wanted, signal);
+    const known = new Map(await this.#ends.wait(wanted, signal));
+    const live = [...known.values()].filter(({ outcome }) => !outcome).map(({ id }) => id);
+    const states = live.length > 0 ? await this.#source.states(live) : new Map<string, number>();
+    // Some of them may have ended since they were read.
+    const ended = live.filter((id) => isTerminal(states.get(id) ?? UNKNOWN));
+    if (ended.length > 0) for (const [id, detail] of await this.#source.executions(ended)) known.set(id, detail);
+    return new Map(
+      [...known].map(([id, detail]) => [
+        id,
+        { ...detail, state: detail.outcome?.state ?? states.get(id) ?? UNKNOWN },
+      ]),
+    );
   }
 
   /** The database's time, about. */

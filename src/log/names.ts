@@ -1,6 +1,11 @@
 /** Names of claim classes and namespaces, kept for ever: a number never gets another name. */
 import type { Runner } from '../repository/database.js';
-import { type ClassNames, type LogEntry, readClassNames, readNamespaceNames } from '../repository/log/index.js';
+import { type ClassNames, readClassNames, readNamespaceNames } from '../repository/log/index.js';
+
+interface Numbered {
+  readonly class: number | null;
+  readonly namespace: number;
+}
 
 export class NameCache {
   readonly #runner: Runner;
@@ -11,8 +16,8 @@ export class NameCache {
     this.#runner = runner;
   }
 
-  /** Afterwards the names of these entries are known. Sends nothing when they are already. */
-  async load(entries: readonly LogEntry[]): Promise<void> {
+  /** Afterwards the names behind these numbers are known. Sends nothing when they are already. */
+  async load(entries: readonly Numbered[]): Promise<void> {
     const classes = unknown(
       this.#classes,
       entries.map((entry) => entry.class),

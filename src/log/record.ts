@@ -1,12 +1,13 @@
 /** An entry with what readers want to know beside it. One object per entry, shared by all watchers of the process. */
 import { isTerminal } from '../domain/states.js';
-import type { ExecutionDetail, LogEntry } from '../repository/log/index.js';
+import type { LogEntry } from '../repository/log/index.js';
+import type { KnownExecution } from './source.js';
 
 const FIXED_BYTES = 256;
 
 export class LogRecord {
   /** The execution's tags, times and outcome; undefined until somebody wanted them, or when retention took them. */
-  detail: ExecutionDetail | undefined;
+  detail: KnownExecution | undefined;
 
   constructor(
     readonly entry: LogEntry,

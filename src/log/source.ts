@@ -1,8 +1,14 @@
 /** Where records come from: pages of the log, and the executions they speak of, in as few statements as possible. */
 import type { Runner } from '../repository/database.js';
-import { type ExecutionDetail, type LogHead, readDetails, readLog, readLogHead } from '../repository/log/index.js';
+import { type ExecutionDetail, type LogHead, readDetails, readLog, readLogHead, readStates } from '../repository/log/index.js';
 import { NameCache } from './names.js';
 import { LogRecord } from './record.js';
+
+/** An execution with the names that its class stands for. */
+export interface KnownExecution extends ExecutionDetail {
+  readonly lane: string;
+  readonly type: string;
+}
 
 /** Consecutive records; never empty. */
 export type Page = readonly [LogRecord, ...LogRecord[]];
@@ -15,8 +21,10 @@ export interface LogSource {
   page(from: bigint): Promise<Page | undefined>;
   /** Fills in the details of these records, in one statement; none when they have them. */
   detail(records: readonly LogRecord[]): Promise<void>;
+  /** Present states, of those that exist. */
+  states(ids: readonly string[]): Promise<ReadonlyMap<string, number>>;
   /** Executions by id; what does not exist is missing. Calls made while one is under way share the next statement. */
-  executions(ids: readonly string[]): Promise<ReadonlyMap<string, ExecutionDetail>>;
+  executions(ids: readonly string[]): Promise<ReadonlyMap<string, KnownExecution>>;
 }
 
 export interface LogSourceOptions {
@@ -31,7 +39,7 @@ export class DatabaseLogSource implements LogSource {
   readonly #runner: Runner;
   readonly #names: NameCache;
   readonly #inlineBytes: number;
-  #gathering: { ids: Set<string>; answer: Promise<ReadonlyMap<string, ExecutionDetail>> } | undefined;
+  #gathering: { ids: Set<string>; answer: Promise<ReadonlyMap<string, KnownExecution>> } | undefined;
   #underWay: Promise<unknown> = Promise.resolve();
 
   constructor(runner: Runner, options: LogSourceOptions = {}) {
@@ -63,10 +71,14 @@ export class DatabaseLogSource implements LogSource {
     for (const record of records) record.detail ??= found.get(record.entry.execution ?? '');
   }
 
-  async executions(ids: readonly string[]): Promise<ReadonlyMap<string, ExecutionDetail>> {
+  async executions(ids: readonly string[]): Promise<ReadonlyMap<string, KnownExecution>> {
     this.#gathering ??= this.#gather();
     for (const id of ids) this.#gathering.ids.add(id);
     return await this.#gathering.answer;
+  }
+
+  async states(ids: readonly string[]): Promise<ReadonlyMap<string, number>> {
+    return await readStates(this.#runner, ids);
   }
 
   /** The statement is sent when the one before it is back, so that any number of callers keep one connection busy. */
@@ -80,8 +92,14 @@ export class DatabaseLogSource implements LogSource {
     return { ids, answer };
   }
 
-  async #read(ids: ReadonlySet<string>): Promise<ReadonlyMap<string, ExecutionDetail>> {
+  async #read(ids: ReadonlySet<string>): Promise<ReadonlyMap<string, KnownExecution>> {
     const found = await readDetails(this.#runner, [...ids], this.#inlineBytes);
-    return new Map(found.map((detail) => [detail.id, detail]));
+    await this.#names.load(found);
+    return new Map(
+      found.map((detail) => {
+        const { lane = '', type = '' } = this.#names.classOf(detail.class) ?? {};
+        return [detail.id, { ...detail, lane, type }];
+      }),
+    );
   }
 }

@@ -1,5 +1,5 @@
 /** The log's door to SQL: numbering, reading, and what readers need to know beside it. */
-export { type ExecutionDetail, type ExecutionOutcome, readDetails } from './details.js';
+export { type ExecutionDetail, type ExecutionOutcome, readDetails, readStates } from './details.js';
 export type { LogEntry } from './entry.js';
 export { type LogHead, positionOf, readLogHead } from './head.js';
 export { type History, type HistoryPage, readHistory } from './history.js';
