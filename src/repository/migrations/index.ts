@@ -1,2 +1,3 @@
+/** What others may use of the migrations: bringing a schema up, checking it, and the settings of its role. */
 export { checkSchema, type MigrateOptions, migrate } from './apply.js';
 export { applyRoleSettings, checkRoleSettings } from './role-settings.js';
