@@ -2,8 +2,7 @@
  * Answers of gRPC and gRPC-Web.
  *
  * Both end with trailers that hold the code, a text and a serialized google.rpc.Status with the details: gRPC in
- * trailers of HTTP, or in the headers when there is nothing else to send; gRPC-Web in a last envelope of the body,
- * because browsers hide trailers.
+ * trailers of HTTP, gRPC-Web in a last envelope of the body, because browsers hide trailers.
  */
 import type { ConnectError } from '@connectrpc/connect';
 import { setTrailerStatus } from '@connectrpc/connect/protocol-grpc';
@@ -34,16 +33,15 @@ export class GrpcAnswer implements Answer {
   }
 
   refuse(error: ConnectError): void {
-    const trailers = { ...plain(this.extras.answered.trailers), ...plain(statusOf(error)) };
-    if (this.#opened) this.response.addTrailers(trailers);
-    else this.#open(trailers);
+    this.#open();
+    this.response.addTrailers({ ...plain(this.extras.answered.trailers), ...plain(statusOf(error)) });
     this.response.end();
   }
 
-  #open(more?: Record<string, string>): void {
+  #open(): void {
     if (this.#opened) return;
     this.#opened = true;
-    this.response.writeHead(200, { ...headOf(this.wire, this.extras), ...more });
+    this.response.writeHead(200, headOf(this.wire, this.extras));
   }
 }
 
