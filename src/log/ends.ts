@@ -12,6 +12,8 @@ import type { KnownExecution, LogSource, Page } from './source.js';
 import type { Tail, TailListener } from './tail.js';
 
 export interface EndsWanted {
+  /** An execution of another one counts as missing. */
+  readonly namespace: number;
   readonly ids: readonly string[];
   /** True: until the first has ended, not all. */
   readonly any: boolean;
@@ -40,12 +42,12 @@ export class EndWaiters implements TailListener {
    * turns out not to exist (it is missing then).
    */
   async wait(wanted: EndsWanted, signal: AbortSignal): Promise<ReadonlyMap<string, KnownExecution>> {
-    if (wanted.timeoutMs <= 0) return await this.#source.executions(wanted.ids);
+    if (wanted.timeoutMs <= 0) return await this.#known(wanted);
     const until = monotonicMs() + wanted.timeoutMs;
     const waiter: Waiter = { signal: new WakeSignal(), ended: new Map() };
     await this.#stand(wanted.ids, waiter);
     try {
-      const known = await this.#source.executions(wanted.ids);
+      const known = await this.#known(wanted);
       const now = () => new Map([...known, ...waiter.ended]);
       if (known.size < wanted.ids.length) return known;
       while (!enough(now(), wanted)) {
@@ -80,6 +82,16 @@ export class EndWaiters implements TailListener {
       waiter.failure = error;
       waiter.signal.wake();
     }
+  }
+
+  async #known({ ids, namespace }: EndsWanted): Promise<ReadonlyMap<string, KnownExecution>> {
+    const found = await this.#source.executions(ids);
+    return new Map(
+      ids.flatMap((id) => {
+        const execution = found.get(id);
+        return execution?.namespace === namespace ? [[id, execution] as const] : [];
+      }),
+    );
   }
 
   async #stand(ids: readonly string[], waiter: Waiter): Promise<void> {

@@ -111,10 +111,7 @@ export class LiveLog {
     const ended = live.filter((id) => isTerminal(states.get(id) ?? UNKNOWN));
     if (ended.length > 0) for (const [id, detail] of await this.#source.executions(ended)) known.set(id, detail);
     return new Map(
-      [...known].map(([id, detail]) => [
-        id,
-        { ...detail, state: detail.outcome?.state ?? states.get(id) ?? UNKNOWN },
-      ]),
+      [...known].map(([id, detail]) => [id, { ...detail, state: detail.outcome?.state ?? states.get(id) ?? UNKNOWN }]),
     );
   }
 

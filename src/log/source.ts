@@ -1,6 +1,13 @@
 /** Where records come from: pages of the log, and the executions they speak of, in as few statements as possible. */
 import type { Runner } from '../repository/database.js';
-import { type ExecutionDetail, type LogHead, readDetails, readLog, readLogHead, readStates } from '../repository/log/index.js';
+import {
+  type ExecutionDetail,
+  type LogHead,
+  readDetails,
+  readLog,
+  readLogHead,
+  readStates,
+} from '../repository/log/index.js';
 import { NameCache } from './names.js';
 import { LogRecord } from './record.js';
 

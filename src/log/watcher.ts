@@ -24,6 +24,8 @@ import type { Tail, TailListener } from './tail.js';
 export interface WatchMessage {
   readonly records: readonly LogRecord[];
   readonly cursor: string;
+  /** The cursor right after one of the records. */
+  readonly cursorOf: (record: LogRecord) => string;
 }
 
 export interface WatcherOptions {
@@ -164,7 +166,9 @@ export class Watcher implements TailListener {
 
   #message(records: readonly LogRecord[], upTo = this.#given): WatchMessage {
     this.#given = upTo;
-    return { records, cursor: cursorAt(this.#options.scope, upTo) };
+    const { scope } = this.#options;
+    const cursorOf = ({ entry }: LogRecord) => cursorAt(scope, entry.position);
+    return { records, cursor: cursorAt(scope, upTo), cursorOf };
   }
 
   #throwIfEnded(): void {

@@ -1,0 +1,134 @@
+/**
+ * Log records in the words of the contract. A record that goes to a hundred watchers is converted once.
+ */
+import { create, type JsonObject, type MessageInitShape } from '@bufbuild/protobuf';
+import { timestampFromDate } from '@bufbuild/protobuf/wkt';
+import type { AttemptSchema } from '../../../gen/tailrace/v1/attempt_pb.js';
+import { OutcomeSchema } from '../../../gen/tailrace/v1/execution_pb.js';
+import {
+  type CompletionEntry,
+  CompletionEntrySchema,
+  type LogEntry,
+  LogEntryKind,
+  LogEntrySchema,
+} from '../../../gen/tailrace/v1/log_pb.js';
+import type { LogRecord } from '../../log/record.js';
+import { toOutcome } from './outcome.js';
+
+export interface Shown {
+  /** The watch's namespace, on which its cursors depend. */
+  readonly namespace: number;
+  /** The cursor right after the record. */
+  readonly cursorOf: (record: LogRecord) => string;
+  readonly omitPayloads: boolean;
+}
+
+/** Remembers what `convert` made of a record, per namespace watched and choice of payloads. */
+export function remembering<T>(convert: (record: LogRecord, shown: Shown) => T) {
+  const made = new WeakMap<LogRecord, Map<number, T>>();
+  return (record: LogRecord, shown: Shown): T => {
+    const key = shown.namespace * 2 + (shown.omitPayloads ? 1 : 0);
+    const forms = made.get(record) ?? new Map<number, T>();
+    made.set(record, forms);
+    const form = forms.get(key) ?? convert(record, shown);
+    forms.set(key, form);
+    return form;
+  };
+}
+
+export function toCompletionEntry(record: LogRecord, { cursorOf, omitPayloads }: Shown): CompletionEntry {
+  const { detail, entry } = record;
+  const startedAt = detail?.outcome?.startedAt;
+  return create(CompletionEntrySchema, {
+    cursor: cursorOf(record),
+    namespace: record.namespace,
+    executionId: entry.execution ?? '',
+    flowId: detail?.flow ?? entry.flow ?? '',
+    lane: record.lane,
+    type: record.type,
+    tags: detail?.tags ?? {},
+    outcome: outcomeOf(record, omitPayloads),
+    redriveOfExecutionId: detail?.redriveOf ?? '',
+    ...(detail && { createTime: timestampFromDate(detail.createdAt) }),
+    ...(startedAt && { startTime: timestampFromDate(startedAt) }),
+  });
+}
+
+export function toLogEntry(record: LogRecord, { cursorOf, omitPayloads }: Shown): LogEntry {
+  const { detail, entry } = record;
+  const said = parse(entry.body);
+  return create(LogEntrySchema, {
+    cursor: cursorOf(record),
+    kind: entry.kind,
+    namespace: record.namespace,
+    createTime: timestampFromDate(entry.at),
+    executionId: entry.execution ?? '',
+    flowId: entry.flow ?? detail?.flow ?? '',
+    lane: record.lane,
+    type: record.type,
+    tags: detail?.tags ?? {},
+    attemptNumber: entry.attempt ?? 0,
+    fromState: entry.from ?? 0,
+    toState: entry.to ?? 0,
+    subject: words(said['letter']) || words(said['subject']),
+    actor: words(said['actor']) || words(said['worker']),
+    reason: words(said['reason']),
+    body: bodyOf(record, said, omitPayloads),
+  });
+}
+
+type Body = NonNullable<MessageInitShape<typeof LogEntrySchema>['body']>;
+
+function bodyOf(record: LogRecord, said: JsonObject, omitPayloads: boolean): Body {
+  if (record.terminal) return { case: 'outcome', value: outcomeOf(record, omitPayloads) };
+  const { kind } = record.entry;
+  if (kind === LogEntryKind.ATTEMPT_STARTED || kind === LogEntryKind.ATTEMPT_ENDED) {
+    return { case: 'attempt', value: attemptOf(record, said) };
+  }
+  return Object.keys(said).length > 0 ? { case: 'details', value: said } : { case: undefined };
+}
+
+/** When retention has taken the execution, the entry itself still says how it ended. */
+function outcomeOf(record: LogRecord, omitResult: boolean) {
+  const { detail, entry } = record;
+  if (detail?.outcome) return toOutcome(detail.outcome, omitResult);
+  return create(OutcomeSchema, {
+    state: entry.to ?? 0,
+    reason: number(parse(entry.body)['reason']),
+    endTime: timestampFromDate(entry.at),
+    attemptNumber: entry.attempt ?? 0,
+  });
+}
+
+/** What the entry tells of the attempt; ListAttempts tells all. */
+function attemptOf(record: LogRecord, said: JsonObject): MessageInitShape<typeof AttemptSchema> {
+  const { detail, entry } = record;
+  const time = timestampFromDate(entry.at);
+  const failureClass = number(said['failure_class']);
+  const retryAt = words(said['run_at']);
+  return {
+    executionId: entry.execution ?? '',
+    attemptNumber: entry.attempt ?? 0,
+    namespace: record.namespace,
+    lane: record.lane,
+    type: record.type,
+    flowId: detail?.flow ?? '',
+    outcome: number(said['outcome']),
+    worker: { name: words(said['worker']) },
+    ...(entry.kind === LogEntryKind.ATTEMPT_STARTED ? { startTime: time } : { endTime: time }),
+    ...(failureClass > 0 && { failure: { failureClass, message: words(said['message']) } }),
+    ...(retryAt && { retryTime: timestampFromDate(new Date(retryAt)) }),
+  };
+}
+
+function parse(body: string | null): JsonObject {
+  return body === null ? {} : (JSON.parse(body) as JsonObject);
+}
+
+function words(value: unknown): string {
+  return typeof value === 'string' ? value : '';
+}
+
+function number(value: unknown): number {
+  return typeof value === 'number' ? value : 0;
+}
