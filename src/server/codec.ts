@@ -15,7 +15,7 @@ import {
   toJsonString,
 } from '@bufbuild/protobuf';
 import { isFieldError } from '@bufbuild/protobuf/reflect';
-import { EngineError } from '../domain/errors.js';
+import { EngineError, type FieldViolation } from '../domain/errors.js';
 
 const utf8 = new TextDecoder('utf-8', { fatal: true });
 
@@ -35,16 +35,16 @@ export function encode(schema: DescMessage, message: Message, json: boolean): Ui
 
 function refusal(error: unknown, empty: boolean): EngineError {
   const text = error instanceof Error ? error.message : 'the message cannot be decoded';
-  const field = fieldOf(error, text);
-  if (field !== undefined) {
-    const description = text.replace(/^cannot decode [^:]*: /, '');
-    return new EngineError('INVALID_FIELD', text, { violations: [{ field, description }], cause: error });
-  }
+  const violation = violationIn(error, text);
+  if (violation) return new EngineError('INVALID_FIELD', text, { violations: [violation], cause: error });
   const message = empty ? 'the body is empty; an empty message is {} in JSON' : text;
   return new EngineError('MALFORMED_REQUEST', message, { cause: error });
 }
 
-/** The decoder knows a field but not the path to it; the text names the message it belongs to. */
-function fieldOf(error: unknown, text: string): string | undefined {
-  return isFieldError(error) ? error.field().name : /key "([^"]*)" is unknown/.exec(text)?.[1];
+/** The decoder knows the field but not the path to it; the text names the message the field belongs to. */
+function violationIn(error: unknown, text: string): FieldViolation | undefined {
+  const cause = error instanceof Error ? error.cause : undefined;
+  if (isFieldError(cause)) return { field: cause.field().name, description: cause.message };
+  const unknown = /key "([^"]*)" is unknown$/.exec(text);
+  return unknown?.[1] === undefined ? undefined : { field: unknown[1], description: 'is unknown' };
 }
