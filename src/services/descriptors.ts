@@ -70,12 +70,19 @@ function symbolsOf(type: ReturnType<typeof nestedTypes> extends Iterable<infer T
 
 const bytes = new WeakMap<DescFile, Uint8Array>();
 
-/** Clients want every file they lack in one answer, and accept files they have; so the whole closure, each once. */
+/**
+ * Clients want every file they lack in one answer and do not mind those they have: so the whole closure, each once,
+ * and each before what it imports.
+ */
 function serialized(root: DescFile | undefined): Uint8Array[] | undefined {
   if (!root) return undefined;
-  const closure = new Set<DescFile>([root]);
-  for (const file of closure) for (const imported of file.dependencies) closure.add(imported);
-  return [...closure].map((file) => {
+  const closure = new Set<DescFile>();
+  const visit = (file: DescFile) => {
+    for (const imported of file.dependencies) if (!closure.has(imported)) visit(imported);
+    closure.add(file);
+  };
+  visit(root);
+  return [...closure].reverse().map((file) => {
     const known = bytes.get(file) ?? toBinary(FileDescriptorProtoSchema, file.proto);
     bytes.set(file, known);
     return known;
