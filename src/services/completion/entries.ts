@@ -2,7 +2,6 @@
  * Log records in the words of the contract. A record that goes to a hundred watchers is converted once.
  */
 import { create, type JsonObject, type MessageInitShape } from '@bufbuild/protobuf';
-import { timestampFromDate } from '@bufbuild/protobuf/wkt';
 import type { AttemptSchema } from '../../../gen/tailrace/v1/attempt_pb.js';
 import { OutcomeSchema } from '../../../gen/tailrace/v1/execution_pb.js';
 import {
@@ -13,6 +12,7 @@ import {
   LogEntrySchema,
 } from '../../../gen/tailrace/v1/log_pb.js';
 import type { LogRecord } from '../../log/record.js';
+import { toTimestamp } from '../conversion/times.js';
 import { toOutcome } from './outcome.js';
 
 export interface Shown {
@@ -49,8 +49,8 @@ export function toCompletionEntry(record: LogRecord, { cursorOf, omitPayloads }:
     tags: detail?.tags ?? {},
     outcome: outcomeOf(record, omitPayloads),
     redriveOfExecutionId: detail?.redriveOf ?? '',
-    ...(detail && { createTime: timestampFromDate(detail.createdAt) }),
-    ...(startedAt && { startTime: timestampFromDate(startedAt) }),
+    ...(detail && { createTime: toTimestamp(detail.createdAt) }),
+    ...(startedAt && { startTime: toTimestamp(startedAt) }),
   });
 }
 
@@ -61,7 +61,7 @@ export function toLogEntry(record: LogRecord, { cursorOf, omitPayloads }: Shown)
     cursor: cursorOf(record),
     kind: entry.kind,
     namespace: record.namespace,
-    createTime: timestampFromDate(entry.at),
+    createTime: toTimestamp(entry.at),
     executionId: entry.execution ?? '',
     flowId: entry.flow ?? detail?.flow ?? '',
     lane: record.lane,
@@ -95,7 +95,7 @@ function outcomeOf(record: LogRecord, omitResult: boolean) {
   return create(OutcomeSchema, {
     state: entry.to ?? 0,
     reason: number(parse(entry.body)['reason']),
-    endTime: timestampFromDate(entry.at),
+    endTime: toTimestamp(entry.at),
     attemptNumber: entry.attempt ?? 0,
   });
 }
@@ -103,7 +103,7 @@ function outcomeOf(record: LogRecord, omitResult: boolean) {
 /** What the entry tells of the attempt; ListAttempts tells all. */
 function attemptOf(record: LogRecord, said: JsonObject): MessageInitShape<typeof AttemptSchema> {
   const { detail, entry } = record;
-  const time = timestampFromDate(entry.at);
+  const time = toTimestamp(entry.at);
   const failureClass = number(said['failure_class']);
   const retryAt = words(said['run_at']);
   return {
@@ -117,7 +117,7 @@ function attemptOf(record: LogRecord, said: JsonObject): MessageInitShape<typeof
     worker: { name: words(said['worker']) },
     ...(entry.kind === LogEntryKind.ATTEMPT_STARTED ? { startTime: time } : { endTime: time }),
     ...(failureClass > 0 && { failure: { failureClass, message: words(said['message']) } }),
-    ...(retryAt && { retryTime: timestampFromDate(new Date(retryAt)) }),
+    ...(retryAt && { retryTime: toTimestamp(new Date(retryAt)) }),
   };
 }
 

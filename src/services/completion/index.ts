@@ -1,6 +1,5 @@
 /** CompletionService: what is watched, awaited or followed. Every reader shares the process's one reader of the log. */
 import { create } from '@bufbuild/protobuf';
-import { timestampFromDate } from '@bufbuild/protobuf/wkt';
 import type { HandlerContext, ServiceImpl } from '@connectrpc/connect';
 import {
   type AwaitExecutionsRequest,
@@ -20,6 +19,7 @@ import { RecordFilter } from '../../log/filter.js';
 import type { LiveLog } from '../../log/live-log.js';
 import type { WatchMessage } from '../../log/watcher.js';
 import { withEither } from '../../runtime/either-signal.js';
+import { toTimestamp } from '../conversion/times.js';
 import { drainingOf } from '../draining.js';
 import { withUnimplemented } from '../unimplemented.js';
 import { check } from './check.js';
@@ -40,7 +40,7 @@ export function completionService({
   const completionEntry = remembering(toCompletionEntry);
   const logEntry = remembering(toLogEntry);
   const scopeOf = async (name: string) => (name === '*' ? ALL_NAMESPACES : await namespaceId(name));
-  const heartbeat = ({ cursor }: WatchMessage) => ({ cursor, serverTime: timestampFromDate(live.now()) });
+  const heartbeat = ({ cursor }: WatchMessage) => ({ cursor, serverTime: toTimestamp(live.now()) });
 
   async function* watchCompletions(
     request: WatchCompletionsRequest,
@@ -104,7 +104,7 @@ export function completionService({
         state,
         type,
         lane,
-        createTime: timestampFromDate(createdAt),
+        createTime: toTimestamp(createdAt),
         ...(outcome && { outcome: toOutcome(outcome, omitResults) }),
       })),
     });

@@ -1,10 +1,10 @@
 /** An execution's outcome in the words of the contract. */
-import { create, type MessageInitShape } from '@bufbuild/protobuf';
-import { timestampFromDate } from '@bufbuild/protobuf/wkt';
+import { create } from '@bufbuild/protobuf';
 import { type Outcome, OutcomeSchema } from '../../../gen/tailrace/v1/execution_pb.js';
-import type { PayloadSchema } from '../../../gen/tailrace/v1/payload_pb.js';
 import { ExecutionState } from '../../domain/states.js';
 import type { ExecutionOutcome } from '../../repository/log/index.js';
+import { toPayload } from '../conversion/payload.js';
+import { toTimestamp } from '../conversion/times.js';
 
 export function toOutcome(outcome: ExecutionOutcome, omitResult: boolean): Outcome {
   const { failureClass, message, resultType } = outcome;
@@ -12,7 +12,7 @@ export function toOutcome(outcome: ExecutionOutcome, omitResult: boolean): Outco
   return create(OutcomeSchema, {
     state: outcome.state,
     reason: outcome.reason ?? 0,
-    endTime: timestampFromDate(outcome.endedAt),
+    endTime: toTimestamp(outcome.endedAt),
     attemptNumber: outcome.attempt,
     fencingToken: outcome.token ?? 0n,
     resultOmitted: outcome.resultOmitted || (outcome.result !== null && omitResult),
@@ -23,13 +23,4 @@ export function toOutcome(outcome: ExecutionOutcome, omitResult: boolean): Outco
       failure: { failureClass, message: message ?? '', code: outcome.failureCode ?? '' },
     }),
   });
-}
-
-const TEXTUAL = /^(text\/|application\/(json|xml)\b|[^;]*\+(json|xml)\b)/i;
-
-/** Text for textual types, so that an answer can be read as it stands; bytes otherwise. */
-export function toPayload(contentType: string, content: Buffer): MessageInitShape<typeof PayloadSchema> {
-  return TEXTUAL.test(contentType)
-    ? { contentType, body: { case: 'text', value: content.toString('utf8') } }
-    : { contentType, body: { case: 'data', value: content } };
 }
