@@ -10,7 +10,7 @@
  * As root Postgres runs as another user, who cannot enter a project below /root. The default directory is then a
  * link to a new one under /var/lib; a directory somebody chose is not moved, the refusal names what is closed.
  */
-import { chmod, mkdir, mkdtemp, readFile, realpath, rm, stat, symlink, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, mkdtemp, readdir, readFile, realpath, rm, stat, symlink, writeFile } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
 import { StartError } from '../domain/start-error.js';
 import { type Account, chooseAccount } from './account.js';
@@ -51,6 +51,7 @@ export async function openDataDirectory(
     }
     if (account && owner === undefined) await makeReachable(path, account, chosen ? undefined : places.open);
     await mkdir(path, { recursive: true });
+    await refuseForeign(path);
     // The user Postgres runs as enters, and sees only its own directory.
     await chmod(path, account ? 0o711 : 0o700);
     return { path: await realpath(path), account };
@@ -81,6 +82,15 @@ async function refuseClosed(path: string, account: Account): Promise<void> {
     `Postgres does not run as root but as user ${account.name}, who cannot enter ${closed}: set TAILRACE_DATA_DIR to ` +
       `a directory outside of it, allow entering (chmod o+x ${closed}), or set DATABASE_URL`,
   );
+}
+
+const OURS = /^(cluster|new-.*|owner.*|password|port|postgres\.log|lost\+found)$/;
+
+/** Its mode is about to be changed, and a misspelt path must not close somebody's home directory to them. */
+async function refuseForeign(path: string): Promise<void> {
+  const foreign = (await readdir(path)).filter((name) => !OURS.test(name));
+  if (foreign.length === 0) return;
+  throw new StartError(`the data directory ${path} holds other things (${foreign[0]}): choose an empty or a new one`);
 }
 
 export async function readNote(directory: string, name: 'password' | 'port'): Promise<string | undefined> {

@@ -105,6 +105,13 @@ describe('the embedded Postgres', () => {
     other.close();
   });
 
+  it('leaves a directory alone that holds other things', async () => {
+    await writeFile(join(root, 'letter'), 'dear');
+    await chmod(root, 0o755);
+    await expect(startEmbedded({ directory: root })).rejects.toThrow(/holds other things \(letter\)/);
+    expect((await stat(root)).mode & 0o777).toBe(0o755);
+  });
+
   it('says what Postgres said when that does not start, and lets go of the directory', async () => {
     await start();
     await stop();
