@@ -6,7 +6,7 @@ const RESTART_MS = 1_000;
 
 export interface Supervision {
   readonly start: () => Promise<Postmaster>;
-  /** Told when Postgres ended unasked, and why a start failed. */
+  /** Told when Postgres ended unasked, when it runs again, and why a start failed. */
   readonly onNotice?: ((message: string) => void) | undefined;
 }
 
@@ -25,6 +25,7 @@ export async function keepRunning(supervision: Supervision): Promise<() => Promi
       if (stopping.signal.aborted) return;
       try {
         present = await supervision.start();
+        supervision.onNotice?.('the embedded Postgres runs again');
       } catch (error) {
         supervision.onNotice?.((error as Error).message);
       }

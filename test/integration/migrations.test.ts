@@ -153,6 +153,7 @@ async function rows(sql: string): Promise<unknown[]> {
   }
 }
 
+/** Asks again at once: each look is a conversation with the database, and takes its time. */
 async function until(holds: () => Promise<boolean>): Promise<void> {
   while (!(await holds()));
 }

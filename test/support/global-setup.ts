@@ -10,12 +10,12 @@ import type { TestProject } from 'vitest/node';
 import { migrate } from '../../src/repository/migrations/index.js';
 import { postgres15, startPostgres15, startTestServer, type TestServer } from './postgres-server.js';
 
-export const SCHEMA = 'tailrace';
+const SCHEMA = 'tailrace';
 
 declare module 'vitest' {
   export interface ProvidedContext {
-    /** Address of the maintenance database, the template's name, and whether the server outlives the run. */
-    postgres: { url: string; template: string; outlives: boolean };
+    /** Address of the maintenance database, the template and its schema, and whether the server outlives the run. */
+    postgres: { url: string; template: string; schema: string; outlives: boolean };
   }
 }
 
@@ -35,7 +35,7 @@ export default async function setup(project: TestProject): Promise<() => Promise
   prepared.set(version, made);
   const { server, template } = await made;
   (await made).users++;
-  project.provide('postgres', { url: server.url, template, outlives: server.outlives });
+  project.provide('postgres', { url: server.url, template, schema: SCHEMA, outlives: server.outlives });
   return async () => await release(await made);
 }
 

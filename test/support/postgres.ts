@@ -17,8 +17,6 @@ export interface TestDatabase {
   drop(): Promise<void>;
 }
 
-const SCHEMA = 'tailrace';
-
 let failed = false;
 afterEach(({ task }) => {
   if (task.result?.state === 'fail') failed = true;
@@ -42,7 +40,7 @@ async function create(template: string): Promise<TestDatabase> {
   await administer((client) => client.query(`create database ${name} template ${template}`));
   const url = new URL(server.url);
   url.pathname = name;
-  return { url: url.href, schema: SCHEMA, name, drop: async () => await drop(name) };
+  return { url: url.href, schema: server.schema, name, drop: async () => await drop(name) };
 }
 
 async function drop(name: string): Promise<void> {
