@@ -48,8 +48,6 @@ const IDLE_MS = 75_000;
 const WINDOW_BYTES = 1024 * 1024;
 /** Megabytes one connection may hold before it takes no new streams. The default of 10 is less than a few batches. */
 const SESSION_MEGABYTES = 128;
-const NO_ERROR = http2.constants.NGHTTP2_NO_ERROR;
-const EVERY_STREAM = 2 ** 31 - 1;
 
 export class Port {
   readonly #front: net.Server;
@@ -106,20 +104,19 @@ export class Port {
     };
   }
 
-  /** No new connections; clients are asked to open no new streams. Calls under way, and racing ones, go on. */
+  /**
+   * No new connections, and idle ones close. HTTP/2 clients get GOAWAY: calls under way go on, one that crosses it is
+   * reset as REFUSED_STREAM, which tells that nothing of it was done. HTTP/1.1 has no such word; its calls come in.
+   */
   stopAccepting(): void {
     this.#front.close();
     this.#http1.closeIdleConnections();
-    // A last stream id as high as it goes: calls sent before this arrives still get an answer.
-    for (const session of this.#sessions) session.goaway(NO_ERROR, EVERY_STREAM);
+    for (const session of this.#sessions) session.close();
   }
 
-  /** Closes connections as they fall silent, and destroys those that have not within a second. */
+  /** To be called after stopAccepting. Destroys the connections that have not closed within a second. */
   async close(): Promise<void> {
-    if (this.#front.listening) this.#front.close();
-    this.#http1.close(); // stops its timeouts
-    this.#http1.closeIdleConnections();
-    for (const session of this.#sessions) session.close();
+    this.#http1.close(); // stops its timeouts, and closes what fell idle
     const destroy = after(CLOSE_MS, () => {
       for (const socket of this.#sockets) socket.destroy();
     });
