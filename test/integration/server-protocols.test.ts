@@ -42,7 +42,9 @@ const transports: [string, (options: Options) => Transport][] = [
   ['gRPC-Web, HTTP/2', (options) => createGrpcWebTransport({ ...options, httpVersion: '2' })],
 ];
 const matrix = transports.flatMap(([name, make]) =>
-  [true, false].map((useBinaryFormat) => [`${name}, ${useBinaryFormat ? 'binary' : 'JSON'}`, make, useBinaryFormat] as const),
+  [true, false].map(
+    (useBinaryFormat) => [`${name}, ${useBinaryFormat ? 'binary' : 'JSON'}`, make, useBinaryFormat] as const,
+  ),
 );
 
 describe.each(matrix)('%s', (_, make, useBinaryFormat) => {
@@ -121,7 +123,9 @@ describe.each(matrix)('%s', (_, make, useBinaryFormat) => {
       leaving.abort();
       expect((await left).code).toBe(Code.Canceled);
     }
-    await expect.poll(() => server.givenUp.slice(before)).toMatchObject([{ reason: 'CANCELED' }, { reason: 'CANCELED' }]);
+    await expect
+      .poll(() => server.givenUp.slice(before))
+      .toMatchObject([{ reason: 'CANCELED' }, { reason: 'CANCELED' }]);
   });
 
   test('a handler learns that the deadline has passed', async () => {

@@ -1,9 +1,9 @@
 /** @grpc/grpc-js as a Connect transport would be: calls by method descriptor, errors as ConnectErrors with details. */
 import {
   create,
+  type DescMessage,
   type DescMethodServerStreaming,
   type DescMethodUnary,
-  type DescMessage,
   fromBinary,
   type MessageInitShape,
   type MessageShape,
@@ -11,7 +11,7 @@ import {
 } from '@bufbuild/protobuf';
 import type { ConnectError } from '@connectrpc/connect';
 import { findTrailerError } from '@connectrpc/connect/protocol-grpc';
-import { type CallOptions, Client, type ChannelCredentials, Metadata, type ServiceError } from '@grpc/grpc-js';
+import { type CallOptions, type ChannelCredentials, Client, Metadata, type ServiceError } from '@grpc/grpc-js';
 
 type Method<I extends DescMessage, O extends DescMessage> = DescMethodUnary<I, O> | DescMethodServerStreaming<I, O>;
 
@@ -29,10 +29,18 @@ export class GrpcJs {
   ): Promise<MessageShape<O>> {
     const { path, write, read } = codec(method);
     return new Promise((resolve, reject) => {
-      this.client.makeUnaryRequest(path, write, read, create(method.input, input), new Metadata(), options, (error, answer) => {
-        if (error || !answer) reject(error);
-        else resolve(answer);
-      });
+      this.client.makeUnaryRequest(
+        path,
+        write,
+        read,
+        create(method.input, input),
+        new Metadata(),
+        options,
+        (error, answer) => {
+          if (error || !answer) reject(error);
+          else resolve(answer);
+        },
+      );
     });
   }
 

@@ -46,7 +46,9 @@ export class TinyServer {
         router.service(EngineService, {
           heartbeatWorker: ({ namespace, lanes }, context) => tiny.#heartbeat(namespace, lanes, context),
         });
-        router.service(CompletionService, { watchCompletions: ({ namespace }, context) => tiny.#watch(namespace, context) });
+        router.service(CompletionService, {
+          watchCompletions: ({ namespace }, context) => tiny.#watch(namespace, context),
+        });
       },
       ...options,
     });
