@@ -60,15 +60,16 @@ end $$;
 
 -- Positions. A row numbers, from `base` on and in order of seq, the entries of all rows of `log` in [lo, hi] that are
 -- not among its holes. The last row is the sequencer's whole state: `top` is the highest seq it has seen, `holes` are
--- the seqs up to there that had not committed, `hxid` when each was first missed.
+-- the stretches up to there that had not committed, `hxid` when each was first missed. Stretches, because a sequence
+-- jumps by millions when a dump is restored beside one that went on.
 create table {schema}.log_run (
   base  bigint not null primary key,
   n     int    not null check (n > 0),
   lo    bigint not null,
   hi    bigint not null check (hi >= lo),
   top   bigint not null check (top >= hi),
-  holes bigint[] not null,
-  hxid  xid8[]   not null check (cardinality(hxid) = cardinality(holes))
+  holes int8range[] not null,
+  hxid  xid8[]       not null check (cardinality(hxid) = cardinality(holes))
 );
 create index log_run_hi on {schema}.log_run (hi);
 
@@ -166,9 +167,9 @@ language plpgsql volatile as $$
 declare
   v_next  bigint := 1;
   v_top   bigint := 0;
-  v_holes bigint[] := '{}';
+  v_holes int8range[] := '{}';
   v_hxid  xid8[] := '{}';
-  v_keep  bigint[];
+  v_keep  int8range[];
   v_keepx xid8[];
   v_xmin  xid8;
   v_xmax  xid8;
@@ -197,7 +198,8 @@ begin
 
   -- One statement, one snapshot: a hole that is invisible here and older than its xmin has rolled back.
   with late as materialized (
-         select l.seq, l.n from {schema}.log l where l.seq = any (v_holes)),
+         select l.seq, l.n from unnest(v_holes) h (span)
+         join {schema}.log l on l.seq >= lower(h.span) and l.seq < upper(h.span)),
        fresh as materialized (
          select l.seq, l.n from {schema}.log l where l.seq > v_top order by l.seq limit p_limit)
   select (select array_agg(seq order by seq) from late), (select array_agg(n order by seq) from late),
@@ -219,13 +221,17 @@ begin
 
   -- Holes go when filled or rolled back. One first missed by an xid that does not exist yet came with a dump from
   -- another cluster: its writer is not among ours.
-  select coalesce(array_agg(h.seq order by h.seq), '{}'), coalesce(array_agg(h.x order by h.seq), '{}')
+  select coalesce(array_agg(h.span order by h.span), '{}'), coalesce(array_agg(h.x order by h.span), '{}')
     into v_keep, v_keepx
-    from (select o.seq, o.x from unnest(v_holes, v_hxid) o(seq, x)
-          where o.x >= v_xmin and o.x < v_xmax and (v_late is null or o.seq <> all (v_late))
+    from (select r.span, o.x
+          from unnest(v_holes, v_hxid) o (span, x)
+          cross join lateral unnest(int8multirange(o.span) - coalesce(
+            (select range_agg(int8range(l, l, '[]')) from unnest(v_late) l where l <@ o.span), '{}')) r (span)
+          where o.x >= v_xmin and o.x < v_xmax
           union all
-          select g.seq, v_me from generate_series(v_top + 1, v_hi) g(seq)
-          where v_hi - v_top > cardinality(v_fresh) and not exists (select from unnest(v_fresh) f(seq) where f.seq = g.seq)) h;
+          select int8range(f.before + 1, f.seq), v_me
+          from (select u.seq, lag(u.seq, 1, v_top) over (order by u.seq) as before from unnest(v_fresh) u (seq)) f
+          where f.seq > f.before + 1) h;
 
   -- Late rows first: what a fresh row depends on is older, and may be among them.
   if v_late is not null then
@@ -250,10 +256,11 @@ create function {schema}.log_head(out head bigint, out unnumbered boolean)
 language plpgsql stable as $$
 declare
   v_top   bigint := 0;
-  v_holes bigint[] := '{}';
+  v_holes int8range[] := '{}';
 begin
   select r.base + r.n - 1, r.top, r.holes into head, v_top, v_holes from {schema}.log_run r order by r.base desc limit 1;
   head := coalesce(head, 0);
   unnumbered := exists (select from {schema}.log l where l.seq > coalesce(v_top, 0))
-    or exists (select from {schema}.log l where l.seq = any (v_holes));
+    or exists (select from unnest(v_holes) h (span)
+               join {schema}.log l on l.seq >= lower(h.span) and l.seq < upper(h.span));
 end $$;

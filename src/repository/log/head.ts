@@ -11,9 +11,9 @@ const read = statement(
 const position = statement(
   'log.position',
   `select (r.base + coalesce((select sum(e.n) from {schema}.log e
-     where e.seq >= r.lo and e.seq < $1::bigint and e.seq <> all (r.holes)), 0))::bigint as position
+     where e.seq >= r.lo and e.seq < $1::bigint and not e.seq <@ any (r.holes)), 0))::bigint as position
    from {schema}.log_run r
-   where r.hi >= $1::bigint and r.lo <= $1::bigint and (r.lo = r.hi or $1::bigint <> all (r.holes))
+   where r.hi >= $1::bigint and r.lo <= $1::bigint and (r.lo = r.hi or not $1::bigint <@ any (r.holes))
    order by r.hi limit 1`,
 );
 

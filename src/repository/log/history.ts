@@ -16,10 +16,10 @@ const COLUMNS = `(r.base + before.n)::bigint as position, l.seq, l.at, l.namespa
 const POSITION = `join {schema}.log l on l.seq = f.seq
    cross join lateral (
      select r.base, r.lo, r.hi, r.holes from {schema}.log_run r
-     where r.hi >= l.seq and r.lo <= l.seq and (r.lo = r.hi or l.seq <> all (r.holes)) order by r.hi limit 1) r
+     where r.hi >= l.seq and r.lo <= l.seq and (r.lo = r.hi or not l.seq <@ any (r.holes)) order by r.hi limit 1) r
    cross join lateral (
      select coalesce(sum(e.n), 0) as n from {schema}.log e
-     where e.seq >= r.lo and e.seq < l.seq and e.seq <> all (r.holes)) before`;
+     where e.seq >= r.lo and e.seq < l.seq and not e.seq <@ any (r.holes)) before`;
 
 const forward = statement(
   'log.history',

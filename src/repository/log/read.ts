@@ -19,7 +19,7 @@ const read = statement(
        and r.base < $1::bigint + $2::int),
    numbered as (
      select l.*, (r.base + sum(l.n) over (partition by r.base order by l.seq) - l.n)::bigint as position
-     from run r join {schema}.log l on l.seq between r.lo and r.hi and (r.lo = r.hi or l.seq <> all (r.holes)))
+     from run r join {schema}.log l on l.seq between r.lo and r.hi and (r.lo = r.hi or not l.seq <@ any (r.holes)))
    select position, seq, at, namespace, kind, execution, flow, class, from_state, to_state, attempt, body, large
    from numbered where position + n > $1::bigint and position < $1::bigint + $2::int
    order by position`,

@@ -6,7 +6,7 @@ const step = statement('log.step', 'select busy, numbered, head, open_holes, mor
 
 /**
  * `busy`: somebody else is at it and may not have seen the caller's last commit; ask again in a millisecond or two.
- * `numbered`: entries that got a position. `openHoles`: rows that had drawn their place but not committed.
+ * `numbered`: entries that got a position. `openHoles`: stretches of rows that had drawn their place but not committed.
  * `more`: the limit was reached, step again.
  */
 export type LogStep =

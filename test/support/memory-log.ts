@@ -1,0 +1,71 @@
+/** A log in memory, for tests of those who read it. Counts what it is asked. */
+import { LogRecord } from '../../src/log/record.js';
+import type { KnownExecution, LogSource, Page } from '../../src/log/source.js';
+import type { LogEntry, LogHead } from '../../src/repository/log/index.js';
+
+export class MemoryLog implements LogSource {
+  readonly pageEntries = 8;
+  readonly entries: LogEntry[] = [];
+  pagesRead = 0;
+  /** What reading does instead of reading. */
+  failure: Error | undefined;
+  #gate: Promise<void> = Promise.resolve();
+
+  append(count = 1, entry: Partial<LogEntry> = {}): bigint {
+    for (let i = 0; i < count; i++) {
+      const position = BigInt(this.entries.length + 1);
+      this.entries.push({ ...BLANK, ...entry, position, seq: position });
+    }
+    return BigInt(this.entries.length);
+  }
+
+  /** Holds every read back until the returned function is called. */
+  hold(): () => void {
+    let open: () => void = () => undefined;
+    this.#gate = new Promise((resolve) => {
+      open = resolve;
+    });
+    return open;
+  }
+
+  async head(): Promise<LogHead> {
+    const head = BigInt(this.entries.length);
+    return { incarnation: INCARNATION, floor: 0n, head, unnumbered: false, now: new Date(0) };
+  }
+
+  async page(from: bigint): Promise<Page | undefined> {
+    this.pagesRead++;
+    const entries = this.entries.slice(Number(from) - 1, Number(from) - 1 + this.pageEntries);
+    await this.#gate;
+    if (this.failure) throw this.failure;
+    const [first, ...rest] = entries.map((entry) => new LogRecord(entry, 'default', 'lane', 'type'));
+    return first && [first, ...rest];
+  }
+
+  async detail(): Promise<void> {}
+
+  async states(): Promise<ReadonlyMap<string, number>> {
+    return new Map();
+  }
+
+  async executions(): Promise<ReadonlyMap<string, KnownExecution>> {
+    return new Map();
+  }
+}
+
+export const INCARNATION = '0190a5b4-9c1e-4d2a-8f00-1234567890ab';
+
+const BLANK: LogEntry = {
+  position: 0n,
+  seq: 0n,
+  at: new Date(0),
+  namespace: 1,
+  kind: 1,
+  execution: null,
+  flow: null,
+  class: null,
+  from: null,
+  to: null,
+  attempt: null,
+  body: null,
+};
