@@ -17,10 +17,10 @@ import { peek } from './peek.js';
 
 export interface TlsOptions {
   /** PEM: the certificate with its chain, and its key. */
-  readonly certificate: string | Buffer;
+  readonly cert: string | Buffer;
   readonly key: string | Buffer;
   /** PEM of the authorities that client certificates must come from. When given, clients must present one. */
-  readonly clientAuthorities?: string | Buffer;
+  readonly clientCa?: string | Buffer;
 }
 
 export interface PortOptions {
@@ -128,15 +128,15 @@ export class Port {
     return net.createServer(SOCKET, (socket) => peek(socket, (ready, isHttp2) => this.#hand(ready, isHttp2)));
   }
 
-  #secureFront({ certificate, key, clientAuthorities }: TlsOptions): net.Server {
+  #secureFront({ cert, key, clientCa }: TlsOptions): net.Server {
     const options: tls.TlsOptions = {
       ...SOCKET,
-      cert: certificate,
+      cert,
       key,
       ALPNProtocols: ['h2', 'http/1.1'],
       minVersion: 'TLSv1.2',
       handshakeTimeout: HANDSHAKE_MS,
-      ...(clientAuthorities ? { ca: clientAuthorities, requestCert: true, rejectUnauthorized: true } : {}),
+      ...(clientCa ? { ca: clientCa, requestCert: true, rejectUnauthorized: true } : {}),
     };
     let front: tls.Server;
     try {

@@ -11,8 +11,8 @@ import { GrpcJs } from '../support/grpc-js.js';
 import { TinyServer } from '../support/tiny-server.js';
 
 const authority = makeAuthority();
-const certificate = authority.issue('server');
-const ca = authority.certificate;
+const own = authority.issue('server');
+const ca = authority.cert;
 
 async function lanesOver(url: string, kind: 'connect1' | 'connect2' | 'grpc', nodeOptions: object): Promise<string> {
   const transport =
@@ -23,11 +23,11 @@ async function lanesOver(url: string, kind: 'connect1' | 'connect2' | 'grpc', no
   return answer.drainReason;
 }
 
-async function lanesOverGrpcJs(port: number, own?: Certificate): Promise<string> {
+async function lanesOverGrpcJs(port: number, presented?: Certificate): Promise<string> {
   const channel = credentials.createSsl(
     Buffer.from(ca),
-    own ? Buffer.from(own.key) : null,
-    own ? Buffer.from(own.certificate) : null,
+    presented ? Buffer.from(presented.key) : null,
+    presented ? Buffer.from(presented.cert) : null,
   );
   const client = new GrpcJs(`localhost:${port}`, channel);
   try {
@@ -41,7 +41,7 @@ async function lanesOverGrpcJs(port: number, own?: Certificate): Promise<string>
 describe('TLS', () => {
   let server: TinyServer;
   beforeAll(async () => {
-    server = await TinyServer.start({ tls: certificate });
+    server = await TinyServer.start({ tls: own });
   });
   afterAll(() => server.drain());
 
@@ -68,24 +68,24 @@ describe('TLS', () => {
 
 describe('TLS with client certificates', () => {
   let server: TinyServer;
-  const own = authority.issue('worker');
+  const client = authority.issue('worker');
   const foreign = makeAuthority('Foreign Authority').issue('stranger');
   beforeAll(async () => {
-    server = await TinyServer.start({ tls: { ...certificate, clientAuthorities: ca } });
+    server = await TinyServer.start({ tls: { ...own, clientCa: ca } });
   });
   afterAll(() => server.drain());
 
   test('lets in who has one', async () => {
     const { url, port } = server.address;
-    const nodeOptions = { ca, cert: own.certificate, key: own.key };
+    const nodeOptions = { ca, cert: client.cert, key: client.key };
     for (const kind of ['connect1', 'connect2', 'grpc'] as const)
       expect(await lanesOver(url, kind, nodeOptions)).toBe('secure');
-    expect(await lanesOverGrpcJs(port, own)).toBe('secure');
+    expect(await lanesOverGrpcJs(port, client)).toBe('secure');
   });
 
   test.each([
     ['nobody', {}],
-    ['a stranger', { cert: foreign.certificate, key: foreign.key }],
+    ['a stranger', { cert: foreign.cert, key: foreign.key }],
   ])('keeps out %s', async (_, presented) => {
     for (const kind of ['connect1', 'connect2', 'grpc'] as const) {
       await expect(lanesOver(server.address.url, kind, { ca, ...presented })).rejects.toThrow();
@@ -94,7 +94,7 @@ describe('TLS with client certificates', () => {
 });
 
 test('a key that fits no certificate stops the start with a clear message', async () => {
-  const wrong = { certificate: certificate.certificate, key: authority.issue('other').key };
+  const wrong = { cert: own.cert, key: authority.issue('other').key };
   await expect(TinyServer.start({ tls: wrong })).rejects.toThrow(StartError);
-  await expect(TinyServer.start({ tls: { certificate: 'none', key: 'none' } })).rejects.toThrow(/certificate or key/);
+  await expect(TinyServer.start({ tls: { cert: 'none', key: 'none' } })).rejects.toThrow(/certificate or key/);
 });

@@ -5,7 +5,7 @@
 import { generateKeyPairSync, type KeyObject, randomBytes, sign } from 'node:crypto';
 
 export interface Certificate {
-  readonly certificate: string;
+  readonly cert: string;
   readonly key: string;
 }
 
@@ -28,15 +28,13 @@ export function makeAuthority(name = 'Test Authority'): Authority {
   const certify = (subject: string, key: KeyObject, extensions: Buffer[]) =>
     pem('CERTIFICATE', certificate(name, subject, key, keys.privateKey, extensions));
   return {
-    certificate: certify(name, keys.publicKey, [
-      extension(OID.basicConstraints, sequence(der(0x01, Buffer.from([0xff])))),
-    ]),
+    cert: certify(name, keys.publicKey, [extension(OID.basicConstraints, sequence(der(0x01, Buffer.from([0xff]))))]),
     key: exported(keys.privateKey),
     issue(commonName) {
       const issued = generateKeyPairSync('ec', { namedCurve: 'P-256' });
       const names = sequence(der(0x82, Buffer.from('localhost')), der(0x87, Buffer.from([127, 0, 0, 1])));
       return {
-        certificate: certify(commonName, issued.publicKey, [extension(OID.subjectAltName, names)]),
+        cert: certify(commonName, issued.publicKey, [extension(OID.subjectAltName, names)]),
         key: exported(issued.privateKey),
       };
     },
