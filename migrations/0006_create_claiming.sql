@@ -3,7 +3,8 @@
 
 -- Creates many executions, each on its own; the nth answer belongs to the nth item.
 -- verdict: created | duplicate (the execution that exists is answered) | reused | closed (its lane takes no new work).
--- Items are distinct by request id and by execution id: the caller sees to that. Request keys are inserted in sorted
+-- Items are distinct by request id and by execution id: the caller sees to that. An execution id that the client chose
+-- serves as its request id when it has none. Request keys are inserted in sorted
 -- order, so two calls with the same keys queue and cannot deadlock; whoever comes second reads the first one's key in a
 -- statement of its own, after the wait. Inputs come as one byte string and are cut by position and length: one binary
 -- parameter instead of an escaped array.
@@ -51,7 +52,7 @@ begin
     insert into {schema}.execution (id, namespace, class, request_id, priority, run_at, start_by, deadline, timeout_ms,
         retry_max, retry_initial_ms, retry_factor, retry_cap_ms, reclaims_max, count_lost, tags, input_type, input, letter,
         root, redrive_of, created_at)
-      select u.id, u.namespace, u.class, u.request_id, u.priority, u.run_at, u.start_by, u.deadline,
+      select u.id, u.namespace, u.class, nullif(u.request_id, u.id::text), u.priority, u.run_at, u.start_by, u.deadline,
         u.timeout_ms, u.retry_max, u.retry_initial_ms, u.retry_factor, u.retry_cap_ms, u.reclaims_max, u.count_lost, u.tags,
         u.input_type, case when u.input_type is not null then substring(p_input from u.input_at + 1 for u.input_length) end,
         u.letter, u.root, u.redrive_of, v_now

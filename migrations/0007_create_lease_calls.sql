@@ -5,12 +5,19 @@
 -- matches but was only locked by somebody answers 'busy' and is tried again by the caller.
 -- Locks: creates only. older-servers: refused
 
+-- The dead letter of an execution that gave up; null for any other state.
+create function {schema}.letter_of(p_execution uuid, p_state smallint) returns uuid language sql stable as $$
+  select case when p_state in (8, 10) then coalesce(
+    (select e.letter from {schema}.execution e where e.id = p_execution),
+    (select d.id from {schema}.dead_letter d where d.execution = p_execution limit 1)) end
+$$;
+
 -- Why these holders were refused, in the order of checks that holds for every worker write: not found, repeat of the
 -- call that ended this very attempt, terminal, revoked, expired, other content, superseded, never its holder.
 create function {schema}.explain_refusals(p_ord int[], p_namespace int[], p_execution uuid[], p_lease uuid[],
   p_token bigint[], p_call smallint, p_hash bytea[])
 returns table (ord int, verdict text, state smallint, attempt int, token bigint, run_at timestamptz, outcome smallint,
-  reason smallint, failures int, ended_at timestamptz, class int)
+  reason smallint, failures int, ended_at timestamptz, class int, letter uuid)
 language sql stable as $$
   select u.ord,
     case
@@ -27,7 +34,7 @@ language sql stable as $$
       else 'superseded'
     end,
     coalesce(o.state, mine.state), coalesce(o.attempt, mine.number, l.attempt), coalesce(o.token, l.token), mine.run_at,
-    mine.outcome, o.reason, null::int, coalesce(o.ended_at, mine.ended_at), e.class
+    mine.outcome, o.reason, null::int, coalesce(o.ended_at, mine.ended_at), e.class, {schema}.letter_of(e.id, o.state)
   from unnest(p_ord, p_namespace, p_execution, p_lease, p_token, p_hash) u (ord, namespace, execution, lease, token, hash)
   left join {schema}.execution e on e.id = u.execution and e.namespace = u.namespace and e.id = any (p_execution)
   left join {schema}.lease l on l.execution = e.id and l.execution = any (p_execution)
@@ -135,7 +142,7 @@ create function {schema}.end_attempts(p_call smallint, p_namespace int[], p_exec
   p_token bigint[], p_hash bytea[], p_class smallint[], p_code text[], p_message text[], p_run_at timestamptz[],
   p_delay_ms bigint[], p_content_type text[], p_content_at int[], p_content_length int[], p_content bytea)
 returns table (ord int, verdict text, state smallint, attempt int, token bigint, run_at timestamptz, outcome smallint,
-  reason smallint, failures int, ended_at timestamptz, class int)
+  reason smallint, failures int, ended_at timestamptz, class int, letter uuid)
 language plpgsql volatile as $$
 #variable_conflict use_column
 declare
@@ -178,7 +185,7 @@ begin
     delete from {schema}.lease l where l.execution = any (v_executions);
     perform {schema}.settle(v_endings, v_now);
     return query select u.ord, 'done', y.state, y.attempt, y.token, y.run_at, y.attempt_outcome, y.reason, y.failures,
-        v_now, y.class
+        v_now, y.class, {schema}.letter_of(y.execution, y.state)
       from unnest(v_ord) with ordinality u (ord, i) join unnest(v_endings) with ordinality y on y.ordinality = u.i;
   end if;
   if coalesce(cardinality(v_ord), 0) < cardinality(p_execution) then

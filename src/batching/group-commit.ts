@@ -22,6 +22,8 @@ export interface GroupCommitOptions<Item, Answer> {
   readonly maxInFlight?: number;
   /** Items waiting at most; beyond it callers get OVERLOADED. Default 50,000. */
   readonly maxQueued?: number;
+  /** The same for the bytes of their contents. Default 256 MiB. */
+  readonly maxQueuedBytes?: number;
   readonly keyOf: (item: Item) => string | undefined;
   readonly bytesOf: (item: Item) => number;
   /** One transaction; answers in the order of the items. */
@@ -48,6 +50,7 @@ export class GroupCommit<Item, Answer> {
     readonly isBusy: (answer: Answer) => boolean;
   };
   #queue: Entry<Item, Answer>[] = [];
+  #queuedBytes = 0;
   /** Keys of running batches: their successors wait, or they would wait inside Postgres. */
   readonly #running = new Set<string>();
   #inFlight = 0;
@@ -59,6 +62,7 @@ export class GroupCommit<Item, Answer> {
       maxBytes: 16 * 1024 * 1024,
       maxInFlight: 2,
       maxQueued: 50_000,
+      maxQueuedBytes: 256 * 1024 * 1024,
       isBusy: () => false,
       ...options,
     };
@@ -66,7 +70,8 @@ export class GroupCommit<Item, Answer> {
 
   /** Answers in the order of the items, once all are decided. Rejects with the first error if any could not be. */
   async submit(items: readonly Item[]): Promise<Answer[]> {
-    if (this.#queue.length + items.length > this.#options.maxQueued) {
+    const { maxQueued, maxQueuedBytes } = this.#options;
+    if (this.#queue.length + items.length > maxQueued || this.#queuedBytes > maxQueuedBytes) {
       throw new EngineError('OVERLOADED', `too many calls of ${this.#options.name} are waiting; repeat later`, {
         retryDelayMs: 500,
       });
@@ -82,9 +87,14 @@ export class GroupCommit<Item, Answer> {
     return new Promise((resolve, reject) => {
       const { keyOf, bytesOf } = this.#options;
       const until = monotonicMs() + BUSY_MS;
-      this.#queue.push({ item, key: keyOf(item), bytes: bytesOf(item), until, resolve, reject });
-      this.#schedule();
+      this.#push({ item, key: keyOf(item), bytes: bytesOf(item), until, resolve, reject });
     });
+  }
+
+  #push(entry: Entry<Item, Answer>): void {
+    this.#queue.push(entry);
+    this.#queuedBytes += entry.bytes;
+    this.#schedule();
   }
 
   /** The next turn of the event loop, so that calls read from the sockets in this turn come along. */
@@ -112,20 +122,22 @@ export class GroupCommit<Item, Answer> {
     const left: Entry<Item, Answer>[] = [];
     const keys = new Set<string>();
     let bytes = 0;
+    let looked = 0;
     for (const entry of this.#queue) {
+      if (batch.length >= maxItems || (batch.length > 0 && bytes + entry.bytes > maxBytes)) break;
+      looked++;
+      // What waits keeps its place: a later item of the same key must not overtake it.
       const taken = entry.key !== undefined && (keys.has(entry.key) || this.#running.has(entry.key));
-      const full = batch.length >= maxItems || (batch.length > 0 && bytes + entry.bytes > maxBytes);
-      if (taken || full) {
+      if (entry.key !== undefined) keys.add(entry.key);
+      if (taken) {
         left.push(entry);
-        // What waits keeps its place: a later item of the same key must not overtake it.
-        if (entry.key !== undefined) keys.add(entry.key);
         continue;
       }
       batch.push(entry);
       bytes += entry.bytes;
-      if (entry.key !== undefined) keys.add(entry.key);
     }
-    this.#queue = left;
+    this.#queue = left.concat(this.#queue.slice(looked));
+    this.#queuedBytes -= bytes;
     return batch;
   }
 
@@ -159,10 +171,7 @@ export class GroupCommit<Item, Answer> {
       );
       return;
     }
-    void pause(BUSY_PAUSE_MS).then(() => {
-      this.#queue.push(entry);
-      this.#schedule();
-    });
+    void pause(BUSY_PAUSE_MS).then(() => this.#push(entry));
   }
 }
 

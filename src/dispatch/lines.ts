@@ -50,7 +50,7 @@ export class Lines {
 
   /**
    * Takes up to `limit` executions, waiting for the first when there are none. Empty when the wait ran out, the signal
-   * aborted, or the process drains.
+   * aborted, or the process or the worker drains.
    */
   async claim(ask: ClaimAsk, signal: AbortSignal): Promise<Granted[]> {
     const until = monotonicMs() + ask.waitMs;
@@ -60,6 +60,7 @@ export class Lines {
     try {
       for (;;) {
         if (this.#closed || signal.aborted) return [];
+        if (this.#registry.isDraining(ask.namespace, ask.holder.instance)) return [];
         waiter.signal.clear();
         const granted = await this.#take(eligible().classes, ask);
         if (granted.length > 0) return granted;

@@ -28,7 +28,8 @@ export class Registry {
   /** Classes by namespace and lane name. */
   readonly #lines = new Map<string, ClaimClass[]>();
   #lanes = new Map<number, LaneDefaults>();
-  #draining = new Set<string>();
+  /** Why, by namespace and instance. */
+  #draining = new Map<string, string>();
   #lastClass = 0;
   #version = -1n;
   #loading: Promise<void> | undefined;
@@ -86,7 +87,12 @@ export class Registry {
   }
 
   isDraining(namespace: number, instance: string): boolean {
-    return this.#draining.has(`${namespace}/${instance}`);
+    return this.drainReason(namespace, instance) !== undefined;
+  }
+
+  /** Undefined while the worker may take work; may be empty. */
+  drainReason(namespace: number, instance: string): string | undefined {
+    return this.#draining.get(`${namespace}/${instance}`);
   }
 
   /** Interns what is missing; answers in the order of the keys. */
@@ -133,7 +139,7 @@ export class Registry {
     }
     for (const line of classes) this.#remember(line);
     this.#lanes = new Map(lanes.map((lane) => [lane.id, lane]));
-    this.#draining = new Set(draining.map(({ namespace, id }) => `${namespace}/${id}`));
+    this.#draining = new Map(draining.map(({ namespace, id, reason }) => [`${namespace}/${id}`, reason]));
     this.#version = version;
   }
 

@@ -35,6 +35,9 @@ export interface Ended {
   /** Counted so far; null for a duplicate. */
   readonly failures: number | null;
   readonly ended_at: Date;
+  readonly class: number;
+  /** The dead letter, when it gave up. */
+  readonly letter: string | null;
 }
 
 export type EndAnswer = Ended | Refused;

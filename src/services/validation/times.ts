@@ -9,7 +9,7 @@ export const SECOND_MS = 1_000;
 export const MINUTE_MS = 60 * SECOND_MS;
 export const HOUR_MS = 60 * MINUTE_MS;
 export const DAY_MS = 24 * HOUR_MS;
-const HUNDRED_YEARS_MS = 36_525 * DAY_MS;
+export const CENTURY_MS = 36_525 * DAY_MS;
 const NANOS = 999_999_999;
 
 /** From 1970 to a hundred years ahead; null when it is absent. */
@@ -23,7 +23,7 @@ export const timestamp = z
       value.nanos >= 0 &&
       value.nanos <= NANOS &&
       date.getTime() >= 0 &&
-      date.getTime() <= wallMs() + HUNDRED_YEARS_MS
+      date.getTime() <= wallMs() + CENTURY_MS
     ) {
       return date;
     }

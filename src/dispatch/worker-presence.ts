@@ -1,0 +1,77 @@
+/**
+ * Which workers were seen, gathered here and written together: fifty idle workers must not cost a statement each.
+ *
+ * A worker that this process has not met, or that says something new of itself, is written at once; one that only shows
+ * that it is still there is written with the next batch. Losing a batch makes a worker look a few seconds older.
+ */
+import type { WorkerSighting } from '../repository/workers/index.js';
+import { monotonicMs } from '../runtime/clock.js';
+
+/** How often the registry wants to hear from a worker; STALE is three of these. */
+export const HEARTBEAT_MS = 10_000;
+/** Sightings of one worker that come closer than this are one. */
+const FRESH_MS = 5_000;
+/** Remembered so long after they were last seen. */
+const FORGET_MS = 60 * 60 * 1_000;
+
+interface Known {
+  readonly said: string;
+  writtenAt: number;
+}
+
+export class WorkerPresence {
+  readonly #write: (sightings: readonly WorkerSighting[]) => Promise<void>;
+  readonly #known = new Map<string, Known>();
+  #pending = new Map<string, WorkerSighting>();
+
+  constructor(write: (sightings: readonly WorkerSighting[]) => Promise<void>) {
+    this.#write = write;
+  }
+
+  /** A claim was made: enough to be known, and no news for one that is. */
+  async claimed(sighting: WorkerSighting): Promise<void> {
+    const known = this.#known.get(keyOf(sighting));
+    if (known === undefined) return await this.#tell(sighting);
+    if (monotonicMs() - known.writtenAt > FRESH_MS) this.#pending.set(keyOf(sighting), sighting);
+  }
+
+  /** A heartbeat came: what it says replaces what was said before. */
+  async heard(sighting: WorkerSighting): Promise<void> {
+    const known = this.#known.get(keyOf(sighting));
+    if (known?.said !== textOf(sighting)) await this.#tell(sighting);
+    else this.#pending.set(keyOf(sighting), sighting);
+  }
+
+  forget(namespace: number, instance: string): void {
+    this.#known.delete(`${namespace}/${instance}`);
+    this.#pending.delete(`${namespace}/${instance}`);
+  }
+
+  /** Writes what was gathered, in one statement; nothing when nobody was seen. */
+  async flush(): Promise<void> {
+    const now = monotonicMs();
+    for (const [key, { writtenAt }] of this.#known) if (now - writtenAt > FORGET_MS) this.#known.delete(key);
+    if (this.#pending.size === 0) return;
+    const sightings = [...this.#pending.values()];
+    this.#pending = new Map();
+    await this.#write(sightings);
+    for (const sighting of sightings) this.#remember(sighting);
+  }
+
+  async #tell(sighting: WorkerSighting): Promise<void> {
+    this.#remember(sighting);
+    await this.#write([sighting]);
+  }
+
+  #remember(sighting: WorkerSighting): void {
+    this.#known.set(keyOf(sighting), { said: textOf(sighting), writtenAt: monotonicMs() });
+  }
+}
+
+function keyOf({ namespace, instance }: WorkerSighting): string {
+  return `${namespace}/${instance}`;
+}
+
+function textOf(sighting: WorkerSighting): string {
+  return JSON.stringify(sighting);
+}

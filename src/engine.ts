@@ -1,0 +1,161 @@
+/**
+ * One process's engine: what it remembers, its loops, and how they wake each other. Everything here may die at any
+ * instant; whatever it was about to do is due in the database and is done by another process, or by the next start.
+ */
+import type { AfterCommit } from './dispatch/after-commit.js';
+import { Lines } from './dispatch/lines.js';
+import { Registry } from './dispatch/registry.js';
+import { WorkerPresence } from './dispatch/worker-presence.js';
+import { LiveLog, type LiveLogOptions } from './log/live-log.js';
+import { DatabaseLogSource } from './log/source.js';
+import { pulseLoop } from './loops/pulse.js';
+import { Sequencer } from './loops/sequencer.js';
+import { Sweeper } from './loops/sweeper.js';
+import { Upkeep } from './loops/upkeep.js';
+import { wakeLoops } from './loops/wakes.js';
+import { Database } from './repository/database.js';
+import type { Pulse } from './repository/sweeping/index.js';
+import { sightWorkers } from './repository/workers/index.js';
+import type { Loop } from './runtime/loop.js';
+import type { Readiness } from './runtime/readiness.js';
+
+export interface EngineOptions {
+  readonly url: string;
+  readonly schema: string;
+  readonly connections: number;
+  readonly partitionDays: number;
+  readonly logPartitionRows: number;
+  readonly log?: LiveLogOptions;
+  /** Gets the parts `database` and `partitions`. */
+  readonly readiness: Readiness;
+  readonly onError: (name: string, error: unknown) => void;
+}
+
+/** Readiness fails below this many days of partitions ahead. */
+const LEAST_DAYS_AHEAD = 2;
+
+export class Engine {
+  readonly database: Database;
+  readonly registry: Registry;
+  readonly lines: Lines;
+  readonly log: LiveLog;
+  readonly after: AfterCommit;
+  readonly presence: WorkerPresence;
+  readonly #readiness: Readiness;
+  readonly #sequencer: Sequencer;
+  readonly #sweeper: Sweeper;
+  readonly #upkeep: Upkeep;
+  readonly #pulse: Loop;
+  readonly #wakes: { readonly send: Loop; readonly listen: Loop };
+
+  constructor(options: EngineOptions) {
+    const { readiness, onError } = options;
+    this.#readiness = readiness;
+    this.database = new Database(options);
+    this.registry = new Registry(this.database);
+    this.lines = new Lines(this.database, this.registry);
+    this.presence = new WorkerPresence((sightings) => sightWorkers(this.database, sightings));
+    this.log = new LiveLog(new DatabaseLogSource(this.database), options.log);
+    this.#sequencer = new Sequencer({ runner: this.database, onHead: (head) => this.log.wake(head), onError });
+    this.#sweeper = new Sweeper({
+      database: this.database,
+      onError,
+      onSwept: (classes, taken) => {
+        for (const id of classes) this.lines.wake(id, taken);
+        this.after.committed(taken);
+      },
+    });
+    this.#upkeep = new Upkeep({
+      database: this.database,
+      partitionDays: options.partitionDays,
+      logPartitionRows: options.logPartitionRows,
+      moveBounds: () => this.lines.moveBounds(),
+      flushPresence: () => this.presence.flush(),
+      onPartitions: (days) => this.#tellPartitions(days),
+      onError,
+    });
+    this.database.onMissingPartition = () => this.#upkeep.ensurePartitions();
+    this.#pulse = pulseLoop({
+      database: this.database,
+      waitedFor: () => this.lines.waitedFor(),
+      onPulse: (pulse) => this.#pulsed(pulse),
+      onError: (name, error) => {
+        readiness.set('database', false, 'the database cannot be reached');
+        this.log.fail(error);
+        onError(name, error);
+      },
+    });
+    this.#wakes = wakeLoops({
+      database: this.database,
+      url: options.url,
+      channel: `tailrace_${options.schema}`,
+      onWake: () => {
+        this.#pulse.wake();
+        this.log.wake();
+      },
+      onError,
+    });
+    this.after = {
+      queued: (classId, count) => this.lines.wake(classId, count),
+      due: (subject, ms) => this.#sweeper.hint(subject, ms),
+      committed: (rows) => {
+        this.#upkeep.changed(rows);
+        this.#sequencer.nudge();
+        this.#wakes.send.wake();
+      },
+    };
+  }
+
+  /** Loads what a claim needs to know and starts every loop. */
+  async start(): Promise<void> {
+    await this.#upkeep.ensurePartitions();
+    await this.registry.refresh();
+    this.#sequencer.start();
+    this.#sweeper.start();
+    this.#upkeep.start();
+    this.#pulse.start();
+    this.#wakes.listen.start();
+    this.#wakes.send.start();
+    this.#readiness.set('database', true);
+  }
+
+  /** Lets waiting claims and watches end, so that a drain does not wait for them. */
+  close(): void {
+    this.lines.close();
+    this.log.close();
+  }
+
+  /** After the server has drained: the last entries get their positions here or from another process. */
+  async stop(): Promise<void> {
+    this.close();
+    await Promise.all([
+      this.#pulse.stop(),
+      this.#wakes.listen.stop(),
+      this.#wakes.send.stop(),
+      this.#sweeper.stop(),
+      this.#upkeep.stop(),
+      this.#sequencer.stop(),
+    ]);
+    await this.database.close();
+  }
+
+  async #pulsed(pulse: Pulse): Promise<void> {
+    this.#readiness.set('database', true);
+    for (const subject of ['scheduled', 'leases', 'timers'] as const) {
+      const ms = pulse.dueMs[subject];
+      if (ms !== undefined) this.#sweeper.hint(subject, ms);
+    }
+    if (pulse.unnumbered) this.#sequencer.nudge();
+    this.log.wake(pulse.head);
+    for (const id of pulse.nonEmpty) this.lines.wake(id, Number.POSITIVE_INFINITY);
+    if (pulse.registry !== this.registry.version) {
+      await this.registry.refresh(pulse.registry);
+      this.lines.wakeAll();
+    }
+  }
+
+  #tellPartitions(daysAhead: number): void {
+    const ready = daysAhead >= LEAST_DAYS_AHEAD;
+    this.#readiness.set('partitions', ready, ready ? '' : `partitions reach only ${daysAhead.toFixed(1)} days ahead`);
+  }
+}

@@ -1,0 +1,85 @@
+/**
+ * What time does: due work becomes claimable, leases run out, work expires. Three loops, one per subject.
+ *
+ * Each runs when something is due by what it saw itself, by a hint from a call that made something due, or by the pulse.
+ * Every process sweeps; rows that another one has are passed over.
+ */
+import type { Database } from '../repository/database.js';
+import { type SweepSubject, sweep } from '../repository/sweeping/index.js';
+import { after, monotonicMs } from '../runtime/clock.js';
+import { Loop } from '../runtime/loop.js';
+
+const BATCH = 500;
+/** Sweeps come no closer than this, so that many timers a few milliseconds apart become one batch. */
+const GAP_MS = 20;
+
+export interface SweeperOptions {
+  readonly database: Database;
+  /** Classes got claimable work; the log has grown. */
+  readonly onSwept: (classes: readonly number[], taken: number) => void;
+  readonly onError: (name: string, error: unknown) => void;
+}
+
+export class Sweeper {
+  readonly #subjects: ReadonlyMap<SweepSubject, DueLoop>;
+
+  constructor(options: SweeperOptions) {
+    const subjects: readonly SweepSubject[] = ['scheduled', 'leases', 'timers'];
+    this.#subjects = new Map(subjects.map((subject) => [subject, new DueLoop(subject, options)]));
+  }
+
+  /** Something of this kind is due in so many milliseconds, or sooner. */
+  hint(subject: SweepSubject, dueMs: number): void {
+    this.#subjects.get(subject)?.hint(dueMs);
+  }
+
+  start(): void {
+    for (const loop of this.#subjects.values()) loop.start();
+  }
+
+  async stop(): Promise<void> {
+    await Promise.all([...this.#subjects.values()].map((loop) => loop.stop()));
+  }
+}
+
+class DueLoop {
+  readonly #loop: Loop;
+  #dueAt = Number.POSITIVE_INFINITY;
+  #cancelAlarm: () => void = () => undefined;
+
+  constructor(subject: SweepSubject, { database, onSwept, onError }: SweeperOptions) {
+    this.#loop = new Loop({
+      name: `sweeper ${subject}`,
+      gapMs: GAP_MS,
+      jitter: 0,
+      onError,
+      body: async () => {
+        this.#dueAt = Number.POSITIVE_INFINITY;
+        const swept = await sweep(database, subject, BATCH);
+        if (swept.taken > 0) onSwept(swept.classes, swept.taken);
+        if (swept.taken >= BATCH) return 0;
+        if (swept.nextMs !== undefined) this.hint(swept.nextMs);
+        return undefined;
+      },
+    });
+  }
+
+  /** Sets the alarm earlier; never later, for whoever set it knew of something. */
+  hint(dueMs: number): void {
+    const dueAt = monotonicMs() + Math.max(0, dueMs);
+    if (dueAt >= this.#dueAt) return;
+    this.#dueAt = dueAt;
+    this.#cancelAlarm();
+    // A timer may fire a fraction early, and the row is due a moment later: one millisecond more finds it.
+    this.#cancelAlarm = after(dueMs + 1, () => this.#loop.wake());
+  }
+
+  start(): void {
+    this.#loop.start();
+  }
+
+  async stop(): Promise<void> {
+    this.#cancelAlarm();
+    await this.#loop.stop();
+  }
+}

@@ -1,0 +1,75 @@
+/** CreateExecutions. */
+import { create } from '@bufbuild/protobuf';
+import { z } from 'zod';
+import {
+  type CreatedExecution,
+  CreatedExecutionSchema,
+  type CreateExecutionsRequest,
+  type CreateExecutionsResponse,
+  CreateExecutionsResponseSchema,
+} from '../../../gen/tailrace/v1/engine_service_pb.js';
+import type { ExecutionSpec } from '../../../gen/tailrace/v1/execution_pb.js';
+import { EngineError } from '../../domain/errors.js';
+import type { CreationAnswer } from '../../repository/executions/index.js';
+import { list, namespace, type Shape, validate } from '../validation.js';
+import type { EngineServiceDeps } from './deps.js';
+import { answerEach, checkItems, refuseRepeats, throwMalformed } from './items.js';
+import { classKey, executionSpec, type Spec, toNewExecution } from './spec.js';
+
+const MAX_ITEMS = 1_000;
+
+const request = z.object({
+  namespace,
+  executions: list(z.custom<ExecutionSpec>(), MAX_ITEMS, 1),
+  atomic: z.boolean(),
+} satisfies Shape<CreateExecutionsRequest>);
+
+export function createExecutionsCall(deps: EngineServiceDeps) {
+  const spec = executionSpec(deps.maxPayloadBytes);
+  return async (message: CreateExecutionsRequest): Promise<CreateExecutionsResponse> => {
+    const asked = validate(request, message);
+    let checked = checkItems(spec, asked.executions, 'executions');
+    checked = refuseRepeats(checked, (item) => item.requestId, (i) => `executions[${i}].request_id`);
+    checked = refuseRepeats(checked, (item) => item.executionId, (i) => `executions[${i}].execution_id`);
+    throwMalformed(checked);
+    if (asked.atomic) for (const entry of checked) if ('refused' in entry) throw entry.refused;
+    const results = await answerEach(
+      checked,
+      (items) => decide(deps, asked.namespace, items, asked.atomic),
+      (answer) => toCreated(answer, asked.atomic),
+    );
+    return create(CreateExecutionsResponseSchema, { results });
+  };
+}
+
+async function decide(
+  { registry, writers }: EngineServiceDeps,
+  name: string,
+  specs: readonly Spec[],
+  atomic: boolean,
+): Promise<CreationAnswer[]> {
+  const id = await registry.namespaceFor(name);
+  const classes = await registry.classesFor(specs.map((spec) => classKey(spec, id)));
+  const items = specs.map((spec, i) => {
+    const line = classes[i];
+    const lane = line && registry.lane(line.lane);
+    if (line === undefined || lane === undefined) throw new Error('a class has no lane');
+    return toNewExecution(spec, line.id, lane);
+  });
+  return await (atomic ? writers.createAtomically(items) : writers.create(items));
+}
+
+function toCreated(answer: CreationAnswer, atomic: boolean): CreatedExecution | EngineError {
+  const { verdict, execution: executionId, state } = answer;
+  if (verdict === 'created' || verdict === 'duplicate') {
+    return create(CreatedExecutionSchema, { executionId, duplicate: verdict === 'duplicate', state });
+  }
+  const refused =
+    verdict === 'closed'
+      ? new EngineError('LANE_CLOSED', 'the lane is draining and takes no new work')
+      : new EngineError('REQUEST_ID_REUSED', 'this id was used before, for other content', {
+          metadata: { execution_id: executionId },
+        });
+  if (atomic) throw refused;
+  return refused;
+}

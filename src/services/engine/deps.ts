@@ -1,0 +1,20 @@
+/** What the engine's calls need of their process. */
+import type { AfterCommit } from '../../dispatch/after-commit.js';
+import type { Lines } from '../../dispatch/lines.js';
+import type { Registry } from '../../dispatch/registry.js';
+import type { WorkerPresence } from '../../dispatch/worker-presence.js';
+import type { LiveLog } from '../../log/live-log.js';
+import type { Database } from '../../repository/database.js';
+import type { Writers } from './writers.js';
+
+export interface EngineServiceDeps {
+  readonly database: Database;
+  readonly registry: Registry;
+  readonly lines: Lines;
+  readonly log: LiveLog;
+  readonly after: AfterCommit;
+  readonly writers: Writers;
+  readonly presence: WorkerPresence;
+  /** Largest input or result. */
+  readonly maxPayloadBytes: number;
+}

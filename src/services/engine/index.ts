@@ -1,0 +1,32 @@
+/** EngineService: what clients and workers call. RPCs that are missing here answer UNIMPLEMENTED. */
+import type { ServiceImpl } from '@connectrpc/connect';
+import type { EngineService } from '../../../gen/tailrace/v1/engine_service_pb.js';
+import { cancelExecutionCall } from './cancel.js';
+import { claimExecutionCall, claimExecutionsCall } from './claim.js';
+import { completeExecutionsCall } from './complete.js';
+import { createExecutionsCall } from './create.js';
+import type { EngineServiceDeps } from './deps.js';
+import { failExecutionsCall } from './fail.js';
+import { delayExecutionCall, releaseLeasesCall } from './hand-back.js';
+import { renewLeasesCall, reportProgressCall } from './renew.js';
+import { heartbeatWorkerCall, unregisterWorkerCall } from './workers.js';
+
+export type { EngineServiceDeps } from './deps.js';
+export { Writers } from './writers.js';
+
+export function engineService(deps: EngineServiceDeps): Partial<ServiceImpl<typeof EngineService>> {
+  return {
+    createExecutions: createExecutionsCall(deps),
+    cancelExecution: cancelExecutionCall(deps),
+    claimExecutions: claimExecutionsCall(deps),
+    claimExecution: claimExecutionCall(deps),
+    renewLeases: renewLeasesCall(deps),
+    reportProgress: reportProgressCall(deps),
+    releaseLeases: releaseLeasesCall(deps),
+    completeExecutions: completeExecutionsCall(deps),
+    failExecutions: failExecutionsCall(deps),
+    delayExecution: delayExecutionCall(deps),
+    heartbeatWorker: heartbeatWorkerCall(deps),
+    unregisterWorker: unregisterWorkerCall(deps),
+  };
+}
