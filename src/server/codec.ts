@@ -24,7 +24,7 @@ export function decode<D extends DescMessage>(schema: D, bytes: Uint8Array, json
     if (!json) return fromBinary(schema, bytes, { readUnknownFields: false });
     return fromJsonString(schema, utf8.decode(bytes), { ignoreUnknownFields: false });
   } catch (error) {
-    throw refusal(error, bytes.length === 0);
+    throw refusal(schema, error, json && bytes.length === 0);
   }
 }
 
@@ -33,12 +33,18 @@ export function encode(schema: DescMessage, message: Message, json: boolean): Ui
   return json ? Buffer.from(toJsonString(schema, message)) : toBinary(schema, message);
 }
 
-function refusal(error: unknown, empty: boolean): EngineError {
-  const text = error instanceof Error ? error.message : 'the message cannot be decoded';
+function refusal(schema: DescMessage, error: unknown, empty: boolean): EngineError {
+  const text = textOf(schema, error);
   const violation = violationIn(error, text);
   if (violation) return new EngineError('INVALID_FIELD', text, { violations: [violation], cause: error });
   const message = empty ? 'the body is empty; an empty message is {} in JSON' : text;
   return new EngineError('MALFORMED_REQUEST', message, { cause: error });
+}
+
+function textOf(schema: DescMessage, error: unknown): string {
+  const { code, message } = error as NodeJS.ErrnoException;
+  if (code === 'ERR_ENCODING_INVALID_ENCODED_DATA') return `cannot decode ${schema.typeName}: a text is not UTF-8`;
+  return message.startsWith('cannot decode') ? message : `cannot decode ${schema.typeName}: ${message}`;
 }
 
 /** The decoder knows the field but not the path to it; the text names the message the field belongs to. */
