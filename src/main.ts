@@ -85,7 +85,8 @@ function stopAsked(): Promise<void> {
 
 async function migrateOnce(): Promise<number> {
   const { databaseUrl, dataDirectory, schema } = readConfig();
-  const embedded = databaseUrl === undefined ? await startEmbedded({ directory: dataDirectory, attach: true }) : undefined;
+  const embedded =
+    databaseUrl === undefined ? await startEmbedded({ directory: dataDirectory, attach: true }) : undefined;
   try {
     const applied = await migrate({ url: databaseUrl ?? embedded?.url ?? '', schema });
     say(applied.length === 0 ? 'nothing to do: the schema is up to date' : `applied ${applied.join(', ')}`);

@@ -55,7 +55,11 @@ async function serveOn(
 ): Promise<Running> {
   const { schema } = config;
   if (config.migrateOnStart) {
-    const applied = await migrate({ url, schema, onWait: () => logger.info('another process migrates; waiting for it') });
+    const applied = await migrate({
+      url,
+      schema,
+      onWait: () => logger.info('another process migrates; waiting for it'),
+    });
     if (applied.length > 0) logger.info({ migrations: applied.length }, 'the schema is up to date');
   } else {
     await checkSchema({ url, schema });
@@ -71,7 +75,8 @@ async function serveOn(
     logPartitionRows: config.logPartitionRows,
     log: { heartbeatMs: config.heartbeatMs },
     readiness,
-    onError: (name, error) => logger.warn({ loop: name, error: (error as Error)?.message }, 'a loop failed; it goes on'),
+    onError: (name, error) =>
+      logger.warn({ loop: name, error: (error as Error)?.message }, 'a loop failed; it goes on'),
   });
   await engine.start();
   let server: RunningServer;
@@ -114,7 +119,10 @@ function listen(config: Config, engine: Engine, readiness: Readiness, logger: Lo
     maxMessageBytes: config.maxPayloadBytes + MESSAGE_ROOM,
     routes: (router) => {
       router.service(EngineService, engineService(deps));
-      router.service(CompletionService, completionService({ live: log, namespaceId: (name) => registry.namespaceFor(name || 'default') }));
+      router.service(
+        CompletionService,
+        completionService({ live: log, namespaceId: (name) => registry.namespaceFor(name || 'default') }),
+      );
       router.service(DeadLetterService, {});
       router.service(AdminService, {});
     },

@@ -119,7 +119,8 @@ export class Registry {
     return lanes.flatMap((lane) =>
       (this.#lines.get(`${namespace}/${lane}`) ?? []).filter(
         (line) =>
-          (types.size === 0 || types.has(line.type)) && line.capabilities.every((required) => capabilities.has(required)),
+          (types.size === 0 || types.has(line.type)) &&
+          line.capabilities.every((required) => capabilities.has(required)),
       ),
     );
   }

@@ -4,7 +4,7 @@
  *
  * Wake-ups are hints. One that is lost, or went to a waiter that left, is made good by the pulse.
  */
-import { WakeSignal } from '../runtime/wake-signal.js';
+import type { WakeSignal } from '../runtime/wake-signal.js';
 
 export interface Waiter {
   /** How many it can take. */

@@ -1,6 +1,7 @@
 /** Creates executions, each on its own or all or none: one function call, one transaction. */
-import type { Runner } from '../database.js';
+
 import { type Content, packContents } from '../bytes.js';
+import type { Runner } from '../database.js';
 import { statement } from '../statement.js';
 
 const create = statement(

@@ -29,11 +29,7 @@ export interface Renewed {
 export type RenewAnswer = Renewed | Refused;
 
 /** In the order of the items, which are distinct by execution. `extend` false: progress alone. */
-export async function renewLeases(
-  runner: Runner,
-  items: readonly Renewal[],
-  extend: boolean,
-): Promise<RenewAnswer[]> {
+export async function renewLeases(runner: Runner, items: readonly Renewal[], extend: boolean): Promise<RenewAnswer[]> {
   const rows = await runner.query<RenewAnswer & { readonly ord: number }>(renew, [
     items.map((item) => item.namespace),
     items.map((item) => item.execution),

@@ -1,6 +1,7 @@
 /** Lanes as a process remembers them: what they let through and what they fill in. */
-import type { RetrySettings } from '../executions/index.js';
+
 import type { Runner } from '../database.js';
+import type { RetrySettings } from '../executions/index.js';
 import { statement } from '../statement.js';
 
 const read = statement(

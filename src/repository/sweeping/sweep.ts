@@ -2,7 +2,10 @@
 import type { Runner } from '../database.js';
 import { statement } from '../statement.js';
 
-const promoteScheduled = statement('sweeping.scheduled', 'select taken, classes, next_ms from {schema}.promote_scheduled($1)');
+const promoteScheduled = statement(
+  'sweeping.scheduled',
+  'select taken, classes, next_ms from {schema}.promote_scheduled($1)',
+);
 const sweepLeases = statement('sweeping.leases', 'select taken, classes, next_ms from {schema}.sweep_leases($1)');
 const sweepTimers = statement(
   'sweeping.timers',

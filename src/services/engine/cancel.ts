@@ -16,9 +16,9 @@ import {
   CancelExecutionResponseSchema,
 } from '../../../gen/tailrace/v1/engine_service_pb.js';
 import { type CancelAnswer, cancelExecution } from '../../repository/executions/index.js';
+import { withEither } from '../../runtime/either-signal.js';
 import { toOutcome } from '../completion/outcome.js';
 import { toTimestamp } from '../conversion/times.js';
-import { withEither } from '../../runtime/either-signal.js';
 import { drainingOf } from '../draining.js';
 import {
   duration,

@@ -29,8 +29,16 @@ export function createExecutionsCall(deps: EngineServiceDeps) {
   return async (message: CreateExecutionsRequest): Promise<CreateExecutionsResponse> => {
     const asked = validate(request, message);
     let checked = checkItems(spec, asked.executions, 'executions');
-    checked = refuseRepeats(checked, (item) => item.requestId, (i) => `executions[${i}].request_id`);
-    checked = refuseRepeats(checked, (item) => item.executionId, (i) => `executions[${i}].execution_id`);
+    checked = refuseRepeats(
+      checked,
+      (item) => item.requestId,
+      (i) => `executions[${i}].request_id`,
+    );
+    checked = refuseRepeats(
+      checked,
+      (item) => item.executionId,
+      (i) => `executions[${i}].execution_id`,
+    );
     throwMalformed(checked);
     if (asked.atomic) for (const entry of checked) if ('refused' in entry) throw entry.refused;
     const results = await answerEach(

@@ -3,11 +3,11 @@ import { create } from '@bufbuild/protobuf';
 import { z } from 'zod';
 import { type Failure, FailureClassSchema } from '../../../gen/tailrace/v1/attempt_pb.js';
 import {
-  type FailedExecution,
-  FailedExecutionSchema,
   type FailExecutionsRequest,
   type FailExecutionsResponse,
   FailExecutionsResponseSchema,
+  type FailedExecution,
+  FailedExecutionSchema,
   FailureEffect,
   type FailureReport,
 } from '../../../gen/tailrace/v1/engine_service_pb.js';

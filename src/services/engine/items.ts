@@ -61,9 +61,7 @@ export function throwMalformed(checked: readonly Checked<unknown>[]): void {
 
 /** The oneof of every per-item answer of the contract. */
 export interface ItemResult<V> {
-  readonly result:
-    | { readonly case: 'ok'; readonly value: V }
-    | { readonly case: 'error'; readonly value: ItemError };
+  readonly result: { readonly case: 'ok'; readonly value: V } | { readonly case: 'error'; readonly value: ItemError };
 }
 
 /** Decides the items that passed in one go and puts answers and refusals back into the order of the request. */
