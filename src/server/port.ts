@@ -120,7 +120,8 @@ export class Port {
     const destroy = after(CLOSE_MS, () => {
       for (const socket of this.#sockets) socket.destroy();
     });
-    await Promise.all([...this.#sockets].map((socket) => once(socket, 'close')));
+    // Not events.once, which would fail when a connection ends in an error.
+    await Promise.all([...this.#sockets].map((socket) => new Promise((resolve) => socket.on('close', resolve))));
     destroy();
   }
 
