@@ -1,0 +1,60 @@
+/** What the calls of the client take and answer, with units, ranges and defaults. */
+import type { MessageInitShape } from '@bufbuild/protobuf';
+import type { ExecutionState } from '../../gen/tailrace/v1/execution_state_pb.js';
+import type { CompletionFilterSchema, LogFilterSchema } from '../../gen/tailrace/v1/log_pb.js';
+import type { ConnectionOptions } from './connection.js';
+import type { TailraceError } from './errors.js';
+import type { WatchOptions } from './watch.js';
+
+export interface ClientOptions extends ConnectionOptions {
+  /** Namespace of every call. Default: the server's, `default`. */
+  readonly namespace?: string;
+  /** How long a call is repeated while the server or its database is away. Milliseconds, 0 to 3,600,000, default 30,000. */
+  readonly retryForMs?: number;
+}
+
+export interface CreatedExecution {
+  readonly executionId: string;
+  /** Whether an earlier call had made it. */
+  readonly duplicate: boolean;
+  readonly state: ExecutionState;
+}
+
+export type CreateResult =
+  | ({ readonly ok: true } & CreatedExecution)
+  | { readonly ok: false; readonly error: TailraceError };
+
+export interface CancelOptions {
+  /** For people, up to 1 KiB. */
+  readonly reason?: string;
+  /** `cooperative` (default) asks a running handler to stop; `now` ends the execution in the call. */
+  readonly mode?: 'cooperative' | 'now';
+  /** How long a running handler may go on. Milliseconds, 1,000 to 3,600,000, default 30,000. */
+  readonly graceMs?: number;
+  /** What happens to a completion within the grace. Default `accepted`. */
+  readonly lateCompletion?: 'accepted' | 'refused';
+  /** How long to wait for a running execution to end. Milliseconds, 0 (default) to 60,000. */
+  readonly waitMs?: number;
+}
+
+export interface AwaitOptions {
+  /** Milliseconds. Default: without end. */
+  readonly timeoutMs?: number;
+  /** Leave results out. */
+  readonly omitResults?: boolean;
+  readonly signal?: AbortSignal;
+}
+
+export interface WatchCompletionsOptions extends WatchOptions {
+  /** Which executions. Default: all of the namespace. */
+  readonly filter?: MessageInitShape<typeof CompletionFilterSchema>;
+  /** Leave results out. */
+  readonly omitResults?: boolean;
+}
+
+export interface WatchLogOptions extends WatchOptions {
+  /** Which entries. Default: all of the namespace. */
+  readonly filter?: MessageInitShape<typeof LogFilterSchema>;
+  /** Leave payloads and results out. */
+  readonly omitPayloads?: boolean;
+}

@@ -1,0 +1,183 @@
+/**
+ * Creates executions, cancels them, waits for them and watches them end.
+ *
+ * Every call is repeated while its refusals are passing ones (a lost connection, a draining server, a database that is
+ * away), which is safe: creations carry request ids, the others may be repeated by contract. Refusals are
+ * TailraceErrors. What has no method here is called through the generated clients.
+ */
+import { randomUUID } from 'node:crypto';
+import { durationFromMs } from '@bufbuild/protobuf/wkt';
+import { createClient, type Client as ServiceClient } from '@connectrpc/connect';
+import { AdminService } from '../../gen/tailrace/v1/admin_service_pb.js';
+import { CancelMode, LateCompletion } from '../../gen/tailrace/v1/cancel_pb.js';
+import {
+  type AwaitExecutionsResponse,
+  type AwaitedExecution,
+  AwaitMode,
+  CompletionService,
+} from '../../gen/tailrace/v1/completion_service_pb.js';
+import { DeadLetterService } from '../../gen/tailrace/v1/dead_letter_service_pb.js';
+import { type CancelExecutionResponse, EngineService } from '../../gen/tailrace/v1/engine_service_pb.js';
+import type { CompletionEntry, LogEntry } from '../../gen/tailrace/v1/log_pb.js';
+import { monotonicMs } from '../runtime/clock.js';
+import type {
+  AwaitOptions,
+  CancelOptions,
+  ClientOptions,
+  CreatedExecution,
+  CreateResult,
+  WatchCompletionsOptions,
+  WatchLogOptions,
+} from './client-options.js';
+import { type Connection, checkConnection, openConnection } from './connection.js';
+import { lengthOf } from './content.js';
+import { fromItemError } from './errors.js';
+import { type NewExecution, toSpec } from './execution-spec.js';
+import { OptionRules } from './option-rules.js';
+import { retrying } from './retry.js';
+import { split } from './split.js';
+import { Watch } from './watch.js';
+
+/** The server takes 1000 and, by default, 16 MiB. */
+const CREATE_BOUNDS = { items: 1_000, bytes: 4 * 2 ** 20 };
+/** A call that takes longer is given up and repeated. */
+const CALL_TIMEOUT_MS = 15_000;
+/** One wait of AwaitExecutions; the server permits 60 s. */
+const AWAIT_STEP_MS = 30_000;
+
+export class Client {
+  readonly engine: ServiceClient<typeof EngineService>;
+  readonly completions: ServiceClient<typeof CompletionService>;
+  readonly deadLetters: ServiceClient<typeof DeadLetterService>;
+  readonly admin: ServiceClient<typeof AdminService>;
+  readonly namespace: string;
+  readonly #connection: Connection;
+  readonly #retryForMs: number;
+
+  /** Throws an InvalidOptionsError with everything that is wrong. Connects with the first call. */
+  constructor(options: ClientOptions) {
+    const { namespace = '', retryForMs = 30_000 } = options;
+    const rules = new OptionRules();
+    checkConnection(rules, options);
+    rules.whole('retryForMs', retryForMs, 0, 3_600_000);
+    rules.check('client');
+    this.namespace = namespace;
+    this.#retryForMs = retryForMs;
+    this.#connection = openConnection(options);
+    const { transport } = this.#connection;
+    this.engine = createClient(EngineService, transport);
+    this.completions = createClient(CompletionService, transport);
+    this.deadLetters = createClient(DeadLetterService, transport);
+    this.admin = createClient(AdminService, transport);
+  }
+
+  /** Ends the connection; calls and watches under way fail. */
+  close(): void {
+    this.#connection.close();
+  }
+
+  /** Throws a TailraceError if it is refused. */
+  async create(execution: NewExecution): Promise<CreatedExecution> {
+    const [result] = await this.createMany([execution]);
+    if (!result?.ok) throw result?.error ?? new Error('the server answered no result');
+    const { ok, ...created } = result;
+    return created;
+  }
+
+  /**
+   * Any number, in calls of at most 1000; results in order, each for itself. With `atomic` all or none in one call,
+   * which throws if one is refused.
+   */
+  async createMany(executions: readonly NewExecution[], { atomic = false } = {}): Promise<CreateResult[]> {
+    const specs = executions.map(toSpec);
+    const results: CreateResult[] = [];
+    for (const batch of atomic ? [specs] : split(specs, ({ input }) => lengthOf(input), CREATE_BOUNDS)) {
+      const request = { namespace: this.namespace, executions: batch, atomic };
+      const answer = await this.#call(() => this.engine.createExecutions(request, { timeoutMs: CALL_TIMEOUT_MS }));
+      for (const { result } of answer.results) {
+        if (result.case === 'ok') {
+          const { executionId, duplicate, state } = result.value;
+          results.push({ ok: true, executionId, duplicate, state });
+        } else if (result.case === 'error') {
+          results.push({ ok: false, error: fromItemError(result.value) });
+        }
+      }
+    }
+    return results;
+  }
+
+  /** Waiting work ends at once; running work as `mode` says. A repeat answers the first outcome. */
+  async cancel(executionId: string, options: CancelOptions = {}): Promise<CancelExecutionResponse> {
+    const { reason = '', mode = 'cooperative', lateCompletion = 'accepted', graceMs, waitMs = 0 } = options;
+    const request = {
+      namespace: this.namespace,
+      requestId: randomUUID(),
+      executionId,
+      reason,
+      policy: {
+        mode: mode === 'now' ? CancelMode.NOW : CancelMode.COOPERATIVE,
+        ...(mode === 'cooperative' && {
+          lateCompletion: lateCompletion === 'refused' ? LateCompletion.REFUSED : LateCompletion.ACCEPTED,
+        }),
+        ...(graceMs !== undefined && { grace: durationFromMs(graceMs) }),
+      },
+      wait: durationFromMs(waitMs),
+    };
+    return this.#call(() => this.engine.cancelExecution(request, { timeoutMs: waitMs + CALL_TIMEOUT_MS }));
+  }
+
+  /** The execution once it has ended; without an `outcome` if the timeout passed first, which is no error. */
+  async awaitExecution(executionId: string, options: AwaitOptions = {}): Promise<AwaitedExecution> {
+    const { executions } = await this.awaitExecutions([executionId], options);
+    if (!executions[0]) throw new Error('the server answered no execution');
+    return executions[0];
+  }
+
+  /** Waits for `all` (default) or `any` of 1 to 1000 executions. `done` is false if the timeout passed first. */
+  async awaitExecutions(
+    executionIds: readonly string[],
+    options: AwaitOptions & { readonly mode?: 'all' | 'any' } = {},
+  ): Promise<AwaitExecutionsResponse> {
+    const { mode = 'all', timeoutMs = Number.POSITIVE_INFINITY, omitResults = false, signal } = options;
+    const endMs = monotonicMs() + timeoutMs;
+    for (;;) {
+      const stepMs = Math.max(0, Math.min(AWAIT_STEP_MS, endMs - monotonicMs()));
+      const request = {
+        namespace: this.namespace,
+        executionIds: [...executionIds],
+        mode: mode === 'any' ? AwaitMode.ANY : AwaitMode.ALL,
+        timeout: durationFromMs(Math.floor(stepMs)),
+        omitResults,
+      };
+      const bounds = { timeoutMs: stepMs + CALL_TIMEOUT_MS, ...(signal && { signal }) };
+      const answer = await this.#call(() => this.completions.awaitExecutions(request, bounds), signal);
+      if (answer.done || monotonicMs() >= endMs) return answer;
+    }
+  }
+
+  /** Resolves once the watch is in place. Iterate it; it resumes by itself (watch.ts). */
+  watchCompletions(options: WatchCompletionsOptions = {}): Promise<Watch<CompletionEntry>> {
+    const { filter, omitResults = false } = options;
+    const wanted = { namespace: this.namespace, omitResults, ...(filter && { filter }) };
+    return Watch.open<CompletionEntry>(
+      (start, signal) => this.completions.watchCompletions({ ...wanted, ...start }, { signal }),
+      options,
+      this.#retryForMs,
+    );
+  }
+
+  /** The same over the whole log. */
+  watchLog(options: WatchLogOptions = {}): Promise<Watch<LogEntry>> {
+    const { filter, omitPayloads = false } = options;
+    const wanted = { namespace: this.namespace, omitPayloads, ...(filter && { filter }) };
+    return Watch.open<LogEntry>(
+      (start, signal) => this.completions.watchLog({ ...wanted, ...start }, { signal }),
+      options,
+      this.#retryForMs,
+    );
+  }
+
+  #call<T>(call: () => Promise<T>, signal?: AbortSignal): Promise<T> {
+    return retrying(call, { forMs: this.#retryForMs, signal });
+  }
+}

@@ -1,0 +1,14 @@
+/** The client library: `import { Client } from 'tailrace/client'`. */
+export { CancelEffect } from '../../gen/tailrace/v1/cancel_pb.js';
+export type { AwaitedExecution } from '../../gen/tailrace/v1/completion_service_pb.js';
+export type { Outcome } from '../../gen/tailrace/v1/execution_pb.js';
+export { EndReason, ExecutionState } from '../../gen/tailrace/v1/execution_state_pb.js';
+export { type CompletionEntry, type LogEntry, LogEntryKind } from '../../gen/tailrace/v1/log_pb.js';
+export { Client } from './client.js';
+export type * from './client-options.js';
+export type { ConnectionOptions, TlsOptions } from './connection.js';
+export { bytes, Content, ContentError, text } from './content.js';
+export { asTailraceError, Code, type FieldViolation, fromItemError, TailraceError } from './errors.js';
+export type { NewExecution, RetryRules } from './execution-spec.js';
+export { InvalidOptionsError } from './option-rules.js';
+export type { Watch, WatchOptions } from './watch.js';

@@ -1,0 +1,25 @@
+/** Cuts a list of messages into calls that a server takes: bounded in number and, roughly, in bytes. */
+
+export interface CallBounds {
+  readonly items: number;
+  /** One item may be larger; then it goes alone. */
+  readonly bytes: number;
+}
+
+export function split<T>(items: readonly T[], bytesOf: (item: T) => number, bounds: CallBounds): T[][] {
+  const calls: T[][] = [];
+  let call: T[] = [];
+  let bytes = 0;
+  for (const item of items) {
+    const size = bytesOf(item);
+    if (call.length > 0 && (call.length === bounds.items || bytes + size > bounds.bytes)) {
+      calls.push(call);
+      call = [];
+      bytes = 0;
+    }
+    call.push(item);
+    bytes += size;
+  }
+  if (call.length > 0) calls.push(call);
+  return calls;
+}

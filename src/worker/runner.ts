@@ -1,0 +1,91 @@
+/**
+ * Runs handlers and decides what becomes of their ends: reported, given back, or dropped because the execution is
+ * somebody else's by now.
+ */
+import { FailureClass } from '../../gen/tailrace/v1/attempt_pb.js';
+import { type Handler, HandlerContext } from './context.js';
+import type { HeldLease } from './held-lease.js';
+import type { LeaseKeeper } from './lease-keeper.js';
+import type { WorkerLog } from './log.js';
+import { type Outcome, outcomeOfResult, outcomeOfThrown } from './outcome.js';
+import type { Reporter } from './reporter.js';
+import { WorkerStoppingError } from './stop-reasons.js';
+
+export interface RunnerOptions {
+  readonly handlers: ReadonlyMap<string, Handler>;
+  readonly keeper: LeaseKeeper;
+  readonly reporter: Reporter;
+  readonly log: WorkerLog;
+  /** A handler has ended. */
+  readonly onEnd: () => void;
+}
+
+export class Runner {
+  readonly #options: RunnerOptions;
+  readonly #running = new Set<HeldLease>();
+  readonly #unfinished = new Set<HeldLease>();
+
+  constructor(options: RunnerOptions) {
+    this.#options = options;
+  }
+
+  get running(): number {
+    return this.#running.size;
+  }
+
+  /** What has to be given back: handlers still running, and those that stopped because the worker stops. */
+  get unfinished(): readonly HeldLease[] {
+    return [...this.#running, ...this.#unfinished].filter((lease) => !lease.lost);
+  }
+
+  abortAll(reason: Error): void {
+    for (const lease of this.#running) lease.abort(reason);
+  }
+
+  /** Resolves when the handler has ended. Never rejects. */
+  async run(lease: HeldLease): Promise<void> {
+    const { keeper, reporter, log, onEnd } = this.#options;
+    const { executionId, type, lane, attemptNumber } = lease.claim;
+    const said: WorkerLog = (level, message, fields) =>
+      log(level, message, { executionId, type, lane, attemptNumber, ...fields });
+    this.#running.add(lease);
+    keeper.add(lease);
+    const outcome = await this.#outcome(lease, said);
+    this.#running.delete(lease);
+    if (isDropped(lease, outcome)) {
+      if (!lease.ended) said('warn', 'the outcome was dropped', { error: lease.lost });
+      keeper.remove(lease);
+    } else if (outcome.kind === 'failed' && lease.signal.reason instanceof WorkerStoppingError) {
+      this.#unfinished.add(lease);
+    } else {
+      reporter.report(lease, outcome);
+    }
+    onEnd();
+  }
+
+  async #outcome(lease: HeldLease, log: WorkerLog): Promise<Outcome> {
+    const { handlers, keeper } = this.#options;
+    try {
+      const handler = handlers.get(lease.claim.type);
+      if (!handler) throw new Error(`this worker has no handler for ${lease.claim.type}`);
+      const outcome = outcomeOfResult(await handler(new HandlerContext(lease, () => keeper.renewSoon(), log)));
+      if (outcome.kind === 'failed') log('warn', `the result cannot be sent: ${outcome.failure.message ?? ''}`, {});
+      return outcome;
+    } catch (thrown) {
+      const outcome = outcomeOfThrown(thrown, lease.signal);
+      if (outcome.kind === 'failed' && !lease.signal.aborted) {
+        const expected = outcome.failure.failureClass === FailureClass.RATE_LIMITED;
+        log(expected ? 'info' : 'warn', 'the handler failed', { error: thrown });
+      }
+      return outcome;
+    }
+  }
+}
+
+/**
+ * Nothing is said for a lease the engine has taken away. Where only the trust window ended, a result is still offered
+ * once: nobody may have taken over, and the engine's fence decides.
+ */
+function isDropped({ ended, lost }: HeldLease, outcome: Outcome): boolean {
+  return ended || (lost !== undefined && (lost.why !== 'trust_ended' || outcome.kind !== 'completed'));
+}

@@ -1,0 +1,191 @@
+/**
+ * Claims executions, runs their handlers and reports how they ended.
+ *
+ * A claim holds a slot while its handler runs and a lease until its outcome is settled; at most twice the slots are
+ * held, so that a server which takes no outcomes is not asked for ever more work. The order of a stop: no more claims;
+ * handlers go on within the bound and are then aborted; what is unfinished is released; outcomes under way are sent;
+ * the registry is told; the connection is closed.
+ */
+import { randomUUID } from 'node:crypto';
+import { createClient } from '@connectrpc/connect';
+import { EngineService } from '../../gen/tailrace/v1/engine_service_pb.js';
+import type { Claim } from '../../gen/tailrace/v1/lease_pb.js';
+import { type Connection, openConnection } from '../client/connection.js';
+import type { TailraceError } from '../client/errors.js';
+import { retrying } from '../client/retry.js';
+import { split } from '../client/split.js';
+import { monotonicMs } from '../runtime/clock.js';
+import { WakeSignal } from '../runtime/wake-signal.js';
+import { Claimer } from './claimer.js';
+import type { Handler } from './context.js';
+import type { EngineClient } from './engine-client.js';
+import { HeldLease } from './held-lease.js';
+import { LeaseKeeper } from './lease-keeper.js';
+import { type CompleteOptions, completeOptions, type WorkerOptions } from './options.js';
+import { Registration } from './registration.js';
+import { Reporter } from './reporter.js';
+import { Runner } from './runner.js';
+import { WorkerStoppingError } from './stop-reasons.js';
+
+/** How long aborted handlers may take to end before their executions are given to others. */
+const ABORTED_MS = 1_000;
+/** How long a stop waits for outcomes to be taken, and for one release. */
+const REPORTS_MS = 5_000;
+const RELEASE_BOUNDS = { items: 1_000, bytes: Number.POSITIVE_INFINITY };
+
+export class Worker {
+  /** Random per process start; leases and the registry know the worker by it. */
+  readonly instanceId = randomUUID();
+  /** Resolves when it has stopped, because `stop()` was called or the engine told it to drain. */
+  readonly stopped: Promise<void>;
+  readonly #options: CompleteOptions;
+  readonly #handlers = new Map<string, Handler>();
+  readonly #connection: Connection;
+  readonly #engine: EngineClient;
+  readonly #keeper: LeaseKeeper;
+  readonly #runner: Runner;
+  /** Wakes a stop when something has ended. */
+  readonly #changed = new WakeSignal();
+  #announceStop: () => void = () => {};
+  #claimer: Claimer | undefined;
+  #registration: Registration | undefined;
+  #stopping: Promise<void> | undefined;
+
+  /** Throws an InvalidOptionsError with everything that is wrong. Connects with `start()`. */
+  constructor(options: WorkerOptions) {
+    this.#options = completeOptions(options);
+    this.stopped = new Promise((resolve) => {
+      this.#announceStop = resolve;
+    });
+    this.#connection = openConnection(options);
+    this.#engine = createClient(EngineService, this.#connection.transport);
+    const { namespace, leaseDurationMs, log } = this.#options;
+    const engine = this.#engine;
+    this.#keeper = new LeaseKeeper({ engine, namespace, leaseDurationMs, log });
+    const settled = (lease: HeldLease, refusal?: TailraceError) => this.#settled(lease, refusal);
+    const reporter = new Reporter({ engine, namespace, settled });
+    const onEnd = () => this.#somethingEnded();
+    this.#runner = new Runner({ handlers: this.#handlers, keeper: this.#keeper, reporter, log, onEnd });
+  }
+
+  /** Names the handler of an execution type, before `start()`. */
+  handle(type: string, handler: Handler): this {
+    if (this.#claimer || this.#stopping) throw new Error('handlers are named before the worker starts');
+    if (this.#handlers.has(type)) throw new Error(`there is a handler for ${type} already`);
+    this.#handlers.set(type, handler);
+    return this;
+  }
+
+  /**
+   * Registers and begins to claim. A server that is away is waited for in the background; a TailraceError says that
+   * waiting would not help.
+   */
+  async start(): Promise<void> {
+    if (this.#claimer || this.#stopping) throw new Error('a worker starts once');
+    if (this.#handlers.size === 0) throw new Error('a worker needs a handler: call handle() before start()');
+    const shared = {
+      engine: this.#engine,
+      options: this.#options,
+      instanceId: this.instanceId,
+      types: [...this.#handlers.keys()],
+      onDrain: (reason = '') => this.#drain(reason),
+    };
+    this.#claimer = new Claimer({
+      ...shared,
+      room: () => this.#room(),
+      accept: (claims, askedMs) => this.#accept(claims, askedMs),
+    });
+    this.#registration = new Registration(shared);
+    await this.#registration.start();
+    if (this.#stopping) return;
+    this.#keeper.start();
+    this.#claimer.start();
+  }
+
+  /**
+   * Stops in order and within `drainMs` plus a few seconds. A repeat waits for the same stop. Handlers that ignore
+   * their signal are left behind, their executions released.
+   */
+  stop(): Promise<void> {
+    this.#stopping ??= this.#stop();
+    return this.#stopping;
+  }
+
+  async #stop(): Promise<void> {
+    await this.#claimer?.stop();
+    await this.#until(() => this.#keeper.size === 0 && this.#runner.running === 0, this.#options.drainMs);
+    this.#runner.abortAll(new WorkerStoppingError());
+    await this.#until(() => this.#runner.running === 0, ABORTED_MS);
+    await this.#release(this.#runner.unfinished);
+    await this.#until(() => this.#keeper.size === 0, REPORTS_MS);
+    await this.#keeper.stop();
+    await this.#registration?.stop();
+    this.#connection.close();
+    this.#announceStop();
+  }
+
+  async #until(isSo: () => boolean, boundMs: number): Promise<void> {
+    const endMs = monotonicMs() + boundMs;
+    while (!isSo() && monotonicMs() < endMs) await this.#changed.wait(endMs - monotonicMs());
+  }
+
+  #room(): number {
+    const { slots } = this.#options;
+    return Math.min(slots - this.#runner.running, 2 * slots - this.#keeper.size);
+  }
+
+  async #accept(claims: readonly Claim[], askedMs: number): Promise<void> {
+    const leases = claims.map((claim) => new HeldLease(claim, askedMs));
+    if (this.#stopping) return this.#release(leases);
+    const [first] = leases;
+    // The wait at the server may have used up the trust window: no handler starts in doubt.
+    if (first && first.renewalMs <= monotonicMs() && !(await this.#confirm(leases))) return;
+    for (const lease of leases) if (!lease.lost) void this.#runner.run(lease);
+  }
+
+  async #confirm(leases: readonly HeldLease[]): Promise<boolean> {
+    const { leaseDurationMs, log } = this.#options;
+    try {
+      await retrying(() => this.#keeper.renew(leases), { forMs: leaseDurationMs / 3 });
+      return true;
+    } catch (error) {
+      log('warn', `${leases.length} claims could not be confirmed; others take them over`, { error });
+      return false;
+    }
+  }
+
+  async #release(leases: readonly HeldLease[]): Promise<void> {
+    const { namespace, log } = this.#options;
+    for (const call of split(leases, () => 0, RELEASE_BOUNDS)) {
+      const request = { namespace, leases: call.map(({ ref }) => ref), reason: 'the worker is stopping' };
+      try {
+        const send = () => this.#engine.releaseLeases(request, { timeoutMs: REPORTS_MS });
+        await retrying(send, { forMs: REPORTS_MS });
+      } catch (error) {
+        log('warn', `${call.length} leases could not be released; they end by themselves`, { error });
+      }
+      for (const lease of call) this.#keeper.remove(lease);
+    }
+  }
+
+  #settled(lease: HeldLease, refusal: TailraceError | undefined): void {
+    if (refusal) {
+      const { executionId, type, attemptNumber } = lease.claim;
+      this.#options.log('warn', 'the outcome was not taken', { error: refusal, executionId, type, attemptNumber });
+    }
+    this.#keeper.remove(lease);
+    this.#somethingEnded();
+  }
+
+  #somethingEnded(): void {
+    this.#claimer?.roomGrew();
+    this.#changed.wake();
+  }
+
+  #drain(reason: string): void {
+    if (this.#stopping) return;
+    this.#options.log('info', 'the engine tells this worker to drain', { reason });
+    // In a turn of its own: a stop waits for the loop that brought the news.
+    setImmediate(() => void this.stop());
+  }
+}
