@@ -176,11 +176,13 @@ begin
     select l.execution, l.lease, l.token, r.seq, l.class, l.priority, l.attempt, l.kind, l.ready_at, l.started_at, l.expires_at,
       l.timeout_at, l.deadline, e.input_type, e.input, e.tags, e.created_at, coalesce(e.root, e.id), e.redrive_of,
       l.failures, e.retry_max, a.failure_class, a.failure_code, a.message
-    from {schema}.lease l
-    join unnest(p_rows) r on r.execution = l.execution
-    join {schema}.execution e on e.id = l.execution
-    left join {schema}.attempt a on a.execution = l.execution and a.number = l.attempt - 1 and l.attempt > 1
-    where l.execution = any (v_execution) and e.id = any (v_execution)
+    -- One probe by key per row, whatever the planner believes of the tables: offset 0 keeps it from flattening these.
+    from unnest(p_rows) r
+    cross join lateral (select * from {schema}.lease where execution = r.execution offset 0) l
+    cross join lateral (select * from {schema}.execution where id = r.execution offset 0) e
+    left join lateral (
+      select * from {schema}.attempt where execution = case when r.attempt > 0 then r.execution end and number = r.attempt
+      offset 0) a on true
     order by l.token;
 end $$;
 

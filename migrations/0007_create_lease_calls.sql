@@ -5,11 +5,10 @@
 -- matches but was only locked by somebody answers 'busy' and is tried again by the caller.
 -- Locks: creates only. older-servers: refused
 
--- The dead letter of an execution that gave up; null for any other state.
-create function {schema}.letter_of(p_execution uuid, p_state smallint) returns uuid language sql stable as $$
-  select case when p_state in (8, 10) then coalesce(
-    (select e.letter from {schema}.execution e where e.id = p_execution),
-    (select d.id from {schema}.dead_letter d where d.execution = p_execution limit 1)) end
+-- The dead letter of an execution that gave up.
+create function {schema}.letter_of(p_execution uuid) returns uuid language sql stable as $$
+  select coalesce((select e.letter from {schema}.execution e where e.id = p_execution),
+    (select d.id from {schema}.dead_letter d where d.execution = p_execution limit 1))
 $$;
 
 -- Why these holders were refused, in the order of checks that holds for every worker write: not found, repeat of the
@@ -34,25 +33,36 @@ language sql stable as $$
       else 'superseded'
     end,
     coalesce(o.state, mine.state), coalesce(o.attempt, mine.number, l.attempt), coalesce(o.token, l.token), mine.run_at,
-    mine.outcome, o.reason, null::int, coalesce(o.ended_at, mine.ended_at), e.class, {schema}.letter_of(e.id, o.state)
+    mine.outcome, o.reason, null::int, coalesce(o.ended_at, mine.ended_at), e.class,
+    case when o.state in (8, 10) then {schema}.letter_of(e.id) end
   from unnest(p_ord, p_namespace, p_execution, p_lease, p_token, p_hash) u (ord, namespace, execution, lease, token, hash)
-  left join {schema}.execution e on e.id = u.execution and e.namespace = u.namespace and e.id = any (p_execution)
-  left join {schema}.lease l on l.execution = e.id and l.execution = any (p_execution)
-  left join {schema}.outcome o on o.execution = e.id and o.execution = any (p_execution)
+  left join lateral (select * from {schema}.execution where id = u.execution and namespace = u.namespace offset 0) e on true
+  left join lateral (select * from {schema}.lease where execution = e.id offset 0) l on true
+  left join lateral (select * from {schema}.outcome where execution = e.id offset 0) o on true
   left join lateral (select a.* from {schema}.attempt a where a.execution = e.id and a.lease = u.lease
     and a.token = u.token limit 1) mine on true
   left join lateral (select a.number from {schema}.attempt a where a.execution = e.id order by a.number desc limit 1)
     latest on true
 $$;
 
-create function {schema}.lock_leases(p_execution uuid[]) returns {schema}.lease[] language plpgsql volatile as $$
-declare
-  v_locked {schema}.lease[];
+-- The nth answer is the lease of the nth execution, locked; null where there is none or somebody else has it.
+create function {schema}.lock_leases(p_execution uuid[], out locked {schema}.lease[], out places tid[])
+language plpgsql volatile as $$
 begin
-  select array_agg(l) into v_locked from (
-    select l from {schema}.lease l where l.execution = any (p_execution) order by l.execution for update skip locked) x (l);
-  return v_locked;
+  select array_agg(x.l order by u.ord), array_agg(x.place order by u.ord) into locked, places
+    from unnest(p_execution) with ordinality u (execution, ord)
+    left join lateral (
+      select l, l.ctid place from {schema}.lease l where l.execution = u.execution for update skip locked) x on true;
 end $$;
+
+-- Which of the locked leases are held by whoever shows these; never null.
+create function {schema}.held_leases(p_locked {schema}.lease[], p_namespace int[], p_lease uuid[], p_token bigint[],
+  p_now timestamptz) returns boolean[] language sql immutable as $$
+  select array_agg(coalesce(x.lease = u.lease and x.token = u.token and x.namespace = u.namespace and x.expires_at > p_now,
+      false) order by u.ord)
+  from unnest(p_namespace, p_lease, p_token) with ordinality u (namespace, lease, token, ord)
+  cross join lateral (select (p_locked[u.ord]).* offset 0) x
+$$;
 
 -- Renews many leases (p_extend) and takes their progress along, or records progress alone. verdict: renewed | cancel_requested (renewed as well) | one of
 -- explain_refusals. Items are distinct by execution.
@@ -63,17 +73,19 @@ returns table (ord int, verdict text, expires_at timestamptz, cancel_at timestam
 #variable_conflict use_column
 declare
   v_now timestamptz;
-  v_locked {schema}.lease[] := {schema}.lock_leases(p_execution);
-  v_done int[];
+  v_locked {schema}.lease[];
+  v_places tid[];
+  v_held boolean[];
 begin
+  select k.locked, k.places into v_locked, v_places from {schema}.lock_leases(p_execution) k;
   v_now := clock_timestamp();
+  v_held := {schema}.held_leases(v_locked, p_namespace, p_lease, p_token, v_now);
+  -- By place, which this transaction has locked: one probe per row in every plan.
   return query
-    with item as (
-      select u.* from unnest(p_namespace, p_execution, p_lease, p_token, p_lease_ms, p_percent, p_message) with ordinality
-          u (namespace, execution, lease, token, lease_ms, percent, message, ord)
-        join unnest(v_locked) x on x.execution = u.execution and x.lease = u.lease and x.token = u.token
-          and x.namespace = u.namespace
-        where x.expires_at > v_now)
+    with item as materialized (
+      select u.* from unnest(v_places, v_held, p_lease_ms, p_percent, p_message) with ordinality
+          u (place, held, lease_ms, percent, message, ord)
+        where u.held)
     update {schema}.lease l set
         expires_at = case when p_extend
           then greatest(l.expires_at, v_now + coalesce(i.lease_ms, l.length_ms) * interval '1 ms') else l.expires_at end,
@@ -81,22 +93,18 @@ begin
         progress_percent = coalesce(i.percent, l.progress_percent),
         progress_message = coalesce(i.message, l.progress_message),
         progress_at = case when i.percent is null and i.message is null then l.progress_at else v_now end
-      from item i where l.execution = any (p_execution) and l.execution = i.execution
+      from item i where l.ctid = i.place
       returning i.ord::int, case when l.cancel_at is null then 'renewed' else 'cancel_requested' end, l.expires_at,
         l.cancel_at, l.cancel_until, l.cancel_accepts_late, l.cancel_reason, 4::smallint, l.attempt, l.token;
-  select array_agg(u.ord::int) into v_done
-    from unnest(p_namespace, p_execution, p_lease, p_token) with ordinality u (namespace, execution, lease, token, ord)
-    join unnest(v_locked) x on x.execution = u.execution and x.lease = u.lease and x.token = u.token
-      and x.namespace = u.namespace
-    where x.expires_at > v_now;
-  if coalesce(cardinality(v_done), 0) < cardinality(p_execution) then
+  if false = any (v_held) then
     return query
       select r.ord, r.verdict, null::timestamptz, null::timestamptz, null::timestamptz, null::boolean, null::text, r.state,
         r.attempt, r.token
       from (select array_agg(u.ord::int) ord, array_agg(u.namespace) namespace, array_agg(u.execution) execution,
           array_agg(u.lease) lease, array_agg(u.token) token, array_agg(null::bytea) hash
-        from unnest(p_namespace, p_execution, p_lease, p_token) with ordinality u (namespace, execution, lease, token, ord)
-        where not u.ord = any (coalesce(v_done, '{}'))) m
+        from unnest(p_namespace, p_execution, p_lease, p_token, v_held) with ordinality
+          u (namespace, execution, lease, token, held, ord)
+        where not u.held) m
       cross join lateral {schema}.explain_refusals(m.ord, m.namespace, m.execution, m.lease, m.token, 0::smallint, m.hash) r;
   end if;
 end $$;
@@ -147,46 +155,64 @@ language plpgsql volatile as $$
 #variable_conflict use_column
 declare
   v_now timestamptz;
-  v_locked {schema}.lease[] := {schema}.lock_leases(p_execution);
+  v_locked {schema}.lease[];
+  v_held boolean[];
   v_ord int[];
   v_endings {schema}.ending[];
   v_executions uuid[];
 begin
+  select k.locked into v_locked from {schema}.lock_leases(p_execution) k;
   v_now := clock_timestamp();
-  select array_agg(u.ord::int order by u.ord), array_agg(
-      case p_call
-        when 1 then {schema}.ending_of(x, p_call, u.hash, 1::smallint, 7::smallint, null, null, null, x.failures, x.reclaims,
-          null, null, null, u.content_type, c.content)
-        when 2 then {schema}.ending_of(x, p_call, u.hash, case u.class when 4 then 3 when 3 then 7 when 5 then 8 else 2
-          end::smallint, d.state, d.reason, d.run_at, (case u.class when 3 then 4 else 2 end)::smallint, d.failures,
-          x.reclaims, u.class, u.code, u.message, u.content_type, c.content)
-        -- Delayed or released: the attempt counts nothing. A cancel that waited for the holder is over with it.
-        else {schema}.ending_of(x, p_call, u.hash, (case p_call when 3 then 6 else 5 end)::smallint,
-          (case when x.cancel_at is not null then 9 when t.run_at > v_now then 2 else 3 end)::smallint,
-          (case when x.cancel_at is not null then 20 end)::smallint,
-          case when x.cancel_at is null and t.run_at > v_now then t.run_at end, 4::smallint, x.failures, x.reclaims, null,
-          null, case when x.cancel_at is not null then x.cancel_reason else u.message end, null, null)
-      end order by u.ord)
-    into v_ord, v_endings
-    from unnest(p_namespace, p_execution, p_lease, p_token, p_hash, p_class, p_code, p_message, p_run_at, p_delay_ms,
-      p_content_type, p_content_at, p_content_length) with ordinality
-      u (namespace, execution, lease, token, hash, class, code, message, run_at, delay_ms, content_type, content_at,
-        content_length, ord)
-    join unnest(v_locked) x on x.execution = u.execution and x.lease = u.lease and x.token = u.token
-      and x.namespace = u.namespace
-    cross join lateral (select coalesce(u.run_at, v_now + u.delay_ms * interval '1 ms') run_at) t
-    cross join lateral (select case when u.content_type is not null
-      then substring(p_content from u.content_at + 1 for u.content_length) end content) c
-    left join {schema}.execution e on p_call = 2 and e.id = x.execution and e.id = any (p_execution)
-    left join lateral {schema}.after_failure(x, e, u.class, t.run_at, v_now) d on p_call = 2
-    where x.expires_at > v_now and (p_call <> 1 or x.cancel_at is null or x.cancel_accepts_late);
+  v_held := {schema}.held_leases(v_locked, p_namespace, p_lease, p_token, v_now);
+  if p_call = 1 then
+    select array_agg(u.ord::int order by u.ord), array_agg({schema}.ending_of(k.x, p_call, u.hash, 1::smallint, 7::smallint,
+        null, null, null, (k.x).failures, (k.x).reclaims, null, null, null, u.content_type,
+        case when u.content_type is not null then substring(p_content from u.content_at + 1 for u.content_length) end)
+        order by u.ord)
+      into v_ord, v_endings
+      from unnest(v_held, p_hash, p_content_type, p_content_at, p_content_length) with ordinality
+        u (held, hash, content_type, content_at, content_length, ord)
+      cross join lateral (select v_locked[u.ord] x offset 0) k
+      where u.held and ((k.x).cancel_at is null or (k.x).cancel_accepts_late);
+  elsif p_call = 2 then
+    select array_agg(u.ord::int order by u.ord), array_agg({schema}.ending_of(k.x, p_call, u.hash,
+        (case u.class when 4 then 3 when 3 then 7 when 5 then 8 else 2 end)::smallint, d.state, d.reason, d.run_at,
+        (case u.class when 3 then 4 else 2 end)::smallint, d.failures, (k.x).reclaims, u.class, u.code, u.message,
+        u.content_type,
+        case when u.content_type is not null then substring(p_content from u.content_at + 1 for u.content_length) end)
+        order by u.ord)
+      into v_ord, v_endings
+      from unnest(v_held, p_execution, p_hash, p_class, p_code, p_message, p_run_at, p_delay_ms, p_content_type, p_content_at,
+        p_content_length) with ordinality
+        u (held, execution, hash, class, code, message, run_at, delay_ms, content_type, content_at, content_length, ord)
+      cross join lateral (select v_locked[u.ord] x offset 0) k
+      cross join lateral (select e from {schema}.execution e where e.id = u.execution offset 0) e
+      cross join lateral {schema}.after_failure(k.x, e.e, u.class,
+        coalesce(u.run_at, v_now + u.delay_ms * interval '1 ms'), v_now) d
+      where u.held;
+  else
+    -- Delayed or released: the attempt counts nothing. A cancel that waited for the holder is over with it.
+    select array_agg(u.ord::int order by u.ord), array_agg({schema}.ending_of(k.x, p_call, u.hash,
+        (case p_call when 3 then 6 else 5 end)::smallint,
+        (case when (k.x).cancel_at is not null then 9 when t.run_at > v_now then 2 else 3 end)::smallint,
+        (case when (k.x).cancel_at is not null then 20 end)::smallint,
+        case when (k.x).cancel_at is null and t.run_at > v_now then t.run_at end, 4::smallint, (k.x).failures,
+        (k.x).reclaims, null, null,
+        case when (k.x).cancel_at is not null then (k.x).cancel_reason else u.message end, null, null) order by u.ord)
+      into v_ord, v_endings
+      from unnest(v_held, p_hash, p_message, p_run_at, p_delay_ms) with ordinality
+        u (held, hash, message, run_at, delay_ms, ord)
+      cross join lateral (select v_locked[u.ord] x offset 0) k
+      cross join lateral (select coalesce(u.run_at, v_now + u.delay_ms * interval '1 ms') run_at) t
+      where u.held;
+  end if;
   if v_ord is not null then
     v_executions := array(select y.execution from unnest(v_endings) y);
     delete from {schema}.lease l where l.execution = any (v_executions);
     perform {schema}.settle(v_endings, v_now);
-    return query select u.ord, 'done', y.state, y.attempt, y.token, y.run_at, y.attempt_outcome, y.reason, y.failures,
-        v_now, y.class, {schema}.letter_of(y.execution, y.state)
-      from unnest(v_ord) with ordinality u (ord, i) join unnest(v_endings) with ordinality y on y.ordinality = u.i;
+    return query select v_ord[y.ordinality], 'done', y.state, y.attempt, y.token, y.run_at, y.attempt_outcome, y.reason,
+        y.failures, v_now, y.class, case when y.state in (8, 10) then {schema}.letter_of(y.execution) end
+      from unnest(v_endings) with ordinality y;
   end if;
   if coalesce(cardinality(v_ord), 0) < cardinality(p_execution) then
     return query

@@ -65,10 +65,9 @@ begin
       end order by x.execution)
     into v_over
     from unnest(v_locked) x
-    join {schema}.execution e on e.id = x.execution
-    cross join lateral {schema}.after_failure(x, e, (case when x.timeout_at <= v_now then 4 end)::smallint, null, v_now) d
-    where e.id = any (v_executions)
-      and least(x.deadline, x.cancel_until, x.timeout_at, x.begin_by, x.expires_at) <= v_now;
+    cross join lateral (select e from {schema}.execution e where e.id = x.execution offset 0) e
+    cross join lateral {schema}.after_failure(x, e.e, (case when x.timeout_at <= v_now then 4 end)::smallint, null, v_now) d
+    where least(x.deadline, x.cancel_until, x.timeout_at, x.begin_by, x.expires_at) <= v_now;
   update {schema}.lease l set check_at = least(l.deadline, l.cancel_until, l.timeout_at, l.begin_by, l.expires_at)
     where l.execution = any (v_executions)
       and least(l.deadline, l.cancel_until, l.timeout_at, l.begin_by, l.expires_at) > v_now;

@@ -1,4 +1,4 @@
--- What operators and workers change at the desk: lanes, the registry of workers, the resolution of dead letters.
+-- What operators change at the desk: lanes, who drains, the resolution of dead letters.
 --
 -- Each is one function and therefore one transaction: lock, decide in a new statement, write, append to the log last.
 -- Whatever a process remembers (lanes, draining workers) hangs on registry.version, which is raised under its row lock;
@@ -55,69 +55,8 @@ begin
       'version', version, 'actor', p_actor, 'reason', p_reason, 'changed', p_patch)::text]);
 end $$;
 
--- Entries about workers. Details: subject (the instance), worker (the name), and what the caller adds.
-create function {schema}.log_workers(p_kind smallint, p_workers {schema}.worker[], p_more jsonb) returns void
-language plpgsql volatile as $$
-begin
-  perform {schema}.append_log(array_agg(w.namespace), array_agg(p_kind), array_agg(null::uuid), array_agg(null::uuid),
-      array_agg(null::int), array_agg(null::smallint), array_agg(null::smallint), array_agg(null::int),
-      array_agg((jsonb_build_object('subject', w.id, 'worker', w.name) || p_more)::text))
-    from unnest(p_workers) w having count(*) > 0;
-end $$;
-
--- Writes down that a worker was seen. What a heartbeat says replaces what was known (p_replace); what a claim says is
--- added to it, for a process may claim for several lanes apart. Null: not told. No types means every type.
-create function {schema}.register_worker(p_namespace int, p_id text, p_name text, p_lanes text[], p_types text[],
-  p_capabilities text[], p_max_concurrency int, p_labels jsonb, p_replace boolean, out draining boolean,
-  out drain_reason text) language plpgsql volatile as $$
-declare
-  v_fresh {schema}.worker[];
-begin
-  with seen as (
-    insert into {schema}.worker as w (namespace, id, name, lanes, types, capabilities, max_concurrency, labels)
-      values (p_namespace, p_id, p_name, p_lanes, p_types, p_capabilities, coalesce(p_max_concurrency, 0),
-        coalesce(p_labels, '{}'))
-      on conflict (namespace, id) do update set name = p_name,
-        lanes = case when p_replace then p_lanes
-          else array(select unnest(w.lanes) union select unnest(p_lanes) order by 1) end,
-        types = case when p_replace then p_types when w.types = '{}' or p_types = '{}' then '{}'
-          else array(select unnest(w.types) union select unnest(p_types) order by 1) end,
-        capabilities = case when p_replace then p_capabilities
-          else array(select unnest(w.capabilities) union select unnest(p_capabilities) order by 1) end,
-        max_concurrency = coalesce(p_max_concurrency, w.max_concurrency), labels = coalesce(p_labels, w.labels),
-        seen_at = clock_timestamp()
-      returning w, w.xmax = 0 fresh)
-    select (seen.w).state = 2, (seen.w).drain_reason, case when seen.fresh then array[seen.w] end
-      into draining, drain_reason, v_fresh from seen;
-  perform {schema}.log_workers(120::smallint, v_fresh, '{}');
-end $$;
-
-create function {schema}.unregister_worker(p_namespace int, p_id text) returns boolean language plpgsql volatile as $$
-declare
-  v_worker {schema}.worker;
-begin
-  delete from {schema}.worker w where w.namespace = p_namespace and w.id = p_id returning w.* into v_worker;
-  if not found then return false; end if;
-  perform {schema}.log_workers(122::smallint, array[v_worker], '{"cause":"goodbye"}');
-  return true;
-end $$;
-
--- Removes workers that were not seen for so long; answers how many. Any process may do it at any time.
-create function {schema}.sweep_workers(p_unseen_ms bigint, p_limit int) returns int language plpgsql volatile as $$
-declare
-  v_gone {schema}.worker[];
-begin
-  with unseen as (
-      select w.ctid from {schema}.worker w where w.seen_at < clock_timestamp() - p_unseen_ms * interval '1 ms'
-      limit p_limit for update skip locked),
-    gone as (delete from {schema}.worker w where w.ctid = any (array(select unseen.ctid from unseen)) returning w)
-    select array_agg(gone.w) into v_gone from gone;
-  perform {schema}.log_workers(122::smallint, v_gone, '{"cause":"unseen"}');
-  return coalesce(cardinality(v_gone), 0);
-end $$;
-
 -- Tells every instance of a name, or one (p_id), to take no more work, or no longer so. Answers the instances concerned,
--- changed or not. Details of the entries: drain, actor, reason.
+-- changed or not. Details of the entries: subject (the instance), name, drain, actor, reason.
 create function {schema}.drain_workers(p_namespace int, p_name text, p_id text, p_drain boolean, p_actor text,
   p_reason text) returns text[] language plpgsql volatile as $$
 declare
@@ -136,8 +75,11 @@ begin
     select array_agg(changed.w order by (changed.w).id) into v_changed from changed;
   if v_changed is null then return v_found; end if;
   update {schema}.registry set version = registry.version + 1;
-  perform {schema}.log_workers(121::smallint, v_changed,
-    jsonb_build_object('drain', p_drain, 'actor', p_actor, 'reason', p_reason));
+  perform {schema}.append_log(array_agg(w.namespace), array_agg(121::smallint), array_agg(null::uuid),
+      array_agg(null::uuid), array_agg(null::int), array_agg(null::smallint), array_agg(null::smallint),
+      array_agg(null::int), array_agg(jsonb_build_object('subject', w.id, 'name', w.name, 'drain', p_drain,
+        'actor', p_actor, 'reason', p_reason)::text))
+    from unnest(v_changed) w;
   return v_found;
 end $$;
 
