@@ -51,9 +51,9 @@ export class EndWaiters implements TailListener {
       const now = () => new Map([...known, ...waiter.ended]);
       if (known.size < wanted.ids.length) return known;
       while (!enough(now(), wanted)) {
-        if (waiter.failure) throw waiter.failure;
         const leftMs = until - monotonicMs();
         if (leftMs <= 0 || signal.aborted) break;
+        if (waiter.failure) throw waiter.failure;
         await waiter.signal.wait(leftMs, signal);
       }
       return now();

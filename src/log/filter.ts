@@ -8,15 +8,15 @@ export interface FilterFields {
   readonly namespace: number;
   /** Only ends of executions. */
   readonly terminal?: boolean;
-  readonly kinds?: readonly number[];
-  readonly flow?: string | undefined;
-  readonly execution?: string | undefined;
-  readonly lanes?: readonly string[];
-  readonly types?: readonly string[];
+  readonly kinds?: readonly number[] | undefined;
+  readonly flow?: string | null | undefined;
+  readonly execution?: string | null | undefined;
+  readonly lanes?: readonly string[] | undefined;
+  readonly types?: readonly string[] | undefined;
   /** States that entries lead to. */
-  readonly outcomes?: readonly number[];
+  readonly outcomes?: readonly number[] | undefined;
   /** All must be there, with these values. */
-  readonly tags?: Readonly<Record<string, string>>;
+  readonly tags?: Readonly<Record<string, string>> | undefined;
 }
 
 export class RecordFilter {
@@ -43,8 +43,8 @@ export class RecordFilter {
     return (
       (namespace === ALL_NAMESPACES || namespace === entry.namespace) &&
       (!terminal || record.terminal) &&
-      (flow === undefined || flow === entry.flow) &&
-      (execution === undefined || execution === entry.execution) &&
+      (!flow || flow === entry.flow) &&
+      (!execution || execution === entry.execution) &&
       allows(this.#kinds, entry.kind) &&
       allows(this.#outcomes, entry.to) &&
       allows(this.#lanes, record.lane) &&

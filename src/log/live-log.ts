@@ -58,6 +58,7 @@ export class LiveLog {
   readonly #options: Required<LiveLogOptions>;
   readonly #watchers = new Set<Watcher>();
   readonly #clock = new DistantClock();
+  #cut = 0;
   #closed = false;
 
   constructor(source: LogSource, options: LiveLogOptions = {}) {
@@ -70,6 +71,11 @@ export class LiveLog {
   /** Watches open now. */
   get watching(): number {
     return this.#watchers.size;
+  }
+
+  /** Watches cut so far because they did not keep up. */
+  get cut(): number {
+    return this.#cut;
   }
 
   /**
@@ -89,7 +95,15 @@ export class LiveLog {
     const start = startOf(wanted.start, scope);
     this.#refuseWhenClosed();
     const { filter } = wanted;
-    const watcher = new Watcher({ ...options, source: this.#source, tail: this.#tail, filter, scope, start });
+    const watcher = new Watcher({
+      ...options,
+      source: this.#source,
+      tail: this.#tail,
+      filter,
+      scope,
+      start,
+      onCut: () => this.#cut++,
+    });
     this.#watchers.add(watcher);
     try {
       yield* watcher.messages(signal);

@@ -41,6 +41,8 @@ export interface WatcherOptions {
   readonly heartbeatMs: number;
   /** How long a watcher whose buffer ran full may take to meet the tail again. */
   readonly graceMs: number;
+  /** Called when it did not. */
+  readonly onCut: () => void;
 }
 
 export class Watcher implements TailListener {
@@ -147,11 +149,12 @@ export class Watcher implements TailListener {
   }
 
   #lag(): void {
-    const { graceMs, tail } = this.#options;
+    const { graceMs, onCut, tail } = this.#options;
     tail.leave(this);
-    this.#spare ??= after(graceMs, () =>
-      this.end(new EngineError('STREAM_TOO_SLOW', 'the watcher does not keep up; go on from the cursor')),
-    );
+    this.#spare ??= after(graceMs, () => {
+      this.end(new EngineError('STREAM_TOO_SLOW', 'the watcher does not keep up; go on from the cursor'));
+      onCut();
+    });
   }
 
   #isNew(record: LogRecord): boolean {
