@@ -171,23 +171,24 @@ begin
   end if;
   -- Per execution: the attempt's end, the state it led to, what was written to its letter. A state change stands in one
   -- entry only: in the attempt's end when the work goes back, in the terminal entry otherwise.
-  select array_agg(x.namespace order by x.ordinality, y.step) namespace, array_agg(y.kind order by x.ordinality, y.step) kind,
-      array_agg(x.execution order by x.ordinality, y.step) execution, array_agg(x.class order by x.ordinality, y.step) class,
-      array_agg(y.from_state order by x.ordinality, y.step) from_state,
-      array_agg(y.to_state order by x.ordinality, y.step) to_state,
-      array_agg(x.attempt order by x.ordinality, y.step) attempt, array_agg(y.body order by x.ordinality, y.step) body
+  select array_agg(z.namespace) namespace, array_agg(z.kind) kind, array_agg(z.execution) execution, array_agg(z.class) class,
+      array_agg(z.from_state) from_state, array_agg(z.to_state) to_state, array_agg(z.attempt) attempt,
+      array_agg(z.body) body
     into v_log
-    from unnest(p_endings) with ordinality x
-    left join unnest(v_letter_execution, v_letter, v_letter_kind) s (execution, letter, kind) on s.execution = x.execution
-    cross join lateral (values
-      (1, 21::smallint, case when x.state < 7 then x.from_state end, case when x.state < 7 then x.state end,
-        '{"outcome":' || x.attempt_outcome || coalesce(',"failure_class":' || x.failure_class, '')
-          || coalesce(',"message":' || to_json(left(x.message, 1000))::text, '')
-          || coalesce(',"run_at":' || to_json(x.run_at)::text, '') || '}'),
-      (2, (x.state - 1)::smallint, x.from_state, x.state, '{"reason":' || x.reason || '}'),
-      (3, s.kind, null, null, '{"letter":"' || s.letter || '"' || coalesce(',"reason":' || x.reason, '') || '}')
-    ) y (step, kind, from_state, to_state, body)
-    where case y.step when 1 then x.lease is not null when 2 then x.state >= 7 else s.letter is not null end;
+    from (
+      select x.namespace, y.kind, x.execution, x.class, y.from_state, y.to_state, x.attempt, y.body
+      from unnest(p_endings) with ordinality x
+      left join unnest(v_letter_execution, v_letter, v_letter_kind) s (execution, letter, kind) on s.execution = x.execution
+      cross join lateral (values
+        (1, 21::smallint, case when x.state < 7 then x.from_state end, case when x.state < 7 then x.state end,
+          '{"outcome":' || x.attempt_outcome || coalesce(',"failure_class":' || x.failure_class, '')
+            || coalesce(',"message":' || to_json(left(x.message, 1000))::text, '')
+            || coalesce(',"run_at":' || to_json(x.run_at)::text, '') || '}'),
+        (2, (x.state - 1)::smallint, x.from_state, x.state, '{"reason":' || x.reason || '}'),
+        (3, s.kind, null, null, '{"letter":"' || s.letter || '"' || coalesce(',"reason":' || x.reason, '') || '}')
+      ) y (step, kind, from_state, to_state, body)
+      where case y.step when 1 then x.lease is not null when 2 then x.state >= 7 else s.letter is not null end
+      order by x.ordinality, y.step) z;
   return {schema}.append_log(v_log.namespace, v_log.kind, v_log.execution,
     array_fill(null::uuid, array[cardinality(v_log.kind)]), v_log.class, v_log.from_state, v_log.to_state, v_log.attempt, v_log.body);
 end $$;
