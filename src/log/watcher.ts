@@ -20,12 +20,29 @@ import type { LogRecord } from './record.js';
 import type { LogSource, Page } from './source.js';
 import type { Tail, TailListener } from './tail.js';
 
-/** Either records, or (none) the word that everything up to `cursor` was delivered. */
-export interface WatchMessage {
-  readonly records: readonly LogRecord[];
-  readonly cursor: string;
-  /** The cursor right after one of the records. */
-  readonly cursorOf: (record: LogRecord) => string;
+/** Either records, or (none) the word that everything up to the cursor was delivered. */
+export class WatchMessage {
+  readonly #scope: Pick<CursorScope, 'namespace' | 'incarnation'>;
+  readonly #upTo: bigint;
+
+  constructor(
+    readonly records: readonly LogRecord[],
+    scope: Pick<CursorScope, 'namespace' | 'incarnation'>,
+    upTo: bigint,
+  ) {
+    this.#scope = scope;
+    this.#upTo = upTo;
+  }
+
+  /** Goes on behind this message. */
+  get cursor(): string {
+    return cursorAt(this.#scope, this.#upTo);
+  }
+
+  /** Goes on behind one of its records. */
+  cursorOf({ entry }: LogRecord): string {
+    return cursorAt(this.#scope, entry.position);
+  }
 }
 
 export interface WatcherOptions {
@@ -169,9 +186,7 @@ export class Watcher implements TailListener {
 
   #message(records: readonly LogRecord[], upTo = this.#given): WatchMessage {
     this.#given = upTo;
-    const { scope } = this.#options;
-    const cursorOf = ({ entry }: LogRecord) => cursorAt(scope, entry.position);
-    return { records, cursor: cursorAt(scope, upTo), cursorOf };
+    return new WatchMessage(records, this.#options.scope, upTo);
   }
 
   #throwIfEnded(): void {

@@ -2,15 +2,15 @@
  * A wake-up that cannot be lost: waking somebody who is not waiting yet lets the next wait return at once.
  * One waiter.
  */
-import { pause } from './clock.js';
+import { after } from './clock.js';
 
 export class WakeSignal {
   #raised = false;
-  #wait: AbortController | undefined;
+  #end: (() => void) | undefined;
 
   wake(): void {
     this.#raised = true;
-    this.#wait?.abort();
+    this.#end?.();
   }
 
   /** Forgets a wake-up: what it asks for is about to be done. */
@@ -20,21 +20,23 @@ export class WakeSignal {
 
   /** Returns after `ms` (undefined: never by itself), when woken, or when the signal aborts. Tells whether it was woken. */
   async wait(ms: number | undefined, signal?: AbortSignal): Promise<boolean> {
-    if (!this.#raised && !signal?.aborted) {
-      const wait = new AbortController();
-      this.#wait = wait;
-      const stop = () => wait.abort();
-      signal?.addEventListener('abort', stop, { once: true });
-      if (ms === undefined) {
-        await new Promise<void>((resolve) => wait.signal.addEventListener('abort', () => resolve(), { once: true }));
-      } else {
-        await pause(ms, wait.signal);
-      }
-      signal?.removeEventListener('abort', stop);
-      this.#wait = undefined;
-    }
+    if (!this.#raised && !signal?.aborted) await this.#sleep(ms, signal);
     const woken = this.#raised;
     this.#raised = false;
     return woken;
+  }
+
+  #sleep(ms: number | undefined, signal: AbortSignal | undefined): Promise<void> {
+    return new Promise((resolve) => {
+      const end = () => {
+        cancel?.();
+        signal?.removeEventListener('abort', end);
+        this.#end = undefined;
+        resolve();
+      };
+      const cancel = ms === undefined ? undefined : after(ms, end);
+      signal?.addEventListener('abort', end, { once: true });
+      this.#end = end;
+    });
   }
 }

@@ -12,14 +12,15 @@ import {
   LogEntrySchema,
 } from '../../../gen/tailrace/v1/log_pb.js';
 import type { LogRecord } from '../../log/record.js';
+import type { WatchMessage } from '../../log/watcher.js';
 import { toTimestamp } from '../conversion/times.js';
 import { toOutcome } from './outcome.js';
 
 export interface Shown {
   /** The watch's namespace, on which its cursors depend. */
   readonly namespace: number;
-  /** The cursor right after the record. */
-  readonly cursorOf: (record: LogRecord) => string;
+  /** The message the record came in. */
+  readonly message: WatchMessage;
   readonly omitPayloads: boolean;
 }
 
@@ -36,11 +37,11 @@ export function remembering<T>(convert: (record: LogRecord, shown: Shown) => T) 
   };
 }
 
-export function toCompletionEntry(record: LogRecord, { cursorOf, omitPayloads }: Shown): CompletionEntry {
+export function toCompletionEntry(record: LogRecord, { message, omitPayloads }: Shown): CompletionEntry {
   const { detail, entry } = record;
   const startedAt = detail?.outcome?.startedAt;
   return create(CompletionEntrySchema, {
-    cursor: cursorOf(record),
+    cursor: message.cursorOf(record),
     namespace: record.namespace,
     executionId: entry.execution ?? '',
     flowId: detail?.flow ?? entry.flow ?? '',
@@ -54,11 +55,11 @@ export function toCompletionEntry(record: LogRecord, { cursorOf, omitPayloads }:
   });
 }
 
-export function toLogEntry(record: LogRecord, { cursorOf, omitPayloads }: Shown): LogEntry {
+export function toLogEntry(record: LogRecord, { message, omitPayloads }: Shown): LogEntry {
   const { detail, entry } = record;
   const said = parse(entry.body);
   return create(LogEntrySchema, {
-    cursor: cursorOf(record),
+    cursor: message.cursorOf(record),
     kind: entry.kind,
     namespace: record.namespace,
     createTime: toTimestamp(entry.at),

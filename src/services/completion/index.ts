@@ -34,7 +34,7 @@ export function completionService(dependencies: CompletionDependencies): Service
   const completionEntry = remembering(toCompletionEntry);
   const logEntry = remembering(toLogEntry);
   const scopeOf = async (name: string) => (name === '*' ? ALL_NAMESPACES : await namespaceId(name));
-  const heartbeat = ({ cursor }: WatchMessage) => ({ cursor, serverTime: toTimestamp(live.now()) });
+  const heartbeat = (message: WatchMessage) => ({ cursor: message.cursor, serverTime: toTimestamp(live.now()) });
 
   async function* watchCompletions(
     request: WatchCompletionsRequest,
@@ -45,7 +45,7 @@ export function completionService(dependencies: CompletionDependencies): Service
     const { flowId: flow, ...fields } = asked.filter ?? {};
     const filter = new RecordFilter({ ...fields, namespace, flow, terminal: true });
     for await (const message of live.watch({ namespace, start: startOf(asked), filter }, signal)) {
-      const shown = { namespace, cursorOf: message.cursorOf, omitPayloads: asked.omitResults };
+      const shown = { namespace, message, omitPayloads: asked.omitResults };
       const entries = message.records.map((record) => completionEntry(record, shown));
       yield create(
         WatchCompletionsResponseSchema,
@@ -60,7 +60,7 @@ export function completionService(dependencies: CompletionDependencies): Service
     const { flowId: flow, executionId: execution, kinds, lanes, types, tags } = asked.filter ?? {};
     const filter = new RecordFilter({ namespace, flow, execution, kinds, lanes, types, tags });
     for await (const message of live.watch({ namespace, start: startOf(asked), filter }, signal)) {
-      const shown = { namespace, cursorOf: message.cursorOf, omitPayloads: asked.omitPayloads };
+      const shown = { namespace, message, omitPayloads: asked.omitPayloads };
       const entries = message.records.map((record) => logEntry(record, shown));
       yield create(WatchLogResponseSchema, entries.length > 0 ? { entries } : { heartbeat: heartbeat(message) });
     }
