@@ -62,7 +62,7 @@ begin
         u (id, namespace, class, request_id, priority, run_at, start_by, deadline, timeout_ms, retry_max, retry_initial_ms,
           retry_factor, retry_cap_ms, reclaims_max, count_lost, tags, input_type, input_at, input_length, letter, root,
           redrive_of, fresh)
-      where u.fresh on conflict do nothing returning id)
+      where u.fresh order by u.id on conflict do nothing returning id)
     select array_agg(made.id) into v_made from made;
   -- An execution id that somebody chose twice: the key made for the second must not stay behind.
   if coalesce(cardinality(v_made), 0) < cardinality(array_positions(v_fresh, true)) then

@@ -5,6 +5,7 @@
  * it once a second, and whoever changes something here asks for a refresh at once. Being late is harmless: a claim checks
  * its lanes again in its own statement.
  */
+import { LaneState } from '../domain/states.js';
 import type { Database } from '../repository/database.js';
 import {
   type ClaimClass,
@@ -32,7 +33,8 @@ export class Registry {
   #draining = new Map<string, string>();
   #lastClass = 0;
   #version = -1n;
-  #loading: Promise<void> | undefined;
+  #loading: Promise<void> = Promise.resolve();
+  #next: Promise<void> | undefined;
 
   constructor(database: Database) {
     this.#database = database;
@@ -46,11 +48,15 @@ export class Registry {
   /** Loads what is new if the database's version is another one than this process knows. */
   async refresh(version?: bigint): Promise<void> {
     if (version !== undefined && version === this.#version) return;
-    await (this.#loading ?? Promise.resolve());
-    this.#loading = this.#load().finally(() => {
-      this.#loading = undefined;
-    });
-    await this.#loading;
+    // A load that has begun may have read too early; whoever comes meanwhile shares the one after it.
+    this.#next ??= this.#loading
+      .catch(() => undefined)
+      .then(() => {
+        this.#next = undefined;
+        this.#loading = this.#load();
+        return this.#loading;
+      });
+    await this.#next;
   }
 
   /** Undefined: nothing was ever created there. */
@@ -109,7 +115,10 @@ export class Registry {
     });
   }
 
-  /** Classes a worker can run: of these lanes, of these types (none: every type), requiring a subset of what it offers. */
+  /**
+   * Classes a worker can run: of these lanes unless they are paused, of these types (none: every type), requiring a
+   * subset of what it offers.
+   */
   eligible(
     namespace: number,
     lanes: readonly string[],
