@@ -128,6 +128,7 @@ export class Registry {
     return lanes.flatMap((lane) =>
       (this.#lines.get(`${namespace}/${lane}`) ?? []).filter(
         (line) =>
+          this.#lanes.get(line.lane)?.state !== LaneState.PAUSED &&
           (types.size === 0 || types.has(line.type)) &&
           line.capabilities.every((required) => capabilities.has(required)),
       ),
