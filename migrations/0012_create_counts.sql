@@ -35,7 +35,7 @@ begin
     numbered as materialized (
       select l.kind, l.class, l.from_state, l.to_state, l.n,
         (r.base + sum(l.n) over (partition by r.base order by l.seq) - l.n)::bigint as position
-      from run r join {schema}.log l on l.seq between r.lo and r.hi and (r.lo = r.hi or l.seq <> all (r.holes))),
+      from run r join {schema}.log l on l.seq between r.lo and r.hi and (r.lo = r.hi or not l.seq <@ any (r.holes))),
     fresh as materialized (
       select x.* from numbered x where x.position > upto and x.position <= upto + p_limit),
     moved as (

@@ -1,0 +1,186 @@
+/**
+ * Runs given-up work again: a new execution, linked both ways with the letter, in one transaction with the letter's step
+ * to REDRIVING. Of two at once the second waits for the letter's row and finds it taken.
+ *
+ * Lock order: letter, then request key, then nothing. Whoever else locks letters (settle_letters, resolve_letters) waits
+ * for nothing under them, so no cycle can form. A crash before the commit leaves the letter open and nothing made.
+ */
+import type { Content } from '../bytes.js';
+import type { Database, Runner } from '../database.js';
+import { createExecutions, type NewExecution } from '../executions/index.js';
+import { internClasses } from '../registry/index.js';
+import { statement } from '../statement.js';
+
+/** As the first run was asked for. A time to live or a deadline that has passed is left out. */
+const readOriginal = statement(
+  'dead-letters.original',
+  `select d.subject::int as subject, d.execution, d.lane, d.type, d.tags, d.input_type, d.input, c.capabilities, e.class,
+     e.priority::int as priority, e.timeout_ms, e.retry_max, e.retry_initial_ms, e.retry_factor, e.retry_cap_ms,
+     e.reclaims_max, e.count_lost, case when e.deadline > t.now then e.deadline end as deadline,
+     case when e.start_by > t.now then extract(epoch from e.start_by - t.now) * 1000 end::double precision as ttl_ms
+   from {schema}.dead_letter d
+   cross join (select clock_timestamp() as now) t
+   left join lateral (select x.* from {schema}.execution x where x.id = d.execution limit 1) e on true
+   left join {schema}.claim_class c on c.id = e.class
+   where d.id = $2::uuid and d.namespace = $1::int`,
+);
+
+const lock = statement(
+  'dead-letters.lock',
+  `select d.state::int as state, d.version, d.last_execution from {schema}.dead_letter d
+   where d.id = $2::uuid and d.namespace = $1::int for update`,
+);
+
+const readKey = statement(
+  'dead-letters.request-key',
+  'select k.execution, k.hash from {schema}.request_key k where k.namespace = $1::int and k.request_id = $2::text',
+);
+
+const markRedriving = statement(
+  'dead-letters.mark-redriving',
+  `with moved as (
+     update {schema}.dead_letter d set state = 2, redrives = d.redrives + 1, last_redrive_at = clock_timestamp(),
+       last_execution = $2::uuid, edited_type = $3::text, edited = $4::bytea, actor = $5::text, note = $6::text,
+       version = d.version + 1
+     where d.id = $1::uuid returning d)
+   select {schema}.log_letters(71::smallint, array[moved.d],
+     jsonb_build_object('redrive', $2::uuid, 'actor', $5::text, 'reason', $6::text)) from moved`,
+);
+
+export interface Redrive {
+  readonly namespace: number;
+  readonly letter: string;
+  /** Of the execution to make: UUIDv7. */
+  readonly id: string;
+  readonly requestId: string | null;
+  /** Of what was asked for. */
+  readonly hash: Buffer;
+  /** 0: any. */
+  readonly expectedVersion: bigint;
+  /** Null: the original. */
+  readonly input: Content | null;
+  readonly lane: string | null;
+  readonly runAt: Date | null;
+  readonly actor: string;
+  readonly note: string;
+}
+
+export type RedriveAnswer =
+  /** duplicate: an earlier call with this request id had done it. `queued`: the class that got claimable work. */
+  | { readonly verdict: 'redriven' | 'duplicate'; readonly execution: string; readonly queued: number | undefined }
+  | { readonly verdict: 'conflict'; readonly version: bigint }
+  | { readonly verdict: 'wrong_state'; readonly state: number }
+  | { readonly verdict: 'reused'; readonly execution: string }
+  /** closed: the lane takes no new work. not_execution: an event or an entry was given up. */
+  | { readonly verdict: 'not_found' | 'closed' | 'not_execution' };
+
+interface Original {
+  readonly subject: number;
+  readonly execution: string | null;
+  readonly lane: string;
+  readonly type: string;
+  readonly tags: Readonly<Record<string, string>>;
+  readonly input_type: string | null;
+  readonly input: Buffer | null;
+  /** Null from here on when its core row is gone. */
+  readonly capabilities: readonly string[] | null;
+  readonly class: number | null;
+  readonly priority: number | null;
+  readonly timeout_ms: bigint | null;
+  readonly retry_max: number | null;
+  readonly retry_initial_ms: bigint | null;
+  readonly retry_factor: number | null;
+  readonly retry_cap_ms: bigint | null;
+  readonly reclaims_max: number | null;
+  readonly count_lost: boolean | null;
+  readonly deadline: Date | null;
+  readonly ttl_ms: number | null;
+}
+
+const OPEN = 1;
+const QUEUED = 3;
+
+export async function redriveDeadLetter(database: Database, asked: Redrive): Promise<RedriveAnswer> {
+  const [original] = await database.query<Original>(readOriginal, [asked.namespace, asked.letter]);
+  if (original === undefined) return { verdict: 'not_found' };
+  const root = original.execution;
+  if (root === null) return { verdict: 'not_execution' };
+  const classId = await classOf(database, asked, original);
+  return await database.transaction(async (runner): Promise<RedriveAnswer> => {
+    const [letter] = await runner.query<{ state: number; version: bigint; last_execution: string | null }>(lock, [
+      asked.namespace,
+      asked.letter,
+    ]);
+    if (letter === undefined) return { verdict: 'not_found' };
+    const before = await earlier(runner, asked);
+    if (before !== undefined) return before;
+    if (asked.expectedVersion !== 0n && asked.expectedVersion !== letter.version) {
+      return { verdict: 'conflict', version: letter.version };
+    }
+    if (letter.state !== OPEN) return { verdict: 'wrong_state', state: letter.state };
+    const redrive = { letter: asked.letter, root, of: letter.last_execution ?? root };
+    const [made] = await createExecutions(runner, [{ ...toExecution(asked, original, classId), redrive }]);
+    if (made === undefined) throw new Error('create_executions answered nothing');
+    const { verdict, execution } = made;
+    if (verdict === 'closed') return { verdict };
+    if (verdict === 'reused') return { verdict, execution };
+    if (verdict === 'duplicate') return { verdict, execution, queued: undefined };
+    const { input, actor, note } = asked;
+    await runner.query(markRedriving, [asked.letter, execution, input?.type ?? null, input?.body ?? null, actor, note]);
+    return { verdict: 'redriven', execution, queued: made.state === QUEUED ? classId : undefined };
+  });
+}
+
+/** What an earlier call under the same request id did. Read under the letter's lock, so a repeat at once sees it. */
+async function earlier(runner: Runner, asked: Redrive): Promise<RedriveAnswer | undefined> {
+  if (asked.requestId === null) return undefined;
+  const [key] = await runner.query<{ execution: string; hash: Buffer }>(readKey, [asked.namespace, asked.requestId]);
+  if (key === undefined) return undefined;
+  if (!key.hash.equals(asked.hash)) return { verdict: 'reused', execution: key.execution };
+  return { verdict: 'duplicate', execution: key.execution, queued: undefined };
+}
+
+/** The first run's, unless another lane is asked for, or its core row is gone and with it what it required. */
+async function classOf(runner: Runner, asked: Redrive, original: Original): Promise<number> {
+  const lane = asked.lane ?? original.lane;
+  if (original.class !== null && lane === original.lane) return original.class;
+  const { type, capabilities } = original;
+  const [made] = await internClasses(runner, [
+    { namespace: asked.namespace, lane, type, capabilities: capabilities ?? [] },
+  ]);
+  if (made === undefined) throw new Error('intern_classes answered nothing');
+  return made.id;
+}
+
+function toExecution(asked: Redrive, original: Original, classId: number): Omit<NewExecution, 'redrive'> {
+  const kept = original.input_type === null ? null : { type: original.input_type, body: original.input ?? NOTHING };
+  return {
+    id: asked.id,
+    namespace: asked.namespace,
+    class: classId,
+    requestId: asked.requestId,
+    hash: asked.hash,
+    priority: original.priority ?? 0,
+    runAt: asked.runAt,
+    delayMs: null,
+    ttlMs: original.ttl_ms === null ? null : Math.ceil(original.ttl_ms),
+    deadline: original.deadline,
+    timeoutMs: numberOrNull(original.timeout_ms),
+    retry: {
+      maxAttempts: original.retry_max,
+      initialMs: numberOrNull(original.retry_initial_ms),
+      factor: original.retry_factor,
+      capMs: numberOrNull(original.retry_cap_ms),
+      maxReclaims: original.reclaims_max,
+      countLost: original.count_lost,
+    },
+    tags: original.tags,
+    input: asked.input ?? kept,
+  };
+}
+
+const NOTHING = Buffer.alloc(0);
+
+function numberOrNull(value: bigint | null): number | null {
+  return value === null ? null : Number(value);
+}

@@ -1,0 +1,149 @@
+/**
+ * An execution as it stands: core row and every phase table in one statement, hence in one snapshot. A mover is seen
+ * where it was or where it went, never in both places and never in none.
+ *
+ * Every table is entered by key and for one row (lateral, limit 1), so that no plan can fall for a join over history.
+ */
+
+/** What `attempt` and `outcome` can tell of attempts beyond this many is not counted; each was delayed or released. */
+const ATTEMPTS_READ = 1_000;
+
+/** Joins to `page (k1)`, a list of execution ids. `whole`: expression, whether failure details are wanted. */
+export const EXECUTION_JOINS = `
+   cross join lateral (select x.* from {schema}.execution x where x.id = page.k1 limit 1) e
+   cross join lateral (
+     select c.lane as lane_id, c.type, c.capabilities, n.name as lane from {schema}.claim_class c
+     join {schema}.lane n on n.id = c.lane where c.id = e.class limit 1) c
+   left join lateral (select x.* from {schema}.ready x where x.execution = page.k1 limit 1) r on true
+   left join lateral (select x.* from {schema}.scheduled x where x.execution = page.k1 limit 1) s on true
+   left join lateral (select x.* from {schema}.lease x where x.execution = page.k1 limit 1) l on true
+   left join lateral (select x.* from {schema}.outcome x where x.execution = page.k1 limit 1) o on true
+   left join lateral (
+     select x.id from {schema}.dead_letter x where x.execution = page.k1 and o.state in (8, 10) limit 1) d on true
+   left join lateral (
+     select x.id from (select y.id, y.redrive_of from {schema}.execution y
+       where y.letter = coalesce(d.id, e.letter) offset 0) x
+     where x.redrive_of = page.k1 order by x.id desc limit 1) again on true
+   left join lateral (
+     select x.* from (select a.* from {schema}.attempt a where a.execution = page.k1
+       order by a.number desc limit ${ATTEMPTS_READ}) x
+     where o.state is null and x.outcome in (2, 3, 4, 7) order by x.number desc limit 1) f on true
+   left join lateral (
+     select count(*) filter (where x.failure_class in (1, 4) or x.outcome = 4 and coalesce(e.count_lost, true)) failures,
+       count(*) filter (where x.outcome = 4) reclaims
+     from (select a.outcome, a.failure_class from {schema}.attempt a
+       where a.execution = page.k1 and o.state is not null order by a.number desc limit ${ATTEMPTS_READ}) x) t on true
+   left join lateral (select x.started_at from {schema}.attempt x where x.execution = page.k1 and x.number = 1) first on true
+   left join lateral (
+     select x.ended_at from {schema}.attempt x where x.execution = page.k1 and s.execution is not null
+     order by x.number desc limit 1) last on true`;
+
+/** `inline`: expression, the size up to which contents come along; `whole`: whether failure details do. */
+export function executionColumns(inline: string, whole: string): string {
+  return `e.id, e.namespace, c.lane_id, c.lane, c.type, c.capabilities, e.class, e.request_id, e.tags, e.flow, e.letter,
+     e.redrive_of, coalesce(e.root, e.id) as root, e.created_at, e.run_at as asked_run_at, e.start_by, e.deadline,
+     e.timeout_ms, e.retry_max, e.retry_initial_ms, e.retry_factor, e.retry_cap_ms, e.reclaims_max, e.count_lost,
+     e.input_type, case when octet_length(e.input) <= ${inline} then e.input end as input,
+     coalesce(octet_length(e.input) > ${inline}, false) as input_omitted,
+     case when r.execution is not null then 3 when s.execution is not null then 2 when l.execution is not null then 4
+       else o.state end::int as state,
+     coalesce(-r.priority, s.priority, l.priority, e.priority)::int as priority, s.run_at,
+     coalesce(r.attempt, s.attempt, l.attempt, o.attempt) as attempt,
+     coalesce(r.failures, s.failures, l.failures, t.failures)::int as failures,
+     coalesce(r.reclaims, s.reclaims, l.reclaims, t.reclaims)::int as reclaims,
+     coalesce(r.ready_at, l.started_at, o.ended_at, last.ended_at, e.created_at) as state_at,
+     coalesce(first.started_at, l.started_at) as started_at,
+     r.priority::int as line_priority, r.seq as line_seq,
+     l.worker, l.worker_name, l.token, l.started_at as granted_at, l.expires_at, l.begin_by, l.timeout_at,
+     l.progress_percent, l.progress_message, l.progress_at,
+     l.cancel_at, l.cancel_until, l.cancel_accepts_late, l.cancel_reason,
+     f.failure_class as last_class, f.failure_code as last_code, f.message as last_message,
+     case when ${whole} then f.details_type end as last_details_type, case when ${whole} then f.details end as last_details,
+     f.number as last_failed,
+     o.reason, o.ended_at, o.token as end_token, o.failure_class, o.failure_code, o.message,
+     case when ${whole} then o.details_type end as details_type, case when ${whole} then o.details end as details,
+     o.result_type, case when octet_length(o.result) <= ${inline} then o.result end as result,
+     coalesce(octet_length(o.result) > ${inline}, false) as result_omitted,
+     coalesce(d.id, case when o.state in (8, 10) then e.letter end) as dead_letter, again.id as redriven_as`;
+}
+
+/** Times are the database's; numbers behind states, classes and reasons are those of the contract. */
+export interface ExecutionRow {
+  readonly id: string;
+  readonly namespace: number;
+  readonly lane_id: number;
+  readonly lane: string;
+  readonly type: string;
+  readonly capabilities: readonly string[];
+  readonly class: number;
+  readonly request_id: string | null;
+  readonly tags: Readonly<Record<string, string>>;
+  readonly flow: string | null;
+  /** The dead letter it redrives, and the run before it. */
+  readonly letter: string | null;
+  readonly redrive_of: string | null;
+  readonly root: string;
+  readonly created_at: Date;
+  readonly asked_run_at: Date | null;
+  readonly start_by: Date | null;
+  readonly deadline: Date | null;
+  readonly timeout_ms: bigint | null;
+  readonly retry_max: number | null;
+  readonly retry_initial_ms: bigint | null;
+  readonly retry_factor: number | null;
+  readonly retry_cap_ms: bigint | null;
+  readonly reclaims_max: number | null;
+  readonly count_lost: boolean | null;
+  readonly input_type: string | null;
+  readonly input: Buffer | null;
+  readonly input_omitted: boolean;
+  readonly state: number;
+  readonly priority: number;
+  /** While it is SCHEDULED. */
+  readonly run_at: Date | null;
+  /** Attempts opened so far. */
+  readonly attempt: number;
+  readonly failures: number;
+  readonly reclaims: number;
+  readonly state_at: Date;
+  readonly started_at: Date | null;
+  /** Its place in line while QUEUED; the priority negated, as in the index. */
+  readonly line_priority: number | null;
+  readonly line_seq: bigint | null;
+  /** The lease while RUNNING. */
+  readonly worker: string | null;
+  readonly worker_name: string | null;
+  readonly token: bigint | null;
+  readonly granted_at: Date | null;
+  readonly expires_at: Date | null;
+  readonly begin_by: Date | null;
+  readonly timeout_at: Date | null;
+  readonly progress_percent: number | null;
+  readonly progress_message: string | null;
+  readonly progress_at: Date | null;
+  readonly cancel_at: Date | null;
+  readonly cancel_until: Date | null;
+  readonly cancel_accepts_late: boolean | null;
+  readonly cancel_reason: string | null;
+  /** The last failed attempt of a live execution. */
+  readonly last_failed: number | null;
+  readonly last_class: number | null;
+  readonly last_code: string | null;
+  readonly last_message: string | null;
+  readonly last_details_type: string | null;
+  readonly last_details: Buffer | null;
+  /** The outcome once it has ended. */
+  readonly reason: number | null;
+  readonly ended_at: Date | null;
+  readonly end_token: bigint | null;
+  readonly failure_class: number | null;
+  readonly failure_code: string | null;
+  readonly message: string | null;
+  readonly details_type: string | null;
+  readonly details: Buffer | null;
+  readonly result_type: string | null;
+  readonly result: Buffer | null;
+  readonly result_omitted: boolean;
+  readonly dead_letter: string | null;
+  readonly redriven_as: string | null;
+}

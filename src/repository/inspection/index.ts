@@ -1,0 +1,16 @@
+/** Looking at executions and at what surrounds them. */
+export type { AttemptRow } from './attempt-row.js';
+export { type Folded, foldCounts, LETTERS_COUNTED, readStats, type Stats } from './counts.js';
+export type { ExecutionRow } from './execution-row.js';
+export { readExecution } from './get-execution.js';
+export {
+  type AttemptFilter,
+  type AttemptKey,
+  type AttemptList,
+  listAttempts,
+  listAttemptsOf,
+  listAttemptsOfLetter,
+} from './list-attempts.js';
+export { type ExecutionFilter, type ExecutionList, type ExecutionPage, listExecutions } from './list-executions.js';
+export { type DatabaseFacts, readDatabaseFacts } from './server.js';
+export { AHEAD_COUNTED, readSurroundings, type Surroundings } from './surroundings.js';

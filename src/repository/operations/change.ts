@@ -1,0 +1,28 @@
+/** Changes priority or run time of waiting work. */
+import type { Runner } from '../database.js';
+import { statement } from '../statement.js';
+
+const change = statement(
+  'operations.change',
+  'select verdict, state from {schema}.change_execution($1, $2, $3::smallint, $4::timestamptz)',
+);
+
+export interface ExecutionChange {
+  readonly namespace: number;
+  readonly execution: string;
+  /** Null: unchanged. */
+  readonly priority: number | null;
+  readonly runAt: Date | null;
+}
+
+export interface ChangeAnswer {
+  readonly verdict: 'changed' | 'wrong_state' | 'not_found';
+  readonly state: number | null;
+}
+
+export async function changeExecution(runner: Runner, asked: ExecutionChange): Promise<ChangeAnswer> {
+  const { namespace, execution, priority, runAt } = asked;
+  const [row] = await runner.query<ChangeAnswer>(change, [namespace, execution, priority, runAt]);
+  if (row === undefined) throw new Error('change_execution answered nothing');
+  return row;
+}
