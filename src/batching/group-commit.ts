@@ -2,11 +2,11 @@
  * Group commit: single calls that arrive together become one statement and one fsync.
  *
  * Up to `maxInFlight` batches run at once, so that one fsync overlaps the next; what arrives meanwhile forms the next
- * batch, so batches grow with the load and a lone call waits for nobody. Items with one key (an execution, a request id)
- * never share a batch: the later one goes into the next and is answered from what the earlier one left.
+ * batch, so batches grow with the load and a lone call waits for nobody. Items that share a key (an execution, a request
+ * id) never share a batch: the later one goes into the next and is answered from what the earlier one left.
  *
  * A batch whose content Postgres refuses is halved until the culprit is alone, so nobody else pays for it. An item that
- * is only locked by somebody goes back to the queue. A lost connection is not repeated here: the batch may have been
+ * is only locked by somebody is tried again, still before the later ones of its keys. A lost connection is not repeated here: the batch may have been
  * committed, so every caller is told, and repeats under its own idempotency.
  */
 import { EngineError } from '../domain/errors.js';
@@ -24,7 +24,8 @@ export interface GroupCommitOptions<Item, Answer> {
   readonly maxQueued?: number;
   /** The same for the bytes of their contents. Default 256 MiB. */
   readonly maxQueuedBytes?: number;
-  readonly keyOf: (item: Item) => string | undefined;
+  /** What it must not share a batch with; may be empty. */
+  readonly keysOf: (item: Item) => readonly string[];
   readonly bytesOf: (item: Item) => number;
   /** One transaction; answers in the order of the items. */
   readonly run: (items: readonly Item[]) => Promise<readonly Answer[]>;
@@ -38,7 +39,7 @@ const BUSY_PAUSE_MS = 2;
 
 interface Entry<Item, Answer> {
   readonly item: Item;
-  readonly key: string | undefined;
+  readonly keys: readonly string[];
   readonly bytes: number;
   readonly until: number;
   resolve(answer: Answer): void;
@@ -51,7 +52,7 @@ export class GroupCommit<Item, Answer> {
   };
   #queue: Entry<Item, Answer>[] = [];
   #queuedBytes = 0;
-  /** Keys of running batches: their successors wait, or they would wait inside Postgres. */
+  /** Keys of what was taken and is not decided: their successors wait, or they would wait inside Postgres. */
   readonly #running = new Set<string>();
   #inFlight = 0;
   #scheduled = false;
@@ -85,16 +86,13 @@ export class GroupCommit<Item, Answer> {
 
   #enqueue(item: Item): Promise<Answer> {
     return new Promise((resolve, reject) => {
-      const { keyOf, bytesOf } = this.#options;
+      const { keysOf, bytesOf } = this.#options;
       const until = monotonicMs() + BUSY_MS;
-      this.#push({ item, key: keyOf(item), bytes: bytesOf(item), until, resolve, reject });
+      const entry = { item, keys: keysOf(item), bytes: bytesOf(item), until, resolve, reject };
+      this.#queue.push(entry);
+      this.#queuedBytes += entry.bytes;
+      this.#schedule();
     });
-  }
-
-  #push(entry: Entry<Item, Answer>): void {
-    this.#queue.push(entry);
-    this.#queuedBytes += entry.bytes;
-    this.#schedule();
   }
 
   /** The next turn of the event loop, so that calls read from the sockets in this turn come along. */
@@ -106,9 +104,8 @@ export class GroupCommit<Item, Answer> {
       const batch = this.#next();
       if (batch.length === 0) return;
       this.#inFlight++;
-      for (const { key } of batch) if (key !== undefined) this.#running.add(key);
+      for (const { keys } of batch) for (const key of keys) this.#running.add(key);
       void this.#decide(batch).then(() => {
-        for (const { key } of batch) if (key !== undefined) this.#running.delete(key);
         this.#inFlight--;
         this.#schedule();
       });
@@ -127,8 +124,8 @@ export class GroupCommit<Item, Answer> {
       if (batch.length >= maxItems || (batch.length > 0 && bytes + entry.bytes > maxBytes)) break;
       looked++;
       // What waits keeps its place: a later item of the same key must not overtake it.
-      const taken = entry.key !== undefined && (keys.has(entry.key) || this.#running.has(entry.key));
-      if (entry.key !== undefined) keys.add(entry.key);
+      const taken = entry.keys.some((key) => keys.has(key) || this.#running.has(key));
+      for (const key of entry.keys) keys.add(key);
       if (taken) {
         left.push(entry);
         continue;
@@ -147,8 +144,12 @@ export class GroupCommit<Item, Answer> {
       const answers = await this.#options.run(batch.map(({ item }) => item));
       batch.forEach((entry, i) => {
         const answer = answers[i];
+        if (answer !== undefined && this.#options.isBusy(answer)) {
+          this.#again(entry);
+          return;
+        }
+        this.#free(entry);
         if (answer === undefined) entry.reject(new Error(`${this.#options.name} left an item without an answer`));
-        else if (this.#options.isBusy(answer)) this.#again(entry);
         else entry.resolve(answer);
       });
     } catch (error) {
@@ -158,12 +159,21 @@ export class GroupCommit<Item, Answer> {
         await this.#decide(batch.slice(half));
         return;
       }
-      for (const entry of batch) entry.reject(error);
+      for (const entry of batch) {
+        this.#free(entry);
+        entry.reject(error);
+      }
     }
   }
 
+  #free({ keys }: Entry<Item, Answer>): void {
+    for (const key of keys) this.#running.delete(key);
+  }
+
+  /** It keeps its keys while it pauses, and its place before those that came later. */
   #again(entry: Entry<Item, Answer>): void {
     if (monotonicMs() > entry.until) {
+      this.#free(entry);
       entry.reject(
         new EngineError('CONTENTION', 'the execution is locked by another transaction; repeat the call', {
           retryDelayMs: 100,
@@ -171,7 +181,12 @@ export class GroupCommit<Item, Answer> {
       );
       return;
     }
-    void pause(BUSY_PAUSE_MS).then(() => this.#push(entry));
+    void pause(BUSY_PAUSE_MS).then(() => {
+      this.#free(entry);
+      this.#queue.unshift(entry);
+      this.#queuedBytes += entry.bytes;
+      this.#schedule();
+    });
   }
 }
 

@@ -32,7 +32,7 @@ export class Writers {
     this.#after = after;
     this.#create = new GroupCommit({
       name: 'CreateExecutions',
-      keyOf: (item) => (item.requestId === null ? undefined : `${item.namespace}/${item.requestId}`),
+      keysOf: (item) => (item.requestId === null ? [item.id] : [item.id, `${item.namespace}/${item.requestId}`]),
       bytesOf: (item) => item.input?.body.length ?? 0,
       run: (items) => this.#created(items, false),
     });
@@ -84,7 +84,7 @@ export class Writers {
   #endGroup(call: EndCallNumber): GroupCommit<Ending, EndAnswer> {
     return new GroupCommit({
       name: `EndAttempts(${call})`,
-      keyOf: (item) => item.execution,
+      keysOf: (item) => [item.execution],
       bytesOf: (item) => item.content?.body.length ?? 0,
       isBusy: (answer) => answer.verdict === 'busy',
       run: async (items) => {
@@ -104,7 +104,7 @@ export class Writers {
     return new GroupCommit({
       name,
       maxItems: 1_000,
-      keyOf: (item) => item.execution,
+      keysOf: (item) => [item.execution],
       bytesOf: () => 0,
       isBusy: (answer) => answer.verdict === 'busy',
       run: (items) => renewLeases(this.#database, items, extend),
