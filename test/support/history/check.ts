@@ -1,0 +1,48 @@
+/**
+ * The history checker: judges a recorded history against everything the engine promises about one.
+ *
+ * Each property is a function from a history to what it finds broken. A property says only what the history proves: an
+ * answer that was lost proves nothing, calls that overlap have no order.
+ */
+import { attemptNumbersHaveNoGaps, attemptsHaveOneOutcome, staleHoldersAreRefused, tokensRise } from './attempts.js';
+import { createdIsConserved, executionsEndOnce, nothingIsLost, statesFollow } from './executions.js';
+import { feedsAreGapless, feedsAreOrdered, readersAgree } from './feeds.js';
+import type { History } from './history.js';
+import { lettersAreConserved } from './letters.js';
+
+export type Property = (history: History) => string[];
+
+export const PROPERTIES: Readonly<Record<string, Property>> = {
+  'nothing is lost': nothingIsLost,
+  'an attempt has one outcome': attemptsHaveOneOutcome,
+  'an execution ends once': executionsEndOnce,
+  'fencing tokens rise': tokensRise,
+  'a stale holder is refused': staleHoldersAreRefused,
+  'attempt numbers have no gaps': attemptNumbersHaveNoGaps,
+  'states follow one another': statesFollow,
+  'a feed has no gaps': feedsAreGapless,
+  'a feed is in order and has no doubles': feedsAreOrdered,
+  'readers agree': readersAgree,
+  'created is live, terminal and retired': createdIsConserved,
+  'dead letters are conserved': lettersAreConserved,
+};
+
+export interface Violation {
+  readonly property: string;
+  readonly found: string;
+}
+
+export function checkHistory(history: History): Violation[] {
+  return Object.entries(PROPERTIES).flatMap(([property, find]) => find(history).map((found) => ({ property, found })));
+}
+
+const SHOWN = 20;
+
+/** Throws with what is broken. */
+export function expectSound(history: History): void {
+  const violations = checkHistory(history);
+  if (violations.length === 0) return;
+  const lines = violations.slice(0, SHOWN).map(({ property, found }) => `  ${property}: ${found}`);
+  const more = violations.length > SHOWN ? [`  and ${violations.length - SHOWN} more`] : [];
+  throw new Error(['the history is broken:', ...lines, ...more].join('\n'));
+}

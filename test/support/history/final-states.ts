@@ -1,0 +1,52 @@
+/** How everything stands at the end of a history, asked through the public API. */
+import { DeadLetterResolution, DeadLetterState } from '../../../gen/tailrace/v1/dead_letter_pb.js';
+import type { Clients } from '../tailrace.js';
+import type { FinalExecution, FinalLetter, FinalStates } from './history.js';
+
+const PAGE = 1_000;
+
+/** To be called when nothing moves any more. */
+export async function readFinalStates({ admin, deadLetters }: Clients, namespace = '*'): Promise<FinalStates> {
+  return {
+    executions: await allExecutions(admin, namespace),
+    letters: await allLetters(deadLetters, namespace),
+    retired: [],
+  };
+}
+
+async function allExecutions(admin: Clients['admin'], namespace: string): Promise<FinalExecution[]> {
+  const all: FinalExecution[] = [];
+  let pageToken = '';
+  do {
+    const page = await admin.listExecutions({ namespace, pageSize: PAGE, pageToken });
+    for (const { executionId: execution, state, outcome, redriveOfExecutionId: redriveOf } of page.executions) {
+      all.push({ execution, state, redriveOf, letter: outcome?.deadLetterId ?? '' });
+    }
+    pageToken = page.nextPageToken;
+  } while (pageToken !== '');
+  return all;
+}
+
+async function allLetters(deadLetters: Clients['deadLetters'], namespace: string): Promise<FinalLetter[]> {
+  const all: FinalLetter[] = [];
+  let pageToken = '';
+  do {
+    const page = await deadLetters.listDeadLetters({ namespace, pageSize: PAGE, pageToken });
+    for (const letter of page.deadLetters) {
+      all.push({
+        letter: letter.deadLetterId,
+        execution: letter.subject?.subject.case === 'executionId' ? letter.subject.subject.value : '',
+        state: STATES[letter.state] ?? 'open',
+        redriven: letter.resolution === DeadLetterResolution.REDRIVEN,
+      });
+    }
+    pageToken = page.nextPageToken;
+  } while (pageToken !== '');
+  return all;
+}
+
+const STATES: Readonly<Partial<Record<DeadLetterState, FinalLetter['state']>>> = {
+  [DeadLetterState.OPEN]: 'open',
+  [DeadLetterState.REDRIVING]: 'redriving',
+  [DeadLetterState.CLOSED]: 'closed',
+};

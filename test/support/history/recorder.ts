@@ -1,0 +1,165 @@
+/**
+ * Records what Connect clients ask and what they are answered, as events of a history.
+ *
+ * It sits in the transport, so that tests call the engine as anybody would and nothing can be forgotten. Watches are not
+ * recorded here but by RecordedReader, which knows where one goes on that was cut.
+ */
+import { isMessage, type Message } from '@bufbuild/protobuf';
+import { Code, ConnectError, type Interceptor } from '@connectrpc/connect';
+import { CancelEffect } from '../../../gen/tailrace/v1/cancel_pb.js';
+import { RedriveDeadLetterResponseSchema } from '../../../gen/tailrace/v1/dead_letter_service_pb.js';
+import {
+  CancelExecutionRequestSchema,
+  CancelExecutionResponseSchema,
+  ClaimExecutionResponseSchema,
+  ClaimExecutionsResponseSchema,
+  CompleteExecutionsRequestSchema,
+  CompleteExecutionsResponseSchema,
+  CreateExecutionsResponseSchema,
+  DelayExecutionRequestSchema,
+  DelayExecutionResponseSchema,
+  FailExecutionsRequestSchema,
+  FailExecutionsResponseSchema,
+  ReleaseLeasesRequestSchema,
+  ReleaseLeasesResponseSchema,
+  RenewLeasesRequestSchema,
+  RenewLeasesResponseSchema,
+  ReportProgressRequestSchema,
+} from '../../../gen/tailrace/v1/engine_service_pb.js';
+import type { Claim, LeaseRef } from '../../../gen/tailrace/v1/lease_pb.js';
+import type { Claimed, Created, Held, HistoryEvent, HolderCall, Timed } from './history.js';
+
+/** Refusals after which the call may have happened all the same. */
+const UNCERTAIN: ReadonlySet<Code> = new Set([
+  Code.Unavailable,
+  Code.Canceled,
+  Code.DeadlineExceeded,
+  Code.Unknown,
+  Code.Internal,
+]);
+
+export class Recorder {
+  readonly events: HistoryEvent[] = [];
+  #order = 0;
+
+  /** To be given to the transport of every client whose calls belong to the history. */
+  readonly interceptor: Interceptor = (next) => async (request) => {
+    if (request.stream) return await next(request);
+    const began = this.#order++;
+    try {
+      const response = await next(request);
+      if (!response.stream) this.#answered(request.message, response.message, { began, answered: this.#order++ });
+      return response;
+    } catch (error) {
+      this.#refused(request.method.name, request.message, error, { began, answered: this.#order++ });
+      throw error;
+    }
+  };
+
+  #answered(request: Message, response: Message, timed: Timed): void {
+    if (isMessage(response, CreateExecutionsResponseSchema)) {
+      for (const { result } of response.results) {
+        if (result.case === 'ok') this.#created(result.value.executionId, result.value.duplicate, timed);
+      }
+    }
+    if (isMessage(response, RedriveDeadLetterResponseSchema)) {
+      this.#created(response.executionId, response.duplicate, timed);
+    }
+    if (isMessage(response, ClaimExecutionsResponseSchema)) this.#claimed(response.claims, timed);
+    if (isMessage(response, ClaimExecutionResponseSchema) && response.claim) this.#claimed([response.claim], timed);
+    if (isMessage(response, CompleteExecutionsResponseSchema)) this.#claimed(response.claims, timed);
+    for (const item of heldItems(request, response)) this.#held(item, timed);
+  }
+
+  #refused(call: string, request: Message, error: unknown, timed: Timed): void {
+    if (!(error instanceof ConnectError) || UNCERTAIN.has(error.code)) {
+      this.events.push({ event: 'unanswered', call });
+      return;
+    }
+    for (const [name, lease] of leasesOf(request)) this.#held({ call: name, lease, verdict: 'refused' }, timed);
+  }
+
+  #created(execution: string, duplicate: boolean, timed: Timed): void {
+    this.events.push({ event: 'created', execution, duplicate, ...timed } satisfies Created);
+  }
+
+  #claimed(claims: readonly Claim[], timed: Timed): void {
+    for (const { executionId: execution, lease, attemptNumber: attempt } of claims) {
+      if (!lease) throw new Error(`the claim of ${execution} has no lease`);
+      const { leaseId, fencingToken: token } = lease;
+      this.events.push({ event: 'claimed', execution, lease: leaseId, token, attempt, ...timed } satisfies Claimed);
+    }
+  }
+
+  #held({ call, lease, verdict }: HeldItem, timed: Timed): void {
+    const { executionId: execution, leaseId, fencingToken: token } = lease;
+    this.events.push({ event: 'held', call, execution, lease: leaseId, token, verdict, ...timed } satisfies Held);
+  }
+}
+
+interface HeldItem {
+  readonly call: HolderCall;
+  readonly lease: LeaseRef;
+  readonly verdict: Held['verdict'];
+}
+
+interface ItemResult {
+  readonly result: { readonly case: string | undefined; readonly value?: unknown };
+}
+
+/** What became of every lease a request named. */
+function heldItems(request: Message, response: Message): HeldItem[] {
+  const results = resultsOf(response);
+  return leasesOf(request).map(([call, lease], i) => ({
+    call,
+    lease,
+    verdict: results ? verdictOf(results[i]) : isDuplicate(response) ? 'duplicate' : 'accepted',
+  }));
+}
+
+function leasesOf(request: Message): (readonly [HolderCall, LeaseRef])[] {
+  const named = (call: HolderCall, leases: readonly (LeaseRef | undefined)[]) =>
+    leases.flatMap((lease) => (lease ? [[call, lease] as const] : []));
+  if (isMessage(request, RenewLeasesRequestSchema)) {
+    return named(
+      'renew',
+      request.renewals.map(({ lease }) => lease),
+    );
+  }
+  if (isMessage(request, CompleteExecutionsRequestSchema)) {
+    return named(
+      'complete',
+      request.completions.map(({ lease }) => lease),
+    );
+  }
+  if (isMessage(request, FailExecutionsRequestSchema)) {
+    return named(
+      'fail',
+      request.reports.map(({ lease }) => lease),
+    );
+  }
+  if (isMessage(request, ReleaseLeasesRequestSchema)) return named('release', request.leases);
+  if (isMessage(request, DelayExecutionRequestSchema)) return named('delay', [request.lease]);
+  if (isMessage(request, ReportProgressRequestSchema)) return named('progress', [request.lease]);
+  if (isMessage(request, CancelExecutionRequestSchema)) return named('cancel', [request.lease]);
+  return [];
+}
+
+function resultsOf(response: Message): readonly ItemResult[] | undefined {
+  if (isMessage(response, RenewLeasesResponseSchema)) return response.results;
+  if (isMessage(response, CompleteExecutionsResponseSchema)) return response.results;
+  if (isMessage(response, FailExecutionsResponseSchema)) return response.results;
+  if (isMessage(response, ReleaseLeasesResponseSchema)) return response.results;
+  return undefined;
+}
+
+function verdictOf(item: ItemResult | undefined): Held['verdict'] {
+  if (item?.result.case !== 'ok') return 'refused';
+  return (item.result.value as { duplicate?: boolean }).duplicate ? 'duplicate' : 'accepted';
+}
+
+/** A cancel by the holder of what has ended already changes nothing. */
+function isDuplicate(response: Message): boolean {
+  if (isMessage(response, DelayExecutionResponseSchema)) return response.duplicate;
+  return isMessage(response, CancelExecutionResponseSchema) && response.execution?.effect !== CancelEffect.ENDED;
+}

@@ -1,0 +1,190 @@
+/** The checker is itself checked: it accepts a sound history and finds each violation planted in one. */
+import { describe, expect, it, test } from 'vitest';
+import { ExecutionState } from '../../../gen/tailrace/v1/execution_state_pb.js';
+import { LogEntryKind } from '../../../gen/tailrace/v1/log_pb.js';
+import { checkHistory, expectSound, PROPERTIES } from '../../support/history/check.js';
+import type { Feed, FeedEntry, FinalStates, History } from '../../support/history/history.js';
+import { claimed, cleanHistory, created, feedsOf, held, isEnd, LOG } from './clean-history.js';
+
+type Plant = (clean: History) => History;
+
+test('a sound history is accepted', () => {
+  expect(checkHistory(cleanHistory())).toEqual([]);
+});
+
+test('a sound history without any feed is accepted', () => {
+  expect(checkHistory({ ...cleanHistory(), feeds: [] })).toEqual([]);
+});
+
+test('answers that were lost prove nothing', () => {
+  const { events, ...clean } = cleanHistory();
+  const known = events.filter((event) => !(event.event === 'claimed' && event.token === 2n));
+  const history: History = {
+    ...clean,
+    feeds: [],
+    events: [...known, { event: 'unanswered', call: 'ClaimExecutions' }],
+  };
+  expect(checkHistory(history)).toEqual([]);
+});
+
+/** Made when it is planted, so that it happens after everything else. */
+const also =
+  (more: () => History['events'][number]): Plant =>
+  (clean) => ({ ...clean, events: [...clean.events, more()] });
+
+const inFinal =
+  (change: (final: FinalStates) => FinalStates): Plant =>
+  (clean) => ({ ...clean, final: change(clean.final) });
+
+/** In the log itself, so that every reader is told the same. */
+const inLog =
+  (change: (log: readonly FeedEntry[]) => Omit<FeedEntry, 'position'>[]): Plant =>
+  (clean) => ({ ...clean, feeds: feedsOf(change(LOG).map((entry, i) => ({ ...entry, position: BigInt(i + 1) }))) });
+
+const inFeed =
+  (reader: string, change: (feed: Feed) => Feed): Plant =>
+  (clean) => ({ ...clean, feeds: clean.feeds.map((feed) => (feed.reader === reader ? change(feed) : feed)) });
+
+const entries =
+  (reader: string, change: (entries: readonly FeedEntry[]) => readonly FeedEntry[]): Plant =>
+  (clean) =>
+    inFeed(reader, (feed) => ({
+      ...feed,
+      messages: feed.messages.map((message) => ('entries' in message ? { entries: change(message.entries) } : message)),
+    }))(clean);
+
+const without =
+  (...positions: number[]) =>
+  (log: readonly FeedEntry[]) =>
+    log.filter(({ position }) => !positions.includes(Number(position)));
+
+const about = (execution: string, kind: LogEntryKind, attempt?: number) => (entry: FeedEntry) =>
+  entry.execution === execution && entry.kind === kind && (attempt === undefined || entry.attempt === attempt);
+
+const started = LogEntryKind.ATTEMPT_STARTED;
+const twice = (fits: (entry: FeedEntry) => boolean) => (log: readonly FeedEntry[]) =>
+  log.flatMap((entry) => (fits(entry) ? [entry, entry] : [entry]));
+
+const PLANTED: Readonly<Record<string, Readonly<Record<string, Plant>>>> = {
+  'nothing is lost': {
+    'an acknowledged creation is gone': also(() => created('gone')),
+    'a claimed execution is gone': also(() => claimed('gone', 1, 9n)),
+  },
+  'an attempt has one outcome': {
+    'two ends of one attempt are accepted': also(() => held('fail', 'once', 1n)),
+    'the feed tells two ends of one attempt': inLog(twice(about('once', LogEntryKind.ATTEMPT_ENDED))),
+    'an accepted end never happened': inLog((log) => log.filter((x) => !about('once', LogEntryKind.ATTEMPT_ENDED)(x))),
+  },
+  'an execution ends once': {
+    'it ends twice': inLog(twice(about('once', LogEntryKind.EXECUTION_SUCCEEDED))),
+    'it starts again after its end': inLog((log) => [...log, ...log.filter(about('once', started))]),
+    'it stands otherwise than it ended': inFinal((final) => ({
+      ...final,
+      executions: final.executions.map((x) => (x.execution === 'once' ? { ...x, state: ExecutionState.CANCELED } : x)),
+    })),
+  },
+  'fencing tokens rise': {
+    'a later grant has a lower token': also(() => claimed('reclaimed', 3, 0n)),
+    'a token is granted twice': also(() => claimed('waiting', 1, 3n)),
+  },
+  'a stale holder is refused': {
+    'a completion under the old lease is accepted': also(() => held('complete', 'reclaimed', 2n)),
+    'a renewal under the old lease is accepted': also(() => held('renew', 'reclaimed', 2n)),
+  },
+  'attempt numbers have no gaps': {
+    'a number is left out': also(() => claimed('waiting', 2, 9n)),
+    'a number is left out in the log': inLog((log) =>
+      log.map((entry) => (about('reclaimed', started, 2)(entry) ? { ...entry, attempt: 3 } : entry)),
+    ),
+    'a number is used twice': also(() => claimed('reclaimed', 2, 9n)),
+  },
+  'states follow one another': {
+    'an entry skips a state': inLog((log) => log.filter((entry) => !about('reclaimed', started, 2)(entry))),
+    'an effect comes before its cause': inLog((log) => [...log.filter(isEnd), ...log.filter((entry) => !isEnd(entry))]),
+    'a move that the machine does not have': inLog((log) =>
+      log.map((entry) => (about('late', LogEntryKind.EXECUTION_EXPIRED)(entry) ? { ...entry, to: 8 } : entry)),
+    ),
+    'the log leaves it elsewhere than it stands': inFinal((final) => ({
+      ...final,
+      executions: final.executions.map((x) => (x.execution === 'waiting' ? { ...x, state: ExecutionState.QUEUED } : x)),
+    })),
+  },
+  'a feed has no gaps': {
+    'one entry is missing': entries('one', without(7)),
+    'an entry is missing at the cut': entries('two', without(12)),
+  },
+  'a feed is in order and has no doubles': {
+    'an entry comes twice': entries(
+      'one',
+      twice(({ position }) => position === 7n),
+    ),
+    'two entries are swapped': entries('one', (log) =>
+      log.toSorted((a, b) => (a.position === 8n ? -1 : b.position === 8n ? 1 : 0)),
+    ),
+    'an entry comes again after the cut': inFeed('two', (feed) => ({
+      ...feed,
+      messages: [...feed.messages, { entries: LOG.slice(-1) }],
+    })),
+    'an entry comes after the word that all was delivered': inFeed('ends', ({ messages, ...feed }) => ({
+      ...feed,
+      messages: messages.toSorted((a) => ('entries' in a ? 1 : -1)),
+    })),
+  },
+  'readers agree': {
+    'two readers are told different things': entries('two', (log) =>
+      log.map((entry) => (entry.position === 8n ? { ...entry, execution: 'another' } : entry)),
+    ),
+    'a filtered reader misses an end': entries('ends', (log) => log.slice(1)),
+    'a filtered reader gets what was never logged': entries('ends', (log) =>
+      log.map((entry, i) => (i === 0 ? { ...entry, position: entry.position - 1n } : entry)),
+    ),
+  },
+  'created is live, terminal and retired': {
+    'an execution stands in two states': inFinal((final) => ({
+      ...final,
+      executions: [...final.executions, ...final.executions.slice(0, 1)],
+    })),
+    'an execution nobody created is there': inFinal((final) => ({ ...final, retired: ['nobody'] })),
+    'the log does not tell of a creation': inLog((log) => log.filter(({ execution }) => execution !== 'waiting')),
+  },
+  'dead letters are conserved': {
+    'a failed execution has no letter': inFinal((final) => ({ ...final, letters: final.letters.slice(1) })),
+    'an expired execution has no letter': inFinal((final) => ({ ...final, letters: final.letters.slice(0, 1) })),
+    'it has two': inFinal((final) => ({
+      ...final,
+      letters: final.letters.flatMap((letter) => [letter, { ...letter, letter: `${letter.letter}, again` }]),
+    })),
+    'a succeeded execution has one': inFinal((final) => ({
+      ...final,
+      letters: [...final.letters, { letter: 'x', execution: 'once', state: 'open', redriven: false }],
+    })),
+    'a letter is open though its redrive succeeded': inFinal((final) => ({
+      ...final,
+      letters: final.letters.map((letter) => ({ ...letter, state: 'open' })),
+    })),
+    'a letter is closed though nothing was redriven': inFinal((final) => ({
+      ...final,
+      letters: final.letters.map((letter) => ({ ...letter, state: 'closed', redriven: true })),
+    })),
+    'the log tells of an opening twice': inLog(twice(about('late', LogEntryKind.DEAD_LETTER_OPENED))),
+  },
+};
+
+describe.each(Object.entries(PLANTED))('%s', (property, plants) => {
+  it.each(Object.entries(plants))('finds: %s', (_, plant) => {
+    const found = checkHistory(plant(cleanHistory())).map((violation) => violation.property);
+    expect(found).toContain(property);
+  });
+});
+
+test('every property has violations planted', () => {
+  expect(Object.keys(PLANTED).sort()).toEqual(Object.keys(PROPERTIES).sort());
+});
+
+test('what is broken is said, and not without end', () => {
+  const clean = cleanHistory();
+  const lost = Array.from({ length: 50 }, (_, i) => created(`gone ${i}`));
+  expect(() => expectSound({ ...clean, events: [...clean.events, ...lost] })).toThrow(
+    /nothing is lost: gone 0 was created[\s\S]*more$/,
+  );
+});
