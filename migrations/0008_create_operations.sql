@@ -21,14 +21,16 @@ begin
     v_ending := null;
     if p_lease is null then
       with gone as (delete from {schema}.ready r where r.execution = p_execution returning r.*)
-        select {schema}.ending_of_waiting(g.execution, p_namespace, g.class, (-g.priority)::smallint, 3::smallint,
-            g.attempt, g.failures, g.reclaims, g.start_by, g.deadline, g.redrive, 9::smallint, 20::smallint, p_reason)
-          into v_ending from gone g;
+        select x.* into v_ending
+          from gone g cross join lateral {schema}.ending_of_waiting(g.execution, p_namespace, g.class, (-g.priority)::smallint,
+            3::smallint, g.attempt, g.failures, g.reclaims, g.start_by, g.deadline, g.redrive, 9::smallint, 20::smallint,
+            p_reason) x;
       if not found then
         with gone as (delete from {schema}.scheduled r where r.execution = p_execution returning r.*)
-          select {schema}.ending_of_waiting(g.execution, p_namespace, g.class, g.priority, 2::smallint, g.attempt,
-              g.failures, g.reclaims, g.start_by, g.deadline, g.redrive, 9::smallint, 20::smallint, p_reason)
-            into v_ending from gone g;
+          select x.* into v_ending
+            from gone g cross join lateral {schema}.ending_of_waiting(g.execution, p_namespace, g.class, g.priority,
+              2::smallint, g.attempt, g.failures, g.reclaims, g.start_by, g.deadline, g.redrive, 9::smallint, 20::smallint,
+              p_reason) x;
       end if;
     end if;
     select l.* into v_lease from {schema}.lease l where l.execution = p_execution and v_ending.execution is null for update;

@@ -119,15 +119,10 @@ export class Engine {
     this.#readiness.set('database', true);
   }
 
-  /** Lets waiting claims and watches end, so that a drain does not wait for them. */
-  close(): void {
-    this.lines.close();
-    this.log.close();
-  }
-
   /** After the server has drained: the last entries get their positions here or from another process. */
   async stop(): Promise<void> {
-    this.close();
+    this.lines.close();
+    this.log.close();
     await Promise.all([
       this.#pulse.stop(),
       this.#wakes.listen.stop(),

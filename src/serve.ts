@@ -89,7 +89,7 @@ async function serveOn(
   let stopped: Promise<void> | undefined;
   const stop = async () => {
     const drained = server.drain(config.drainMs);
-    engine.close();
+    engine.lines.close(); // waiting claims answer now; watches see the calls under way to their end
     await drained;
     await engine.stop();
     await embedded?.stop();
