@@ -1,0 +1,88 @@
+/** An engine in memory behind a real transport: hands out what it is given and remembers what it is told. */
+import { type Code, ConnectError, createRouterTransport, type Transport } from '@connectrpc/connect';
+import { CompletionService } from '../../../gen/tailrace/v1/completion_service_pb.js';
+import {
+  type Completion,
+  EngineService,
+  type FailureReport,
+  type HeartbeatWorkerRequest,
+  type RenewLeasesRequest,
+} from '../../../gen/tailrace/v1/engine_service_pb.js';
+import type { Claim } from '../../../gen/tailrace/v1/lease_pb.js';
+import { renewed } from './claims.js';
+
+export class FakeEngine {
+  readonly completions: Completion[] = [];
+  readonly failures: FailureReport[] = [];
+  readonly released: string[] = [];
+  readonly renewals: RenewLeasesRequest[] = [];
+  readonly heartbeats: HeartbeatWorkerRequest[] = [];
+  unregistered = 0;
+  claimCalls = 0;
+  /** Told with the next heartbeat or claim. */
+  drain = false;
+  /** While set, every call is refused with it. */
+  away: Code | undefined;
+  onRenew = renewed;
+  readonly transport: Transport;
+  #waiting: Claim[] = [];
+  #arrived: () => void = () => {};
+
+  constructor() {
+    this.transport = createRouterTransport(({ service }) => {
+      service(EngineService, {
+        heartbeatWorker: (request) => {
+          this.#mayBeAway();
+          this.heartbeats.push(request);
+          return { drain: this.drain, drainReason: 'upgrade' };
+        },
+        unregisterWorker: () => {
+          this.unregistered++;
+          return {};
+        },
+        claimExecutions: ({ maxExecutions }, { signal }) => this.#claim(maxExecutions, signal),
+        renewLeases: (request) => {
+          this.#mayBeAway();
+          this.renewals.push(request);
+          return { results: request.renewals.map(() => this.onRenew()) };
+        },
+        completeExecutions: ({ completions }) => {
+          this.#mayBeAway();
+          this.completions.push(...completions);
+          return { results: completions.map(() => ({ result: { case: 'ok', value: {} } })) };
+        },
+        failExecutions: ({ reports }) => {
+          this.#mayBeAway();
+          this.failures.push(...reports);
+          return { results: reports.map(() => ({ result: { case: 'ok', value: {} } })) };
+        },
+        releaseLeases: ({ leases }) => {
+          this.released.push(...leases.map(({ executionId }) => executionId));
+          return { results: leases.map(() => ({ result: { case: 'ok', value: {} } })) };
+        },
+      });
+      service(CompletionService, {});
+    });
+  }
+
+  offer(...claims: Claim[]): void {
+    this.#waiting.push(...claims);
+    this.#arrived();
+  }
+
+  async #claim(most: number, signal: AbortSignal) {
+    this.claimCalls++;
+    this.#mayBeAway();
+    if (this.#waiting.length === 0 && !this.drain) {
+      await new Promise<void>((resolve) => {
+        this.#arrived = resolve;
+        signal.addEventListener('abort', () => resolve(), { once: true });
+      });
+    }
+    return { claims: signal.aborted ? [] : this.#waiting.splice(0, most), drain: this.drain };
+  }
+
+  #mayBeAway(): void {
+    if (this.away !== undefined) throw new ConnectError('away', this.away);
+  }
+}
