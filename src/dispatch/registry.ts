@@ -11,6 +11,7 @@ import {
   type ClaimClass,
   type ClassKey,
   ensureNamespace,
+  findNamespace,
   internClasses,
   type LaneDefaults,
   readClaimClasses,
@@ -59,18 +60,21 @@ export class Registry {
     await this.#next;
   }
 
-  /** Undefined: nothing was ever created there. */
-  namespace(name: string): number | undefined {
-    return this.#namespaces.get(name);
+  /** Undefined: nothing was ever created there. One that this process has not met may be another one's, made just now. */
+  async namespace(name: string): Promise<number | undefined> {
+    const known = this.#namespaces.get(name);
+    if (known !== undefined) return known;
+    const id = await findNamespace(this.#database, name);
+    if (id !== undefined) this.#rememberNamespace(id, name);
+    return id;
   }
 
   /** Makes the namespace on first use. */
   async namespaceFor(name: string): Promise<number> {
-    const known = this.#namespaces.get(name);
+    const known = await this.namespace(name);
     if (known !== undefined) return known;
     await ensureNamespace(this.#database, name);
-    await this.refresh();
-    const made = this.#namespaces.get(name);
+    const made = await this.namespace(name);
     if (made === undefined) throw new Error(`namespace ${name} was made and is not there`);
     return made;
   }
@@ -135,23 +139,28 @@ export class Registry {
     );
   }
 
-  /** The version is read first: what changes during the load is loaded again by the next refresh. */
+  /**
+   * The version is read first: what changes during the load is loaded again by the next refresh. Classes are read before
+   * lanes, so that each class has its lane.
+   */
   async #load(): Promise<void> {
     const version = await readRegistryVersion(this.#database);
-    const [namespaces, classes, lanes, draining] = await Promise.all([
+    const classes = await readClaimClasses(this.#database, this.#lastClass);
+    const [namespaces, lanes, draining] = await Promise.all([
       readNamespaces(this.#database),
-      readClaimClasses(this.#database, this.#lastClass),
       readLanes(this.#database),
       readDrainingWorkers(this.#database),
     ]);
-    for (const { id, name } of namespaces) {
-      this.#namespaces.set(name, id);
-      this.#namespaceNames.set(id, name);
-    }
+    for (const { id, name } of namespaces) this.#rememberNamespace(id, name);
     for (const line of classes) this.#remember(line);
     this.#lanes = new Map(lanes.map((lane) => [lane.id, lane]));
     this.#draining = new Map(draining.map(({ namespace, id, reason }) => [`${namespace}/${id}`, reason]));
     this.#version = version;
+  }
+
+  #rememberNamespace(id: number, name: string): void {
+    this.#namespaces.set(name, id);
+    this.#namespaceNames.set(id, name);
   }
 
   #remember(line: ClaimClass): void {

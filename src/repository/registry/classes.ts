@@ -16,6 +16,8 @@ const readClasses = statement(
 
 const readAllNamespaces = statement('registry.namespaces', 'select id, name from {schema}.namespace');
 
+const oneNamespace = statement('registry.namespace', 'select id from {schema}.namespace where name = $1');
+
 const addNamespace = statement(
   'registry.add-namespace',
   'insert into {schema}.namespace (name) values ($1) on conflict do nothing',
@@ -62,6 +64,11 @@ export interface Namespace {
 
 export function readNamespaces(runner: Runner): Promise<Namespace[]> {
   return runner.query<Namespace>(readAllNamespaces);
+}
+
+export async function findNamespace(runner: Runner, name: string): Promise<number | undefined> {
+  const [row] = await runner.query<{ id: number }>(oneNamespace, [name]);
+  return row?.id;
 }
 
 export async function ensureNamespace(runner: Runner, name: string): Promise<void> {

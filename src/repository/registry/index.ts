@@ -3,6 +3,7 @@ export {
   type ClaimClass,
   type ClassKey,
   ensureNamespace,
+  findNamespace,
   internClasses,
   type Namespace,
   readClaimClasses,

@@ -62,7 +62,7 @@ export function cancelExecutionCall({ database, registry, log, after }: EngineSe
   return async (message: CancelExecutionRequest, context: HandlerContext): Promise<CancelExecutionResponse> => {
     const asked = validate(request, message);
     const { executionId, lease } = asked;
-    const namespaceId = registry.namespace(asked.namespace);
+    const namespaceId = await registry.namespace(asked.namespace);
     if (namespaceId === undefined) throw executionNotFound(executionId);
     const graceMs = asked.policy?.grace ?? DEFAULT_GRACE_MS;
     const answer = await cancelExecution(database, {

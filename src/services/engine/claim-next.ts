@@ -30,7 +30,7 @@ export async function takeNext(
   signal: AbortSignal,
 ): Promise<{ claims: Claim[]; drain: boolean }> {
   const { registry } = deps;
-  const namespaceId = registry.namespace(namespace);
+  const namespaceId = await registry.namespace(namespace);
   const { name, instance } = asked.worker;
   if (namespaceId === undefined || asked.mode !== ClaimNextMode.ANY) return { claims: [], drain: false };
   const drain = registry.isDraining(namespaceId, instance);

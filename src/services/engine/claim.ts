@@ -135,7 +135,7 @@ export function claimExecutionCall(deps: EngineServiceDeps) {
   const { database, registry, after } = deps;
   return async (message: ClaimExecutionRequest): Promise<ClaimExecutionResponse> => {
     const asked = validate(claimOne, message);
-    const namespaceId = registry.namespace(asked.namespace);
+    const namespaceId = await registry.namespace(asked.namespace);
     if (namespaceId === undefined) throw executionNotFound(asked.executionId);
     const { name: worker, instance } = asked.worker;
     const answer = await claimExecution(database, asked.executionId, asked.capabilities, {
@@ -147,6 +147,8 @@ export function claimExecutionCall(deps: EngineServiceDeps) {
     });
     switch (answer.verdict) {
       case 'claimed':
+        // The class may be another process's, made just now; the claim tells its lane and type.
+        if (registry.claimClass(answer.claim.class) === undefined) await registry.refresh();
         after.committed(1);
         after.due('leases', Math.min(asked.leaseDuration, asked.startWithin ?? asked.leaseDuration));
         return create(ClaimExecutionResponseSchema, {

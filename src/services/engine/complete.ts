@@ -41,7 +41,7 @@ export function completeExecutionsCall(deps: EngineServiceDeps) {
   } satisfies Shape<Completion>);
   return async (message: CompleteExecutionsRequest, context: HandlerContext): Promise<CompleteExecutionsResponse> => {
     const asked = validate(request, message);
-    const namespaceId = deps.registry.namespace(asked.namespace);
+    const namespaceId = await deps.registry.namespace(asked.namespace);
     const checked = refuseRepeats(
       checkItems(completion, asked.completions, 'completions'),
       (item) => item.lease.executionId,

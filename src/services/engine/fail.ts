@@ -48,7 +48,7 @@ export function failExecutionsCall({ registry, writers, maxPayloadBytes }: Engin
   const report = failureReport(maxPayloadBytes);
   return async (message: FailExecutionsRequest): Promise<FailExecutionsResponse> => {
     const asked = validate(request, message);
-    const namespaceId = registry.namespace(asked.namespace);
+    const namespaceId = await registry.namespace(asked.namespace);
     const checked = refuseRepeats(
       checkItems(report, asked.reports, 'reports'),
       (item) => item.lease.executionId,

@@ -36,7 +36,7 @@ const release = z.object({
 export function releaseLeasesCall({ registry, writers }: EngineServiceDeps) {
   return async (message: ReleaseLeasesRequest): Promise<ReleaseLeasesResponse> => {
     const asked = validate(release, message);
-    const namespaceId = registry.namespace(asked.namespace);
+    const namespaceId = await registry.namespace(asked.namespace);
     const checked = refuseRepeats(
       checkItems(leaseRef, asked.leases, 'leases'),
       (item) => item.executionId,
@@ -90,7 +90,7 @@ export function delayExecutionCall({ registry, writers }: EngineServiceDeps) {
     const { lease, runTime, delay: span, reason } = asked;
     const [answer] = await writers.end(EndCall.DELAY, [
       {
-        ...heldLease(lease, registry.namespace(asked.namespace)),
+        ...heldLease(lease, await registry.namespace(asked.namespace)),
         hash: contentHash([runTime, span, reason], null),
         failure: null,
         message: reason,

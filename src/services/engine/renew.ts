@@ -57,7 +57,7 @@ const report = z.object({
 export function renewLeasesCall({ registry, writers }: EngineServiceDeps) {
   return async (message: RenewLeasesRequest): Promise<RenewLeasesResponse> => {
     const asked = validate(request, message);
-    const namespaceId = registry.namespace(asked.namespace);
+    const namespaceId = await registry.namespace(asked.namespace);
     const checked = refuseRepeats(
       checkItems(renewal, asked.renewals, 'renewals'),
       (item) => item.lease.executionId,
@@ -82,7 +82,7 @@ export function renewLeasesCall({ registry, writers }: EngineServiceDeps) {
 export function reportProgressCall({ registry, writers }: EngineServiceDeps) {
   return async (message: ReportProgressRequest): Promise<ReportProgressResponse> => {
     const asked = validate(report, message);
-    const held = heldLease(asked.lease, registry.namespace(asked.namespace));
+    const held = heldLease(asked.lease, await registry.namespace(asked.namespace));
     const [answer] = await writers.progress([{ ...held, leaseMs: null, progress: asked.progress }]);
     if (answer === undefined) throw new Error('a report was left without an answer');
     if (isRefused(answer)) throw refusalOf(answer, asked.lease.executionId);

@@ -62,7 +62,7 @@ export function heartbeatWorkerCall({ registry, presence, after }: EngineService
 export function unregisterWorkerCall({ database, registry, presence, after }: EngineServiceDeps) {
   return async (message: UnregisterWorkerRequest): Promise<UnregisterWorkerResponse> => {
     const asked = validate(unregister, message);
-    const namespaceId = registry.namespace(asked.namespace);
+    const namespaceId = await registry.namespace(asked.namespace);
     if (namespaceId !== undefined) {
       presence.forget(namespaceId, asked.worker.instance);
       await forgetWorker(database, namespaceId, asked.worker.instance);
