@@ -267,7 +267,7 @@ end $$;
 -- transaction still running. Once that oldest one is newer than X, every row with seq <= S is visible or never will be.
 create function {schema}.claim_horizon(out seq bigint, out xid bigint, out oldest bigint) language plpgsql volatile as $$
 begin
-  select last_value into seq from {schema}.ready_seq;
+  select case when s.is_called then s.last_value else 0 end into seq from {schema}.ready_seq s;
   xid := pg_current_xact_id()::text::bigint;
   select pg_snapshot_xmin(pg_current_snapshot())::text::bigint into oldest;
 end $$;

@@ -21,6 +21,13 @@ import { type Waiter, Waiters } from './waiters.js';
 /** Claim statements in flight at once: more would only wait for the same few cores. */
 const CONCURRENT_CLAIMS = 4;
 
+interface Drained {
+  /** The highest sequence number claimed. */
+  readonly upTo: bigint;
+  /** Whether the heads were read since. */
+  read: boolean;
+}
+
 export interface ClaimAsk {
   readonly namespace: number;
   /** Weight by lane name. */
@@ -39,8 +46,8 @@ export class Lines {
   readonly #bounds = new LineBounds();
   readonly #waiters = new Waiters();
   readonly #gate = new Gate(CONCURRENT_CLAIMS);
-  /** Classes claimed from since the bounds were last moved. */
-  readonly #drained = new Set<number>();
+  /** Classes claimed from whose bounds may still move because of it. */
+  readonly #drained = new Map<number, Drained>();
   #closed = false;
 
   constructor(database: Database, registry: Registry) {
@@ -95,11 +102,21 @@ export class Lines {
   /** Moves the lower bounds of lines that were claimed from. Costs nothing when none was. */
   async moveBounds(): Promise<void> {
     if (this.#drained.size === 0) return;
-    const classes = [...this.#drained];
-    const settled = this.#bounds.observe(await readHorizon(this.#database));
-    if (!settled) return;
-    this.#drained.clear();
-    this.#bounds.advance(classes, await readHeads(this.#database, this.#bounds.places(classes)));
+    const moved = this.#bounds.observe(await readHorizon(this.#database));
+    const due = [...this.#drained].filter(([, { read }]) => moved || !read);
+    if (due.length === 0) return;
+    const classes = due.map(([id]) => id);
+    for (const [, drained] of due) drained.read = true;
+    try {
+      this.#bounds.advance(classes, await readHeads(this.#database, this.#bounds.places(classes)));
+    } catch (error) {
+      for (const [, drained] of due) drained.read = false;
+      throw error;
+    }
+    // A claim made while the heads were read has put another one in its place.
+    for (const [id, drained] of due) {
+      if (this.#drained.get(id) === drained && drained.upTo <= this.#bounds.settled) this.#drained.delete(id);
+    }
   }
 
   /** Ends every wait, and lets no claim take anything any more. */
@@ -158,7 +175,8 @@ export class Lines {
       const key = `${id}/${priority}`;
       const known = lowest.get(key);
       if (known === undefined || seq < known.seq) lowest.set(key, { class: id, priority: -priority, seq });
-      this.#drained.add(id);
+      const drained = this.#drained.get(id);
+      this.#drained.set(id, { read: false, upTo: drained && drained.upTo > seq ? drained.upTo : seq });
     }
     for (const place of lowest.values()) this.#bounds.claimed(place);
   }

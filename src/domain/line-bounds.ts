@@ -84,7 +84,12 @@ export class LineBounds {
     if (place.seq > bound.aggressive) bound.aggressive = place.seq;
   }
 
-  /** Takes a reading; answers whether the settled sequence has moved, so that reading the heads is worth it. */
+  /** Every row up to this sequence number is visible or never will be. */
+  get settled(): bigint {
+    return this.#settled;
+  }
+
+  /** Takes a reading; answers whether the settled sequence has moved. */
   observe(reading: HorizonReading): boolean {
     this.#pending.push({ seq: reading.seq, xid: reading.xid });
     const before = this.#settled;
