@@ -4,7 +4,7 @@ import { describe, expect, test } from 'vitest';
 import { LineBounds, type Place, type Stretch } from '../../../src/domain/line-bounds.js';
 
 const CLASS = 7;
-const PRIORITIES = [-1_000, -3, 0, 1_000];
+const PRIORITIES = [-1_000, 0, 1_000];
 
 interface Row {
   readonly priority: number;
@@ -106,16 +106,16 @@ function tile(stretches: readonly Stretch[]): boolean {
 const step = fc.oneof(
   fc.record({ do: fc.constant('begin' as const) }),
   fc.record({ do: fc.constant('draw' as const), which: fc.nat(9), priority: fc.constantFrom(...PRIORITIES) }),
-  fc.record({ do: fc.constant('end' as const), which: fc.nat(9), commits: fc.boolean() }),
+  fc.record({ do: fc.constant('end' as const), which: fc.nat(3), commits: fc.boolean() }),
   fc.record({ do: fc.constant('read' as const) }),
   fc.record({ do: fc.constant('advance' as const) }),
-  fc.record({ do: fc.constant('claim' as const), limit: fc.nat(5), aggressive: fc.boolean() }),
+  fc.record({ do: fc.constant('claim' as const), limit: fc.nat(9), aggressive: fc.boolean() }),
 );
 
 describe('lower bounds', () => {
   test('never lie above a row that may still be claimed, whoever commits when', () => {
     fc.assert(
-      fc.property(fc.array(step, { maxLength: 120 }), (steps) => {
+      fc.property(fc.array(step, { minLength: 80, maxLength: 200 }), (steps) => {
         const line = new Line();
         for (const one of steps) {
           if (one.do === 'begin') line.begin();
@@ -134,7 +134,7 @@ describe('lower bounds', () => {
         line.claim(Number.POSITIVE_INFINITY, false);
         expect(line.claimed).toBe(line.created);
       }),
-      { numRuns: 500 },
+      { numRuns: 120 },
     );
   });
 
