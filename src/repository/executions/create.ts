@@ -1,5 +1,6 @@
 /** Creates executions, each on its own or all or none: one function call, one transaction. */
 
+import { byteaArray, int4Array, int8Array, textArray, uuidArray } from '../binary-arrays.js';
 import { type Content, packContents } from '../bytes.js';
 import type { Runner } from '../database.js';
 import { statement } from '../statement.js';
@@ -62,31 +63,31 @@ export async function createExecutions(
   try {
     return await runner.query<CreationAnswer>(create, [
       atomic,
-      column((item) => item.id),
-      column((item) => item.namespace),
-      column((item) => item.class),
-      column((item) => item.requestId),
-      column((item) => item.hash),
+      uuidArray(column((item) => item.id)),
+      int4Array(column((item) => item.namespace)),
+      int4Array(column((item) => item.class)),
+      textArray(column((item) => item.requestId)),
+      byteaArray(column((item) => item.hash)),
       column((item) => item.priority),
       column((item) => item.runAt),
-      column((item) => item.delayMs),
-      column((item) => item.ttlMs),
+      int8Array(column((item) => item.delayMs)),
+      int8Array(column((item) => item.ttlMs)),
       column((item) => item.deadline),
-      column((item) => item.timeoutMs),
-      column((item) => item.retry.maxAttempts),
-      column((item) => item.retry.initialMs),
+      int8Array(column((item) => item.timeoutMs)),
+      int4Array(column((item) => item.retry.maxAttempts)),
+      int8Array(column((item) => item.retry.initialMs)),
       column((item) => item.retry.factor),
-      column((item) => item.retry.capMs),
-      column((item) => item.retry.maxReclaims),
+      int8Array(column((item) => item.retry.capMs)),
+      int4Array(column((item) => item.retry.maxReclaims)),
       column((item) => item.retry.countLost),
       column((item) => JSON.stringify(item.tags)),
-      input.types,
-      input.positions,
-      input.lengths,
+      textArray(input.types),
+      int4Array(input.positions),
+      int4Array(input.lengths),
       input.bytes,
-      column((item) => item.redrive?.letter ?? null),
-      column((item) => item.redrive?.root ?? null),
-      column((item) => item.redrive?.of ?? null),
+      uuidArray(column((item) => item.redrive?.letter ?? null)),
+      uuidArray(column((item) => item.redrive?.root ?? null)),
+      uuidArray(column((item) => item.redrive?.of ?? null)),
     ]);
   } catch (error) {
     const refused = atomicRefusal(error);

@@ -1,4 +1,5 @@
 /** Ends attempts on their holders' word: complete, fail, delay, release. */
+import { byteaArray, int4Array, int8Array, textArray, uuidArray } from '../binary-arrays.js';
 import { type Content, packContents } from '../bytes.js';
 import type { Runner } from '../database.js';
 import { statement } from '../statement.js';
@@ -47,19 +48,19 @@ export async function endAttempts(runner: Runner, call: number, items: readonly 
   const content = packContents(items.map((item) => item.content));
   const rows = await runner.query<EndAnswer & { readonly ord: number }>(end, [
     call,
-    items.map((item) => item.namespace),
-    items.map((item) => item.execution),
-    items.map((item) => item.lease),
-    items.map((item) => item.token),
-    items.map((item) => item.hash),
+    int4Array(items.map((item) => item.namespace)),
+    uuidArray(items.map((item) => item.execution)),
+    uuidArray(items.map((item) => item.lease)),
+    int8Array(items.map((item) => item.token)),
+    byteaArray(items.map((item) => item.hash)),
     items.map((item) => item.failure?.class ?? null),
-    items.map((item) => item.failure?.code ?? null),
-    items.map((item) => item.message),
+    textArray(items.map((item) => item.failure?.code ?? null)),
+    textArray(items.map((item) => item.message)),
     items.map((item) => item.runAt),
-    items.map((item) => item.delayMs),
-    content.types,
-    content.positions,
-    content.lengths,
+    int8Array(items.map((item) => item.delayMs)),
+    textArray(content.types),
+    int4Array(content.positions),
+    int4Array(content.lengths),
     content.bytes,
   ]);
   return inOrder(rows);

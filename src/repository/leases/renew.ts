@@ -1,4 +1,5 @@
 /** Renews leases and records progress. */
+import { float8Array, int4Array, int8Array, textArray, uuidArray } from '../binary-arrays.js';
 import type { Runner } from '../database.js';
 import { statement } from '../statement.js';
 import { inOrder } from './end.js';
@@ -31,14 +32,14 @@ export type RenewAnswer = Renewed | Refused;
 /** In the order of the items, which are distinct by execution. `extend` false: progress alone. */
 export async function renewLeases(runner: Runner, items: readonly Renewal[], extend: boolean): Promise<RenewAnswer[]> {
   const rows = await runner.query<RenewAnswer & { readonly ord: number }>(renew, [
-    items.map((item) => item.namespace),
-    items.map((item) => item.execution),
-    items.map((item) => item.lease),
-    items.map((item) => item.token),
+    int4Array(items.map((item) => item.namespace)),
+    uuidArray(items.map((item) => item.execution)),
+    uuidArray(items.map((item) => item.lease)),
+    int8Array(items.map((item) => item.token)),
     extend,
-    items.map((item) => item.leaseMs),
-    items.map((item) => item.progress?.percent ?? null),
-    items.map((item) => item.progress?.message ?? null),
+    int8Array(items.map((item) => item.leaseMs)),
+    float8Array(items.map((item) => item.progress?.percent ?? null)),
+    textArray(items.map((item) => item.progress?.message ?? null)),
   ]);
   return inOrder(rows);
 }

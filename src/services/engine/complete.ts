@@ -16,7 +16,7 @@ import { type EndAnswer, isRefused } from '../../repository/leases/index.js';
 import { toTimestamp } from '../conversion/times.js';
 import { list, namespace, payload, type Shape, unbuilt, validate } from '../validation.js';
 import { claimNext, takeNext } from './claim-next.js';
-import { contentHash } from './content-hash.js';
+import { contentHash, EMPTY_HASH } from './content-hash.js';
 import type { EngineServiceDeps } from './deps.js';
 import { answerEach, checkItems, refuseRepeats } from './items.js';
 import { heldLease, leaseRef } from './lease-ref.js';
@@ -54,7 +54,7 @@ export function completeExecutionsCall(deps: EngineServiceDeps) {
           EndCall.COMPLETE,
           items.map(({ lease, result }) => ({
             ...heldLease(lease, namespaceId),
-            hash: contentHash([], result),
+            hash: result === null ? EMPTY_HASH : contentHash([], result),
             failure: null,
             message: null,
             runAt: null,

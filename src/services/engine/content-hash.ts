@@ -14,3 +14,6 @@ export function contentHash(fields: readonly unknown[], content: { type: string;
 export function sortedEntries(map: Readonly<Record<string, string>>): [string, string][] {
   return Object.entries(map).sort(([a], [b]) => (a < b ? -1 : 1));
 }
+
+/** Of an end that says nothing. */
+export const EMPTY_HASH = contentHash([], null);
