@@ -24,5 +24,6 @@ EXPOSE 8233
 HEALTHCHECK --interval=10s --timeout=3s --start-period=20s --retries=3 \
   CMD ["node", "-e", "fetch('http://127.0.0.1:' + process.env.TAILRACE_PORT + '/readyz').then((answer) => process.exit(answer.ok ? 0 : 1), () => process.exit(1))"]
 # node is process 1 and gets the signals itself: SIGTERM drains.
-ENTRYPOINT ["node", "dist/src/main.js"]
+# A larger young generation: most of what a call allocates dies with it, and a tenth of the time went into moving it.
+ENTRYPOINT ["node", "--max-semi-space-size=64", "dist/src/main.js"]
 CMD ["serve"]

@@ -31,7 +31,7 @@ export interface Running {
 /** Beyond the payload limit, what a batch of requests may take on the wire. */
 const MESSAGE_ROOM = 16 * 1024 * 1024;
 
-export async function serve(config: Config, logger: Logger = pino({ level: config.logLevel })): Promise<Running> {
+export async function serve(config: Config, logger: Logger = pino({ level: config.logLevel }, pino.destination(2))): Promise<Running> {
   const embedded =
     config.databaseUrl === undefined
       ? await startEmbedded({
