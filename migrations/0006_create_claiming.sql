@@ -67,8 +67,8 @@ begin
   -- An execution id that somebody chose twice: the key made for the second must not stay behind.
   if coalesce(cardinality(v_made), 0) < cardinality(array_positions(v_fresh, true)) then
     delete from {schema}.request_key k using unnest(p_namespace, p_request_id, p_id, v_fresh) u (namespace, request_id, id, fresh)
-      where u.fresh and k.namespace = u.namespace and k.request_id = u.request_id and not u.id = any (v_made)
-        and k.execution = u.id;
+      where u.fresh and k.namespace = u.namespace and k.request_id = u.request_id
+        and k.execution = u.id and not u.id = any (coalesce(v_made, '{}'));
     select array_agg(f.fresh and m.id is not null order by f.ordinality) into v_fresh
       from unnest(p_id, v_fresh) with ordinality f (id, fresh) left join unnest(v_made) m (id) on m.id = f.id;
   end if;
