@@ -143,47 +143,48 @@ create type {schema}.granted as (
   retry_max int, previous_class smallint, previous_code text, previous_message text
 );
 
--- Opens the next attempt of rows that the caller took out of ready, and answers everything a worker needs.
+-- Opens the next attempt of rows that the caller took out of ready, and answers everything a worker needs, in the order
+-- of the rows, which is the order of their tokens. Lease ids and tokens are drawn first, so that nothing just written
+-- has to be read again; the core row is reached by one probe per row, whatever the planner believes of the table
+-- (offset 0 keeps it from flattening that), the last failure only where there was an attempt.
 create function {schema}.grant_leases(p_rows {schema}.ready[], p_namespace int, p_worker text, p_worker_name text,
   p_lease_ms bigint, p_begin_ms bigint)
 returns setof {schema}.granted language plpgsql volatile as $$
 declare
   v_now timestamptz := clock_timestamp();
-  v_execution uuid[];
-  v_class int[];
-  v_attempt int[];
-  v_n int;
+  v_expires timestamptz := v_now + p_lease_ms * interval '1 ms';
+  v_begin timestamptz := v_now + p_begin_ms * interval '1 ms';
+  v_lease uuid[];
+  v_token bigint[];
+  v_n int := cardinality(p_rows);
 begin
-  with granted as (
-    insert into {schema}.lease as l (execution, lease, token, namespace, class, priority, worker, worker_name, kind, attempt,
-        failures, reclaims, ready_at, started_at, length_ms, expires_at, check_at, begin_by, timeout_ms, timeout_at, start_by, deadline,
-        redrive)
-      select r.execution, gen_random_uuid(), nextval('{schema}.fencing_token'), p_namespace, r.class, -r.priority, p_worker,
-        p_worker_name, r.kind, r.attempt + 1, r.failures, r.reclaims, r.ready_at, v_now, p_lease_ms, v_now + p_lease_ms * interval '1 ms',
-        least(v_now + p_lease_ms * interval '1 ms', v_now + p_begin_ms * interval '1 ms',
-          v_now + r.timeout_ms * interval '1 ms', r.deadline),
-        v_now + p_begin_ms * interval '1 ms', r.timeout_ms, v_now + r.timeout_ms * interval '1 ms', r.start_by, r.deadline,
-        r.redrive
-      from unnest(p_rows) r
-      returning l.execution, l.class, l.attempt)
-    select array_agg(g.execution), array_agg(g.class), array_agg(g.attempt), count(*)
-      into v_execution, v_class, v_attempt, v_n from granted g;
-  if v_n = 0 then return; end if;
-  perform {schema}.append_log(array_fill(p_namespace, array[v_n]), array_fill(20::smallint, array[v_n]), v_execution,
-    array_fill(null::uuid, array[v_n]), v_class, array_fill(3::smallint, array[v_n]), array_fill(4::smallint, array[v_n]),
-    v_attempt, array_fill('{"worker":' || to_json(p_worker_name)::text || '}', array[v_n]));
+  select array_agg(gen_random_uuid()), array_agg(nextval('{schema}.fencing_token')) into v_lease, v_token
+    from generate_series(1, v_n);
+  insert into {schema}.lease (execution, lease, token, namespace, class, priority, worker, worker_name, kind, attempt,
+      failures, reclaims, ready_at, started_at, length_ms, expires_at, check_at, begin_by, timeout_ms, timeout_at, start_by,
+      deadline, redrive)
+    select r.execution, r.lease, r.token, p_namespace, r.class, -r.priority, p_worker, p_worker_name, r.kind, r.attempt + 1,
+      r.failures, r.reclaims, r.ready_at, v_now, p_lease_ms, v_expires,
+      least(v_expires, v_begin, v_now + r.timeout_ms * interval '1 ms', r.deadline), v_begin, r.timeout_ms,
+      v_now + r.timeout_ms * interval '1 ms', r.start_by, r.deadline, r.redrive
+    from unnest(p_rows, v_lease, v_token) r (class, priority, seq, execution, ready_at, kind, attempt, failures, reclaims,
+      timeout_ms, start_by, deadline, redrive, lease, token);
   return query
-    select l.execution, l.lease, l.token, r.seq, l.class, l.priority, l.attempt, l.kind, l.ready_at, l.started_at, l.expires_at,
-      l.timeout_at, l.deadline, e.input_type, e.input, e.tags, e.created_at, coalesce(e.root, e.id), e.redrive_of,
-      l.failures, e.retry_max, a.failure_class, a.failure_code, a.message
-    -- One probe by key per row, whatever the planner believes of the tables: offset 0 keeps it from flattening these.
-    from unnest(p_rows) r
-    cross join lateral (select * from {schema}.lease where execution = r.execution offset 0) l
+    select r.execution, r.lease, r.token, r.seq, r.class, (-r.priority)::smallint, r.attempt + 1, r.kind, r.ready_at, v_now,
+      v_expires, v_now + r.timeout_ms * interval '1 ms', r.deadline, e.input_type, e.input, e.tags, e.created_at,
+      coalesce(e.root, e.id), e.redrive_of, r.failures, e.retry_max, a.failure_class, a.failure_code, a.message
+    from unnest(p_rows, v_lease, v_token) r (class, priority, seq, execution, ready_at, kind, attempt, failures, reclaims,
+      timeout_ms, start_by, deadline, redrive, lease, token)
     cross join lateral (select * from {schema}.execution where id = r.execution offset 0) e
     left join lateral (
       select * from {schema}.attempt where execution = case when r.attempt > 0 then r.execution end and number = r.attempt
       offset 0) a on true
-    order by l.token;
+    order by r.token;
+  perform {schema}.append_log(array_fill(p_namespace, array[v_n]), array_fill(20::smallint, array[v_n]),
+    array_agg(r.execution), array_fill(null::uuid, array[v_n]), array_agg(r.class), array_fill(3::smallint, array[v_n]),
+    array_fill(4::smallint, array[v_n]), array_agg(r.attempt + 1),
+    array_fill('{"worker":' || to_json(p_worker_name)::text || '}', array[v_n]))
+    from unnest(p_rows) r;
 end $$;
 
 -- Claims up to p_limit executions of the given segments. A segment is a stretch of one class's line: from
