@@ -1,0 +1,45 @@
+/** Checks every rule across tables; what `tailrace verify` and the tests ask after everything they did. */
+import type { Database } from '../database.js';
+import { statement } from '../statement.js';
+import { attemptInvariants } from './attempts.js';
+import { type Invariant, SAMPLES } from './invariant.js';
+import { letterInvariants } from './letters.js';
+import { logInvariants } from './log.js';
+import { placeInvariants } from './places.js';
+
+export const INVARIANTS: readonly Invariant[] = [
+  ...placeInvariants,
+  ...attemptInvariants,
+  ...letterInvariants,
+  ...logInvariants,
+];
+
+export interface Verified {
+  readonly name: string;
+  readonly rule: string;
+  /** What breaks it: up to ten samples. */
+  readonly violations: readonly string[];
+  /** There are more of them. */
+  readonly more: boolean;
+}
+
+/** These queries read whole tables, which the engine's role is kept from. */
+const permit = statement(
+  'verification.permit',
+  `select set_config('enable_seqscan', 'on', true), set_config('plan_cache_mode', 'force_custom_plan', true),
+     set_config('statement_timeout', '0', true), set_config('work_mem', '64MB', true)`,
+);
+
+/** One result per rule, in their order; each rule is checked in one snapshot of its own. */
+export async function verify(database: Database): Promise<Verified[]> {
+  const results: Verified[] = [];
+  for (const { name, rule, query } of INVARIANTS) {
+    const rows = await database.transaction(async (runner) => {
+      await runner.query(permit);
+      return await runner.query<{ sample: string }>(query);
+    });
+    const violations = rows.slice(0, SAMPLES).map(({ sample }) => sample);
+    results.push({ name, rule, violations, more: rows.length > SAMPLES });
+  }
+  return results;
+}

@@ -1,0 +1,32 @@
+/** What the desk's calls need of their process. */
+import type { AfterCommit } from '../../dispatch/after-commit.js';
+import type { Registry } from '../../dispatch/registry.js';
+import type { LogSource } from '../../log/source.js';
+import type { Database } from '../../repository/database.js';
+
+export interface AdminServiceDeps {
+  readonly database: Database;
+  readonly registry: Registry;
+  readonly after: AfterCommit;
+  readonly source: LogSource;
+  readonly server: ServerFacts;
+  /** Largest input or result. */
+  readonly maxPayloadBytes: number;
+}
+
+/** What the process says of itself. */
+export interface ServerFacts {
+  readonly version: string;
+  /** Random per process. */
+  readonly instance: string;
+  readonly startedAt: Date;
+  readonly embeddedDatabase: boolean;
+  readonly draining: () => boolean;
+  /** About settings that will hurt, for people. */
+  readonly warnings: readonly string[];
+}
+
+/** Number of a namespace to read in; in one that nobody created anything in, nothing is found. */
+export async function namespaceIn(registry: Registry, name: string): Promise<number> {
+  return (await registry.namespace(name)) ?? 0;
+}

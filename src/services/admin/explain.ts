@@ -1,0 +1,37 @@
+/** ExplainExecution. */
+import { create } from '@bufbuild/protobuf';
+import { z } from 'zod';
+import {
+  type ExplainExecutionRequest,
+  type ExplainExecutionResponse,
+  ExplainExecutionResponseSchema,
+} from '../../../gen/tailrace/v1/admin_service_pb.js';
+import { AHEAD_COUNTED, readExecution, readSurroundings } from '../../repository/inspection/index.js';
+import { STALE_MS } from '../../repository/workers/index.js';
+import { executionNotFound } from '../engine/refusals.js';
+import { id, namespace, type Shape, validate } from '../validation.js';
+import { type AdminServiceDeps, namespaceIn } from './deps.js';
+import { holdsOf, nextTimerOf } from './holds.js';
+
+const request = z.object({ namespace, executionId: id } satisfies Shape<ExplainExecutionRequest>);
+
+/** The lane and the workers are read right after the execution: between the two a claim may have moved the line. */
+export function explainExecutionCall({ database, registry }: AdminServiceDeps) {
+  return async (message: ExplainExecutionRequest): Promise<ExplainExecutionResponse> => {
+    const asked = validate(request, message);
+    const row = await readExecution(database, await namespaceIn(registry, asked.namespace), asked.executionId, false);
+    if (row === undefined) throw executionNotFound(asked.executionId);
+    const around = await readSurroundings(database, row, STALE_MS);
+    const holds = holdsOf(row, around);
+    const nextTimer = nextTimerOf(row);
+    return create(ExplainExecutionResponseSchema, {
+      state: row.state,
+      summary: holds[0]?.message ?? '',
+      holds,
+      aheadInLane: BigInt(Math.min(around.ahead, AHEAD_COUNTED)),
+      aheadInLaneCapped: around.ahead > AHEAD_COUNTED,
+      eligibleWorkerCount: around.eligible,
+      ...(nextTimer && { nextTimer }),
+    });
+  };
+}

@@ -1,0 +1,37 @@
+/** AdminService: look and steer. RPCs that are missing here answer UNIMPLEMENTED. */
+import type { ServiceImpl } from '@connectrpc/connect';
+import type { AdminService } from '../../../gen/tailrace/v1/admin_service_pb.js';
+import { listAttemptsCall } from './attempts.js';
+import type { AdminServiceDeps } from './deps.js';
+import { getExecutionCall, listExecutionsCall } from './executions.js';
+import { explainExecutionCall } from './explain.js';
+import { getLaneCall, listLanesCall, pauseLaneCall, resumeLaneCall } from './lanes.js';
+import { listLogEntriesCall } from './log-entries.js';
+import { changeExecutionCall, revokeLeaseCall } from './operations.js';
+import { getServerInfoCall } from './server-info.js';
+import { getStatsCall } from './stats.js';
+import { updateLaneCall } from './update-lane.js';
+import { drainWorkerCall, listWorkersCall } from './workers.js';
+
+export type { AdminServiceDeps, ServerFacts } from './deps.js';
+
+export function adminService(deps: AdminServiceDeps): Partial<ServiceImpl<typeof AdminService>> {
+  return {
+    getExecution: getExecutionCall(deps),
+    listExecutions: listExecutionsCall(deps),
+    listAttempts: listAttemptsCall(deps),
+    explainExecution: explainExecutionCall(deps),
+    getLane: getLaneCall(deps),
+    listLanes: listLanesCall(deps),
+    updateLane: updateLaneCall(deps),
+    pauseLane: pauseLaneCall(deps),
+    resumeLane: resumeLaneCall(deps),
+    listWorkers: listWorkersCall(deps),
+    drainWorker: drainWorkerCall(deps),
+    revokeLease: revokeLeaseCall(deps),
+    changeExecution: changeExecutionCall(deps),
+    listLogEntries: listLogEntriesCall(deps),
+    getStats: getStatsCall(deps),
+    getServerInfo: getServerInfoCall(deps),
+  };
+}

@@ -1,0 +1,112 @@
+/** ListLogEntries. */
+import { create } from '@bufbuild/protobuf';
+import { z } from 'zod';
+import {
+  type ListLogEntriesRequest,
+  type ListLogEntriesResponse,
+  ListLogEntriesResponseSchema,
+} from '../../../gen/tailrace/v1/admin_service_pb.js';
+import {
+  LogEntryKindSchema,
+  type LogFilter,
+  StartPosition,
+  StartPositionSchema,
+} from '../../../gen/tailrace/v1/log_pb.js';
+import { type CursorScope, cursorAt, resolveCursor } from '../../domain/cursor.js';
+import { RecordFilter } from '../../log/filter.js';
+import { WatchMessage } from '../../log/watcher.js';
+import { toLogEntry } from '../completion/entries.js';
+import { Pages } from '../paging.js';
+import {
+  enumNumber,
+  enumNumbers,
+  LANE_BYTES,
+  names,
+  namespace,
+  optionalId,
+  pageSize,
+  pageToken,
+  refuse,
+  type Shape,
+  tags,
+  text,
+  timestamp,
+  unbuilt,
+  validate,
+} from '../validation.js';
+import { type AdminServiceDeps, namespaceIn } from './deps.js';
+import { LogPages } from './log-pages.js';
+import { FILTER_VALUES } from './selection.js';
+
+const CURSOR_BYTES = 1_000;
+
+const request = z
+  .object({
+    namespace,
+    filter: z
+      .object({
+        kinds: enumNumbers(LogEntryKindSchema),
+        flowId: unbuilt('flows'),
+        executionId: optionalId,
+        eventTypes: unbuilt('events'),
+        lanes: names(FILTER_VALUES, LANE_BYTES),
+        types: names(FILTER_VALUES),
+        tags,
+        streams: unbuilt('events'),
+      } satisfies Shape<LogFilter>)
+      .optional(),
+    oldestFirst: z.boolean(),
+    start: enumNumber(StartPositionSchema),
+    cursor: text(CURSOR_BYTES),
+    pageSize,
+    pageToken,
+    minCreateTime: timestamp,
+    maxCreateTime: timestamp,
+  } satisfies Shape<ListLogEntriesRequest>)
+  .check((context) => {
+    const { start, cursor } = context.value;
+    if (cursor === '' || start === StartPosition.UNSPECIFIED) return;
+    refuse(context.issues, start, 'must be absent when cursor is given', ['start']);
+  });
+
+export function listLogEntriesCall(deps: AdminServiceDeps) {
+  const reader = new LogPages(deps.database, deps.source);
+  return async (message: ListLogEntriesRequest): Promise<ListLogEntriesResponse> => {
+    const { pageSize: size, pageToken: token, ...asked } = validate(request, message);
+    const pages = new Pages('ListLogEntries', asked, ['number', 'number']);
+    const [seq, position] = pages.keys(token) ?? [];
+    const id = await namespaceIn(deps.registry, asked.namespace);
+    const scope: CursorScope = { namespace: id, ...(await deps.source.head()) };
+    const { executionId: execution = null, ...filter } = asked.filter ?? {};
+    const page = await reader.read({
+      execution,
+      filter: new RecordFilter({ ...filter, namespace: id, execution }),
+      oldestFirst: asked.oldestFirst,
+      first: position === undefined ? firstPosition(asked, scope) : BigInt(position),
+      afterSeq: seq === undefined || seq === '0' ? undefined : BigInt(seq),
+      bounds: { floor: scope.floor, head: scope.head },
+      since: asked.minCreateTime,
+      before: asked.maxCreateTime,
+      size,
+    });
+    const shown = new WatchMessage(page.records, scope, scope.head);
+    return create(ListLogEntriesResponseSchema, {
+      entries: page.records.map((record) => toLogEntry(record, { namespace: id, message: shown, omitPayloads: false })),
+      nextPageToken: pages.token(page.next && [page.next.afterSeq, page.next.position]),
+      headCursor: cursorAt(scope, scope.head),
+    });
+  };
+}
+
+type Start = Pick<z.output<typeof request>, 'oldestFirst' | 'start' | 'cursor'>;
+
+/** A cursor stands right behind an entry that was seen: forwards the next one is the first, backwards the one before. */
+function firstPosition({ oldestFirst, start, cursor }: Start, scope: CursorScope): bigint {
+  if (cursor !== '') {
+    const seen = resolveCursor(cursor, scope);
+    return oldestFirst ? seen + 1n : seen - 1n;
+  }
+  const fromEarliest = start === StartPosition.EARLIEST || (start === StartPosition.UNSPECIFIED && oldestFirst);
+  if (fromEarliest) return oldestFirst ? scope.floor + 1n : scope.floor;
+  return oldestFirst ? scope.head + 1n : scope.head;
+}

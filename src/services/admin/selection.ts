@@ -1,0 +1,12 @@
+/** What filters of lists have in common. */
+
+/** Values of one field. */
+export const FILTER_VALUES = 256;
+/** Contents up to this size come along in lists, where they are asked for. */
+export const INLINE_BYTES = 64 * 1_024;
+export const NOTHING_INLINE = -1;
+
+/** An empty field selects everything. */
+export function orNull<T>(values: readonly T[]): readonly T[] | null {
+  return values.length === 0 ? null : values;
+}

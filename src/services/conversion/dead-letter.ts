@@ -1,0 +1,38 @@
+/** Dead letters in the words of the contract. */
+import { create } from '@bufbuild/protobuf';
+import { type DeadLetter, DeadLetterSchema } from '../../../gen/tailrace/v1/dead_letter_pb.js';
+import type { LetterRow } from '../../repository/dead-letters/index.js';
+import { toFailure } from './failure.js';
+import { toPayload } from './payload.js';
+import { toTimestamp } from './times.js';
+
+export function toDeadLetter(row: LetterRow, namespace: string): DeadLetter {
+  return create(DeadLetterSchema, {
+    deadLetterId: row.id,
+    namespace,
+    subject: { subject: { case: 'executionId', value: row.execution ?? '' } },
+    reason: row.reason,
+    state: row.state,
+    resolution: row.resolution ?? 0,
+    version: row.version,
+    lane: row.lane,
+    type: row.type,
+    flowId: row.flow ?? '',
+    tags: { ...row.tags },
+    inputOmitted: row.input_omitted,
+    failure: toFailure(row),
+    fingerprint: row.fingerprint,
+    attemptCount: row.attempts,
+    firstFailureTime: toTimestamp(row.first_failure_at),
+    lastFailureTime: toTimestamp(row.last_failure_at),
+    redriveCount: row.redrives,
+    redriveExecutionId: row.redrives > 0 ? (row.last_execution ?? '') : '',
+    actor: row.actor,
+    note: row.note,
+    createTime: toTimestamp(row.created_at),
+    ...(row.input_type !== null && row.input !== null && { input: toPayload(row.input_type, row.input) }),
+    ...(row.edited_type !== null && row.edited !== null && { editedInput: toPayload(row.edited_type, row.edited) }),
+    ...(row.last_redrive_at && { redriveTime: toTimestamp(row.last_redrive_at) }),
+    ...(row.closed_at && { closeTime: toTimestamp(row.closed_at) }),
+  });
+}

@@ -1,0 +1,51 @@
+/** Lanes in the words of the contract. */
+import { create, type MessageInitShape } from '@bufbuild/protobuf';
+import { type Lane, LaneSchema } from '../../../gen/tailrace/v1/lane_pb.js';
+import type { ExecutionCountSchema } from '../../../gen/tailrace/v1/stats_pb.js';
+import { ExecutionState } from '../../domain/states.js';
+import type { LaneRow } from '../../repository/lanes/index.js';
+import { toSetRetryPolicy } from './retry.js';
+import { toDuration, toTimestamp } from './times.js';
+
+/** `cursorAt`: the cursor of a position in this namespace. */
+export function toLane(row: LaneRow, namespace: string, cursorAt: (position: bigint) => string): Lane {
+  const count = (state: number) => BigInt(row.counts[state] ?? 0);
+  const retryPolicy = toSetRetryPolicy(row);
+  return create(LaneSchema, {
+    namespace,
+    lane: row.name,
+    state: row.state,
+    stateReason: row.state_reason,
+    settings: {
+      ...(row.aging_ms !== null && { agingInterval: toDuration(row.aging_ms) }),
+      ...(retryPolicy && { retryPolicy }),
+      ...(row.timeout_ms !== null && { attemptTimeout: toDuration(row.timeout_ms) }),
+      ...(row.ttl_ms !== null && { ttl: toDuration(row.ttl_ms) }),
+    },
+    version: row.version,
+    createTime: toTimestamp(row.created_at),
+    updateTime: toTimestamp(row.changed_at),
+    actor: row.actor,
+    counts: {
+      blocked: count(ExecutionState.BLOCKED),
+      scheduled: count(ExecutionState.SCHEDULED),
+      queued: count(ExecutionState.QUEUED),
+      running: count(ExecutionState.RUNNING),
+      suspended: count(ExecutionState.SUSPENDED),
+      waitingChildren: count(ExecutionState.WAITING_CHILDREN),
+      openDeadLetters: BigInt(row.letters),
+    },
+    countsCursor: cursorAt(row.counted),
+    ...(row.oldest_ms !== null && { oldestQueuedAge: toDuration(Math.max(0, row.oldest_ms)) }),
+  });
+}
+
+/** States that hold any; 0, which counts creations, is no state. */
+export function toExecutionCounts(
+  counts: Readonly<Record<string, number>>,
+): MessageInitShape<typeof ExecutionCountSchema>[] {
+  return Object.entries(counts)
+    .map(([state, count]) => ({ state: Number(state), count: BigInt(count) }))
+    .filter(({ state, count }) => state > 0 && count !== 0n)
+    .sort((a, b) => a.state - b.state);
+}

@@ -1,0 +1,111 @@
+/** RedriveDeadLetter. */
+import { create } from '@bufbuild/protobuf';
+import { z } from 'zod';
+import {
+  type RedriveDeadLetterRequest,
+  type RedriveDeadLetterResponse,
+  RedriveDeadLetterResponseSchema,
+} from '../../../gen/tailrace/v1/dead_letter_service_pb.js';
+import { EngineError } from '../../domain/errors.js';
+import { type RedriveAnswer, readDeadLetter, redriveDeadLetter } from '../../repository/dead-letters/index.js';
+import { wallMs } from '../../runtime/clock.js';
+import { uuidV7 } from '../../runtime/random.js';
+import { toDeadLetter } from '../conversion/dead-letter.js';
+import { contentHash } from '../engine/content-hash.js';
+import {
+  counter,
+  id,
+  namespace,
+  optionalLane,
+  payload,
+  requestId,
+  type Shape,
+  text,
+  timestamp,
+  validate,
+} from '../validation.js';
+import {
+  ACTOR_BYTES,
+  type DeadLetterServiceDeps,
+  letterChanged,
+  letterInWrongState,
+  letterNotFound,
+  NOTE_BYTES,
+} from './deps.js';
+
+export function redriveDeadLetterCall({ database, registry, after, maxPayloadBytes }: DeadLetterServiceDeps) {
+  const request = z.object({
+    namespace,
+    requestId,
+    deadLetterId: id,
+    expectedVersion: counter,
+    input: payload(maxPayloadBytes),
+    // Without flows every redrive stands alone.
+    detached: z.boolean(),
+    runTime: timestamp,
+    lane: optionalLane,
+    actor: text(ACTOR_BYTES),
+    note: text(NOTE_BYTES),
+  } satisfies Shape<RedriveDeadLetterRequest>);
+  return async (message: RedriveDeadLetterRequest): Promise<RedriveDeadLetterResponse> => {
+    const asked = validate(request, message);
+    const { deadLetterId: letter, input, runTime, lane } = asked;
+    const namespaceId = (await registry.namespace(asked.namespace)) ?? 0;
+    const answer = await redriveDeadLetter(database, {
+      namespace: namespaceId,
+      letter,
+      id: uuidV7(),
+      requestId: asked.requestId,
+      hash: contentHash(['redrive', letter, runTime, lane, asked.detached], input),
+      expectedVersion: asked.expectedVersion,
+      input,
+      lane,
+      runAt: runTime,
+      actor: asked.actor,
+      note: asked.note,
+    });
+    if (!isDone(answer)) throw refusalOf(answer, letter);
+    if (answer.verdict === 'redriven') {
+      await registry.refresh();
+      after.committed(1);
+      if (answer.queued !== undefined) after.queued(answer.queued, 1);
+      else if (runTime) after.due('scheduled', runTime.getTime() - wallMs());
+    }
+    const row = await readDeadLetter(database, namespaceId, letter);
+    if (row === undefined) throw letterNotFound(letter);
+    return create(RedriveDeadLetterResponseSchema, {
+      deadLetter: toDeadLetter(row, asked.namespace),
+      executionId: answer.execution,
+      duplicate: answer.verdict === 'duplicate',
+    });
+  };
+}
+
+type Done = Extract<RedriveAnswer, { readonly execution: string; readonly queued: unknown }>;
+
+function isDone(answer: RedriveAnswer): answer is Done {
+  return answer.verdict === 'redriven' || answer.verdict === 'duplicate';
+}
+
+function refusalOf(answer: Exclude<RedriveAnswer, Done>, letter: string): EngineError {
+  switch (answer.verdict) {
+    case 'not_found':
+      return letterNotFound(letter);
+    case 'conflict':
+      return letterChanged(letter, answer.version);
+    case 'wrong_state':
+      return letterInWrongState(letter, answer.state);
+    case 'reused':
+      return new EngineError('REQUEST_ID_REUSED', 'this request id was used before, for something else', {
+        metadata: { execution_id: answer.execution },
+      });
+    case 'closed':
+      return new EngineError('LANE_CLOSED', 'the lane is draining and takes no new work', {
+        metadata: { dead_letter_id: letter },
+      });
+    case 'not_execution':
+      return new EngineError('UNIMPLEMENTED', 'only executions can be redriven yet', {
+        metadata: { dead_letter_id: letter },
+      });
+  }
+}
