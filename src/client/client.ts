@@ -141,12 +141,12 @@ export class Client {
     const { mode = 'all', timeoutMs = Number.POSITIVE_INFINITY, omitResults = false, signal } = options;
     const endMs = monotonicMs() + timeoutMs;
     for (;;) {
-      const stepMs = Math.max(0, Math.min(AWAIT_STEP_MS, endMs - monotonicMs()));
+      const stepMs = Math.ceil(Math.max(0, Math.min(AWAIT_STEP_MS, endMs - monotonicMs())));
       const request = {
         namespace: this.namespace,
         executionIds: [...executionIds],
         mode: mode === 'any' ? AwaitMode.ANY : AwaitMode.ALL,
-        timeout: durationFromMs(Math.floor(stepMs)),
+        timeout: durationFromMs(stepMs),
         omitResults,
       };
       const bounds = { timeoutMs: stepMs + CALL_TIMEOUT_MS, ...(signal && { signal }) };

@@ -110,7 +110,10 @@ export class LeaseKeeper {
     }));
     try {
       // Given up early enough for another try within the trust window.
-      const { results } = await engine.renewLeases({ namespace, renewals }, { timeoutMs: leaseDurationMs / 4 });
+      const { results } = await engine.renewLeases(
+        { namespace, renewals },
+        { timeoutMs: Math.ceil(leaseDurationMs / 4) },
+      );
       for (const [index, { result }] of results.entries()) {
         const lease = leases[index];
         if (result.case === 'ok') lease?.renewed(askedMs, result.value.cancelRequest);

@@ -1,0 +1,56 @@
+/** proof.md 15: workers, clients and watches go on over a restart of the server, nothing lost and nothing twice. */
+import { createServer } from 'node:net';
+import { expect, test } from 'vitest';
+import { Client } from '../../src/client/index.js';
+import { Worker } from '../../src/worker/index.js';
+import { freshDatabase } from '../support/postgres.js';
+import { startTailrace } from '../support/tailrace.js';
+
+const EXECUTIONS = 600;
+
+async function freePort(): Promise<string> {
+  const server = createServer().listen(0, '127.0.0.1');
+  await new Promise((resolve) => server.once('listening', resolve));
+  const address = server.address();
+  await new Promise((resolve) => server.close(resolve));
+  return typeof address === 'object' && address ? String(address.port) : '';
+}
+
+test.each(['connect', 'grpc'] as const)('over %s', async (transport) => {
+  const database = await freshDatabase();
+  const environment = { TAILRACE_PORT: await freePort(), TAILRACE_DRAIN_SECONDS: '0' };
+  let tailrace = await startTailrace({ database, environment });
+  const { url } = tailrace;
+  const client = new Client({ url, transport });
+  const worker = new Worker({ url, transport, slots: 20, log: () => {} });
+  worker.handle('work', ({ input }) => input.json());
+  const interruptions: Error[] = [];
+  const watch = await client.watchCompletions({ onInterruption: (error) => interruptions.push(error) });
+  await worker.start();
+
+  const created: string[] = [];
+  const creating = (async () => {
+    for (let input = 0; input < EXECUTIONS; input++) {
+      const { executionId } = await client.create({ type: 'work', input });
+      created.push(executionId);
+    }
+  })();
+  const seen: string[] = [];
+  for await (const { executionId } of watch) {
+    seen.push(executionId);
+    if (seen.length === EXECUTIONS / 3) {
+      await tailrace.running.stop();
+      tailrace = await startTailrace({ database, environment });
+    }
+    if (seen.length === EXECUTIONS) break;
+  }
+  await creating;
+  expect(new Set(seen).size).toBe(EXECUTIONS);
+  expect(new Set(seen)).toEqual(new Set(created));
+  expect(interruptions.length).toBeGreaterThan(0);
+
+  await worker.stop();
+  client.close();
+  await tailrace.stop();
+  await database.drop();
+});
