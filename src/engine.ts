@@ -7,7 +7,8 @@ import { Lines } from './dispatch/lines.js';
 import { Registry } from './dispatch/registry.js';
 import { WorkerPresence } from './dispatch/worker-presence.js';
 import { LiveLog, type LiveLogOptions } from './log/live-log.js';
-import { DatabaseLogSource } from './log/source.js';
+import { DatabaseLogSource, type LogSource } from './log/source.js';
+import { Counts } from './loops/counts.js';
 import { pulseLoop } from './loops/pulse.js';
 import { Sequencer } from './loops/sequencer.js';
 import { Sweeper } from './loops/sweeper.js';
@@ -38,10 +39,12 @@ export class Engine {
   readonly database: Database;
   readonly registry: Registry;
   readonly lines: Lines;
+  readonly source: LogSource;
   readonly log: LiveLog;
   readonly after: AfterCommit;
   readonly presence: WorkerPresence;
   readonly #readiness: Readiness;
+  readonly #counts: Counts;
   readonly #sequencer: Sequencer;
   readonly #sweeper: Sweeper;
   readonly #upkeep: Upkeep;
@@ -55,8 +58,10 @@ export class Engine {
     this.registry = new Registry(this.database);
     this.lines = new Lines(this.database, this.registry);
     this.presence = new WorkerPresence((sightings) => sightWorkers(this.database, sightings));
-    this.log = new LiveLog(new DatabaseLogSource(this.database), options.log);
-    this.#sequencer = new Sequencer({ runner: this.database, onHead: (head) => this.log.wake(head), onError });
+    this.source = new DatabaseLogSource(this.database);
+    this.log = new LiveLog(this.source, options.log);
+    this.#counts = new Counts({ runner: this.database, onError });
+    this.#sequencer = new Sequencer({ runner: this.database, onHead: (head) => this.#reached(head), onError });
     this.#sweeper = new Sweeper({
       database: this.database,
       onError,
@@ -111,6 +116,7 @@ export class Engine {
     await this.#upkeep.ensurePartitions();
     await this.registry.refresh();
     this.#sequencer.start();
+    this.#counts.start();
     this.#sweeper.start();
     this.#upkeep.start();
     this.#pulse.start();
@@ -130,6 +136,7 @@ export class Engine {
       this.#sweeper.stop(),
       this.#upkeep.stop(),
       this.#sequencer.stop(),
+      this.#counts.stop(),
     ]);
     await this.database.close();
   }
@@ -141,12 +148,18 @@ export class Engine {
       if (ms !== undefined) this.#sweeper.hint(subject, ms);
     }
     if (pulse.unnumbered) this.#sequencer.nudge();
-    this.log.wake(pulse.head);
+    this.#reached(pulse.head);
     for (const id of pulse.nonEmpty) this.lines.wake(id, Number.POSITIVE_INFINITY);
     if (pulse.registry !== this.registry.version) {
       await this.registry.refresh(pulse.registry);
       this.lines.wakeAll();
     }
+  }
+
+  /** The log has positions up to here. */
+  #reached(head: bigint): void {
+    this.log.wake(head);
+    this.#counts.follow(head);
   }
 
   #tellPartitions(daysAhead: number): void {

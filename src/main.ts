@@ -3,17 +3,19 @@
  * The command line: serve (the default), migrate, verify. Says what it does on standard output, what went wrong on
  * standard error in one message, and ends with 0, 1 (it could not), 2 (it was asked wrongly).
  */
-import { parseArgs } from 'node:util';
+import { type VerifiedRule, verifyCommand } from './cli/verify.js';
 import { describeSettings, readConfig } from './config.js';
 import { EngineError } from './domain/errors.js';
 import { nearest } from './domain/nearest.js';
 import { StartError } from './domain/start-error.js';
 import { startEmbedded } from './embedded/index.js';
-import { migrate } from './repository/migrations/index.js';
+import { Database } from './repository/database.js';
+import { checkSchema, migrate } from './repository/migrations/index.js';
+import { verify } from './repository/verification/index.js';
 import { packageVersion } from './runtime/package-root.js';
 import { serve } from './serve.js';
 
-const COMMANDS = ['serve', 'migrate'] as const;
+const COMMANDS = ['serve', 'migrate', 'verify'] as const;
 
 const HELP = `tailrace — durable execution on Postgres
 
@@ -22,6 +24,7 @@ usage: tailrace [command]
 commands
   serve     serve the API on one port; without DATABASE_URL it brings its own Postgres (default)
   migrate   bring the database's schema up to this version and end
+  verify    check every rule across the tables and say what breaks them; --json for programs
 
 options
   -h, --help      this text
@@ -31,25 +34,16 @@ settings, read from the environment
 `;
 
 async function main(args: readonly string[]): Promise<number> {
-  const { values, positionals } = parseArgs({
-    args: [...args],
-    allowPositionals: true,
-    options: { help: { type: 'boolean', short: 'h' }, version: { type: 'boolean', short: 'v' } },
-  });
-  if (values.version) return say(packageVersion());
-  if (values.help) return say(HELP + settingsTable());
-  const [command = 'serve', ...rest] = positionals;
-  if (rest.length > 0) return refuse(`${command} takes no arguments, and got "${rest.join(' ')}"`);
-  switch (command) {
-    case 'serve':
-      return await serveUntilStopped();
-    case 'migrate':
-      return await migrateOnce();
-    default: {
-      const near = nearest(command, COMMANDS);
-      return refuse(`there is no command "${command}"${near ? `; did you mean ${near}?` : ''}`);
-    }
+  const [command = 'serve', ...rest] = args;
+  if (command === '--help' || command === '-h') return say(HELP + settingsTable());
+  if (command === '--version' || command === '-v') return say(packageVersion());
+  if (command === 'verify') return await verifyCommand(rest, verifyOnce, say);
+  if (command === 'serve' || command === 'migrate') {
+    if (rest.length > 0) return refuse(`${command} takes no arguments, and got "${rest.join(' ')}"`);
+    return await (command === 'serve' ? serveUntilStopped() : migrateOnce());
   }
+  const near = nearest(command, COMMANDS);
+  return refuse(`there is no command "${command}"${near ? `; did you mean ${near}?` : ''}`);
 }
 
 async function serveUntilStopped(): Promise<number> {
@@ -84,15 +78,31 @@ function stopAsked(): Promise<void> {
 }
 
 async function migrateOnce(): Promise<number> {
+  const applied = await withDatabase((url, schema) => migrate({ url, schema }));
+  return say(applied.length === 0 ? 'nothing to do: the schema is up to date' : `applied ${applied.join(', ')}`);
+}
+
+function verifyOnce(): Promise<readonly VerifiedRule[]> {
+  return withDatabase(async (url, schema) => {
+    await checkSchema({ url, schema });
+    const database = new Database({ url, schema, connections: 2, name: 'tailrace verify' });
+    try {
+      return await verify(database);
+    } finally {
+      await database.close();
+    }
+  });
+}
+
+/** The database that a server with these settings would use; the embedded one also while a server runs on it. */
+async function withDatabase<T>(body: (url: string, schema: string) => Promise<T>): Promise<T> {
   const { databaseUrl, dataDirectory, schema } = readConfig();
-  const embedded =
-    databaseUrl === undefined ? await startEmbedded({ directory: dataDirectory, attach: true }) : undefined;
+  if (databaseUrl !== undefined) return await body(databaseUrl, schema);
+  const embedded = await startEmbedded({ directory: dataDirectory, attach: true });
   try {
-    const applied = await migrate({ url: databaseUrl ?? embedded?.url ?? '', schema });
-    say(applied.length === 0 ? 'nothing to do: the schema is up to date' : `applied ${applied.join(', ')}`);
-    return 0;
+    return await body(embedded.url, schema);
   } finally {
-    await embedded?.stop();
+    await embedded.stop();
   }
 }
 
@@ -116,10 +126,6 @@ try {
   process.exitCode = await main(process.argv.slice(2));
 } catch (error) {
   const expected = error instanceof StartError || error instanceof EngineError;
-  const misused = (error as { code?: string }).code?.startsWith('ERR_PARSE_ARGS') === true;
-  if (misused) process.exitCode = refuse((error as Error).message);
-  else {
-    process.stderr.write(`tailrace: ${expected ? error.message : ((error as Error)?.stack ?? String(error))}\n`);
-    process.exitCode = 1;
-  }
+  process.stderr.write(`tailrace: ${expected ? error.message : ((error as Error)?.stack ?? String(error))}\n`);
+  process.exitCode = 1;
 }

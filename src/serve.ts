@@ -4,6 +4,7 @@
  * A stop drains in order: the port refuses new calls, waiting calls answer, calls under way finish within the bound, the
  * loops end, the embedded database last.
  */
+import { randomUUID } from 'node:crypto';
 import pino, { type Logger } from 'pino';
 import { AdminService } from '../gen/tailrace/v1/admin_service_pb.js';
 import { CompletionService } from '../gen/tailrace/v1/completion_service_pb.js';
@@ -13,10 +14,13 @@ import type { Config } from './config.js';
 import { type EmbeddedPostgres, startEmbedded } from './embedded/index.js';
 import { Engine } from './engine.js';
 import { checkRoleSettings, checkSchema, migrate } from './repository/migrations/index.js';
+import { wallMs } from './runtime/clock.js';
 import { packageVersion } from './runtime/package-root.js';
 import { Readiness } from './runtime/readiness.js';
 import { type RunningServer, startServer } from './server.js';
+import { adminService, type ServerFacts } from './services/admin/index.js';
 import { completionService } from './services/completion/index.js';
+import { deadLetterService } from './services/dead-letters/index.js';
 import { engineService, Writers } from './services/engine/index.js';
 
 export interface Running {
@@ -31,7 +35,10 @@ export interface Running {
 /** Beyond the payload limit, what a batch of requests may take on the wire. */
 const MESSAGE_ROOM = 16 * 1024 * 1024;
 
-export async function serve(config: Config, logger: Logger = pino({ level: config.logLevel }, pino.destination(2))): Promise<Running> {
+export async function serve(
+  config: Config,
+  logger: Logger = pino({ level: config.logLevel }, pino.destination(2)),
+): Promise<Running> {
   const embedded =
     config.databaseUrl === undefined
       ? await startEmbedded({
@@ -79,15 +86,25 @@ async function serveOn(
       logger.warn({ loop: name, error: (error as Error)?.message }, 'a loop failed; it goes on'),
   });
   await engine.start();
+  let draining = false;
+  const facts: ServerFacts = {
+    version: packageVersion(),
+    instance: randomUUID(),
+    startedAt: new Date(wallMs()),
+    embeddedDatabase: embedded !== undefined,
+    draining: () => draining,
+    warnings: [],
+  };
   let server: RunningServer;
   try {
-    server = await listen(config, engine, readiness, logger);
+    server = await listen(config, engine, readiness, logger, facts);
   } catch (error) {
     await engine.stop();
     throw error;
   }
   let stopped: Promise<void> | undefined;
   const stop = async () => {
+    draining = true;
     const drained = server.drain(config.drainMs);
     engine.lines.close(); // waiting claims answer now; watches see the calls under way to their end
     await drained;
@@ -105,7 +122,13 @@ async function serveOn(
   };
 }
 
-function listen(config: Config, engine: Engine, readiness: Readiness, logger: Logger): Promise<RunningServer> {
+function listen(
+  config: Config,
+  engine: Engine,
+  readiness: Readiness,
+  logger: Logger,
+  facts: ServerFacts,
+): Promise<RunningServer> {
   const { database, registry, lines, log, after, presence } = engine;
   const writers = new Writers(database, after);
   const deps = { database, registry, lines, log, after, writers, presence, maxPayloadBytes: config.maxPayloadBytes };
@@ -115,7 +138,7 @@ function listen(config: Config, engine: Engine, readiness: Readiness, logger: Lo
     ...(config.tls && { tls: config.tls }),
     readiness,
     logger,
-    version: packageVersion(),
+    version: facts.version,
     maxMessageBytes: config.maxPayloadBytes + MESSAGE_ROOM,
     routes: (router) => {
       router.service(EngineService, engineService(deps));
@@ -123,8 +146,8 @@ function listen(config: Config, engine: Engine, readiness: Readiness, logger: Lo
         CompletionService,
         completionService({ live: log, namespaceId: (name) => registry.namespaceFor(name || 'default') }),
       );
-      router.service(DeadLetterService, {});
-      router.service(AdminService, {});
+      router.service(DeadLetterService, deadLetterService(deps));
+      router.service(AdminService, adminService({ ...deps, source: engine.source, server: facts }));
     },
   });
 }
