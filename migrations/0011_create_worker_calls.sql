@@ -53,6 +53,7 @@ declare
   v_n int;
   v_draining boolean;
 begin
+  perform 1 from {schema}.registry for update; -- before the worker, as drain_workers does
   with gone as (
     delete from {schema}.worker w
       where (p_id is not null and w.namespace = p_namespace and w.id = p_id) or (p_id is null and w.seen_at < p_before)
