@@ -1,0 +1,74 @@
+/** What a stretch of work cost: WAL, statements, and CPU by who used it. */
+import type { Arena, Ground } from './arena.js';
+import { familyCpuMs, processCpuMs } from './cpu.js';
+
+export interface Cost {
+  readonly seconds: number;
+  readonly walBytes: number;
+  /** Sent to this contestant's database; those inside functions do not count. */
+  readonly statements: number;
+  /** Of the server process, 0 where there is none; NaN where CPU time cannot be known. */
+  readonly serverCpuMs: number;
+  /** Of this process: workers, clients and watchers. */
+  readonly clientCpuMs: number;
+  readonly postgresCpuMs: number;
+}
+
+export interface Meter {
+  /** The cost so far. */
+  read(): Promise<Cost>;
+}
+
+export async function startMeter(arena: Arena, ground: Ground, serverPid?: number): Promise<Meter> {
+  const before = await reading(arena, ground, serverPid);
+  return {
+    read: async () => {
+      const now = await reading(arena, ground, serverPid);
+      return {
+        seconds: (now.at - before.at) / 1_000,
+        walBytes: now.wal - before.wal,
+        statements: now.statements - before.statements,
+        serverCpuMs: now.server - before.server,
+        clientCpuMs: now.client - before.client,
+        postgresCpuMs: now.postgres - before.postgres,
+      };
+    },
+  };
+}
+
+/** By execution or call: bytes, statements, and microseconds of CPU. */
+export function perUnit(cost: Cost, count: number): Readonly<Record<string, number>> {
+  return {
+    wal: cost.walBytes / count,
+    statements: cost.statements / count,
+    serverCpu: (cost.serverCpuMs * 1_000) / count,
+    clientCpu: (cost.clientCpuMs * 1_000) / count,
+    postgresCpu: (cost.postgresCpuMs * 1_000) / count,
+  };
+}
+
+/** Postgres's own, which count as if a client had sent them. */
+const FOREIGN_KEY_CHECK = 'SELECT 1 FROM ONLY % FOR KEY SHARE OF x';
+
+interface Counters {
+  readonly wal: string;
+  readonly statements: string;
+}
+
+async function reading(arena: Arena, ground: Ground, serverPid: number | undefined) {
+  const { rows } = await arena.admin.query<Counters>(
+    `select pg_wal_lsn_diff(pg_current_wal_lsn(), '0/0') as wal,
+       (select coalesce(sum(s.calls), 0) from pg_stat_statements s join pg_database d on d.oid = s.dbid
+        where d.datname = $1 and s.toplevel and s.query not like $2) as statements`,
+    [ground.name, FOREIGN_KEY_CHECK],
+  );
+  const { user, system } = process.cpuUsage();
+  return {
+    at: performance.now(),
+    wal: Number(rows[0]?.wal),
+    statements: Number(rows[0]?.statements),
+    server: serverPid === undefined ? 0 : ((await processCpuMs(serverPid)) ?? Number.NaN),
+    client: (user + system) / 1_000,
+    postgres: (await familyCpuMs(arena.postmaster)) ?? Number.NaN,
+  };
+}

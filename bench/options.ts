@@ -1,0 +1,101 @@
+/** What the benchmark can be told on its command line. */
+import { parseArgs } from 'node:util';
+import { isProfile, PROFILES, type Profile } from './profiles.js';
+
+export interface Options {
+  /** Ids of the measures; undefined means all. */
+  readonly only: readonly string[] | undefined;
+  readonly profiles: readonly Profile[];
+  readonly repeats: number;
+  readonly quick: boolean;
+  readonly json: boolean;
+  readonly costs: boolean;
+  readonly help: boolean;
+  /** Where the temporary database is made; undefined means the system's place for temporary files. */
+  readonly directory: string | undefined;
+}
+
+/** Asked for what there is not; the message is for whoever typed it. */
+export class UsageError extends Error {
+  override readonly name = 'UsageError';
+}
+
+const MOST_REPEATS = 100;
+
+export function readOptions(args: readonly string[], measures: readonly string[]): Options {
+  const { values } = parse(args);
+  const quick = values.quick ?? false;
+  const all = Object.keys(PROFILES) as Profile[];
+  const asked = values.profile ?? (quick ? 'plain' : 'all');
+  const repeats = Number(values.repeats ?? (quick ? 1 : 3));
+  const only = values.only?.split(',').map((id) => id.trim().toUpperCase());
+  const unknown = only?.filter((id) => !measures.includes(id)) ?? [];
+  if (unknown.length > 0)
+    throw new UsageError(`there is no measure ${unknown.join(', ')}; there are ${measures.join(', ')}`);
+  if (asked !== 'all' && !isProfile(asked)) {
+    throw new UsageError(`there is no profile "${asked}"; there are ${all.join(', ')} and all`);
+  }
+  if (!Number.isInteger(repeats) || repeats < 1 || repeats > MOST_REPEATS) {
+    throw new UsageError(`--repeats must be a whole number from 1 to ${MOST_REPEATS}`);
+  }
+  return {
+    only,
+    profiles: asked === 'all' ? all : [asked],
+    repeats,
+    quick,
+    json: values.json ?? false,
+    costs: values.costs ?? false,
+    help: values.help ?? false,
+    directory: values.directory,
+  };
+}
+
+function parse(args: readonly string[]) {
+  try {
+    return parseArgs({
+      args: [...args],
+      options: {
+        only: { type: 'string' },
+        profile: { type: 'string' },
+        repeats: { type: 'string' },
+        quick: { type: 'boolean' },
+        json: { type: 'boolean' },
+        costs: { type: 'boolean' },
+        directory: { type: 'string' },
+        help: { type: 'boolean', short: 'h' },
+      },
+    });
+  } catch (error) {
+    throw new UsageError((error as Error).message);
+  }
+}
+
+export function helpText(measures: readonly { readonly id: string; readonly title: string }[]): string {
+  const list = (entries: readonly (readonly [string, string])[]) =>
+    entries.map(([name, about]) => `  ${name.padEnd(15)} ${about}`).join('\n');
+  return `Tailrace's benchmark: this engine, graphile-worker, pg-boss and plain SQL on one Postgres, in one run.
+
+usage: npm run bench -- [options]
+
+It starts a Postgres of its own with fsync on, in a temporary directory, and removes it. A whole run takes about
+half an hour of a quiet machine. Ratios within one run mean something; times of two machines do not compare.
+The table goes to standard output, progress to standard error. A run of all measures with the full load is kept in
+bench/README.md and bench/results.
+
+options
+  --only P1,P3      these measures only
+  --profile NAME    ${Object.keys(PROFILES).join(', ')} or all (default; with --quick: plain)
+  --repeats N       how often everything is measured (default 3, with --quick 1); shown are median, least and most
+  --quick           a minute that shows that everything works; its figures mean little and are not kept
+  --costs           where Tailrace's time goes in P1: its statements, also those inside functions, and its server's CPU
+  --json            the results as JSON instead of the table
+  --directory PATH  where the temporary database lies, whose disk is the one measured (default: the system's)
+  -h, --help        this text
+
+measures
+${list(measures.map(({ id, title }) => [id, title]))}
+
+profiles
+${list(Object.entries(PROFILES))}
+`;
+}

@@ -1,0 +1,104 @@
+/** The engine in this process, without a server: for what one statement costs, as the API's calls send it. */
+import { randomUUID } from 'node:crypto';
+import { Engine } from '../../src/engine.js';
+import { createExecutions } from '../../src/repository/executions/index.js';
+import { migrate } from '../../src/repository/migrations/index.js';
+import { uuidV7 } from '../../src/runtime/random.js';
+import { Readiness } from '../../src/runtime/readiness.js';
+
+const SCHEMA = 'tailrace';
+const NAMESPACE = 'default';
+const LANE = 'default';
+/** As few as let every one of them prepare its statements while the tables are empty. */
+const CONNECTIONS = 4;
+/** What one call of CreateExecutions may hold. */
+const CREATE_BATCH = 1_000;
+/** Nothing that was claimed comes back while it is measured. */
+const LEASE_MS = 3_600_000;
+
+export class TailraceEngine {
+  readonly #engine: Engine;
+
+  private constructor(engine: Engine) {
+    this.#engine = engine;
+  }
+
+  /** On an empty database; every connection has claimed once before there is anything to claim. */
+  static async start(url: string, types: readonly string[]): Promise<TailraceEngine> {
+    await migrate({ url, schema: SCHEMA });
+    const engine = new Engine({
+      url,
+      schema: SCHEMA,
+      connections: CONNECTIONS,
+      partitionDays: 7,
+      logPartitionRows: 10_000_000,
+      readiness: new Readiness(['database', 'partitions']),
+      onError: (name, error) => process.stderr.write(`${name} failed: ${String(error)}\n`),
+    });
+    await engine.start();
+    const made = new TailraceEngine(engine);
+    for (const type of types) await made.#classOf(type);
+    await Promise.all(Array.from({ length: CONNECTIONS }, () => made.claim(types[0] ?? '', 1)));
+    return made;
+  }
+
+  /** Without input: what a line costs does not depend on it. */
+  async create(type: string, count: number): Promise<void> {
+    const { id, namespace } = await this.#classOf(type);
+    for (let left = count; left > 0; left -= CREATE_BATCH) {
+      const items = Array.from({ length: Math.min(left, CREATE_BATCH) }, () => newExecution(namespace, id));
+      await createExecutions(this.#engine.database, items);
+      this.#engine.after.committed(0);
+    }
+  }
+
+  /** Answers how many it got. */
+  async claim(type: string, limit: number): Promise<number> {
+    const namespace = await this.#engine.registry.namespaceFor(NAMESPACE);
+    const granted = await this.#engine.lines.claim(
+      {
+        namespace,
+        lanes: new Map([[LANE, 1]]),
+        types: new Set([type]),
+        capabilities: new Set(),
+        limit,
+        waitMs: 0,
+        holder: { namespace, instance: randomUUID(), name: 'bench', leaseMs: LEASE_MS, beginMs: null },
+      },
+      new AbortController().signal,
+    );
+    this.#engine.after.committed(granted.length);
+    return granted.length;
+  }
+
+  async stop(): Promise<void> {
+    await this.#engine.stop();
+  }
+
+  async #classOf(type: string) {
+    const namespace = await this.#engine.registry.namespaceFor(NAMESPACE);
+    const [line] = await this.#engine.registry.classesFor([{ namespace, lane: LANE, type, capabilities: [] }]);
+    if (line === undefined) throw new Error(`${type} has no class`);
+    return { id: line.id, namespace };
+  }
+}
+
+function newExecution(namespace: number, classId: number): Parameters<typeof createExecutions>[1][number] {
+  return {
+    id: uuidV7(),
+    namespace,
+    class: classId,
+    requestId: null,
+    hash: Buffer.alloc(0),
+    priority: 0,
+    runAt: null,
+    delayMs: null,
+    ttlMs: null,
+    deadline: null,
+    timeoutMs: null,
+    retry: { maxAttempts: null, initialMs: null, factor: null, capMs: null, maxReclaims: null, countLost: null },
+    tags: {},
+    input: null,
+    redrive: null,
+  };
+}

@@ -1,0 +1,113 @@
+/** What the figures are to reach: three that a release depends on, and what the design promises beyond them. */
+import { batchSql } from './peers/batch-sql.js';
+import { graphileBatched, graphileDefaults } from './peers/graphile-worker.js';
+import { bossBatched } from './peers/pg-boss.js';
+import { tailraceRaw } from './peers/tailrace.js';
+
+/** The median of one contestant's figure. */
+export interface Find {
+  (contestant: string, key: string): number | undefined;
+  /** Of every contestant of the measure. */
+  readonly all: (key: string) => number[];
+}
+
+export interface Target {
+  readonly measure: string;
+  readonly text: string;
+  /** Whether a release depends on it. */
+  readonly required?: true;
+  readonly unit: string;
+  /** Undefined when what it needs was not measured. */
+  readonly value: (find: Find) => number | undefined;
+  readonly reached: (value: number) => boolean;
+}
+
+const us = tailraceRaw.name;
+const atLeast = (bound: number) => (value: number) => value >= bound;
+const atMost = (bound: number) => (value: number) => value <= bound;
+const below = (bound: number) => (value: number) => value < bound;
+
+const figureOf = (contestant: string, key: string) => (find: Find) => find(contestant, key);
+
+/** How many times another's rate ours is. */
+const times = (bound: number, other: string): Target => ({
+  measure: 'P1',
+  text: bound === 1 ? `ahead of ${other}` : `at least ${bound} × ${other}`,
+  unit: '×',
+  value: (find) => ratio(find(us, 'perSecond'), find(other, 'perSecond')),
+  reached: atLeast(bound),
+});
+
+/** However long the line, and whatever stands in it. */
+const flat = (key: string): Target => ({
+  measure: 'P4',
+  text: `slowest line within 1.5 × of the fastest, ${key}`,
+  unit: '×',
+  value: (find) => range(find.all(key)),
+  reached: atMost(1.5),
+});
+
+export const TARGETS: readonly Target[] = [
+  { ...times(2, graphileDefaults.name), required: true },
+  times(4, graphileDefaults.name),
+  times(1, graphileBatched.name),
+  times(1, bossBatched.name),
+  times(0.6, batchSql.name),
+  {
+    measure: 'P1',
+    text: 'P11: at most 3 KB of WAL each',
+    unit: 'B',
+    value: figureOf(us, 'wal'),
+    reached: atMost(3_000),
+  },
+  {
+    measure: 'P2',
+    text: 'at least 0.8 × the echo',
+    unit: '×',
+    value: (find) =>
+      ratio(find('Tailrace, create one', 'perSecond'), find('an echo call on the same server', 'perSecond')),
+    reached: atLeast(0.8),
+  },
+  { measure: 'P3', text: '1,000 per second', unit: '/s', value: figureOf(us, 'offered'), reached: atLeast(1_000) },
+  { measure: 'P3', text: 'p50 below 10 ms', unit: 'ms', value: figureOf(us, 'p50'), reached: below(10) },
+  { measure: 'P3', text: 'p99 below 25 ms', unit: 'ms', value: figureOf(us, 'p99'), reached: below(25) },
+  { ...flat('p50'), required: true },
+  flat('p99'),
+  {
+    measure: 'P9',
+    text: 'p99 below 50 ms with 100 subscribers',
+    unit: 'ms',
+    value: figureOf('100 subscribers', 'p99'),
+    reached: below(50),
+  },
+  {
+    measure: 'P9',
+    text: 'next to no statements for a subscriber more',
+    unit: '/s',
+    value: figureOf('each subscriber more', 'perSecondStatements'),
+    reached: below(0.1),
+  },
+  {
+    measure: 'P10',
+    text: 'fewer than 2 statements per second',
+    unit: '/s',
+    value: (find) => find.all('statements')[0],
+    reached: below(2),
+    required: true,
+  },
+  {
+    measure: 'P10',
+    text: 'less than 1 % of a core',
+    unit: '%',
+    value: (find) => find.all('serverCpu')[0],
+    reached: below(1),
+  },
+];
+
+function ratio(value: number | undefined, of: number | undefined): number | undefined {
+  return value === undefined || of === undefined ? undefined : value / of;
+}
+
+function range(values: readonly number[]): number | undefined {
+  return values.length < 2 ? undefined : Math.max(...values) / Math.min(...values);
+}
