@@ -10,6 +10,7 @@ import { AttemptOutcomeSchema } from '../../../gen/tailrace/v1/attempt_pb.js';
 import { type AttemptFilter, listAttempts, listAttemptsOf } from '../../repository/inspection/index.js';
 import { toAttempt } from '../conversion/attempt.js';
 import { executionNotFound } from '../engine/refusals.js';
+import { namespaceIn } from '../namespace-in.js';
 import { Pages } from '../paging.js';
 import {
   enumNumbers,
@@ -25,7 +26,7 @@ import {
   unbuilt,
   validate,
 } from '../validation.js';
-import { type AdminServiceDeps, namespaceIn } from './deps.js';
+import type { AdminServiceDeps } from './deps.js';
 import { orNull } from './selection.js';
 
 const request = z

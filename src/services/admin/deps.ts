@@ -25,8 +25,3 @@ export interface ServerFacts {
   /** About settings that will hurt, for people. */
   readonly warnings: readonly string[];
 }
-
-/** Number of a namespace to read in; in one that nobody created anything in, nothing is found. */
-export async function namespaceIn(registry: Registry, name: string): Promise<number> {
-  return (await registry.namespace(name)) ?? 0;
-}

@@ -15,6 +15,7 @@ import { ExecutionState, isTerminal } from '../../domain/states.js';
 import { listExecutions, readExecution } from '../../repository/inspection/index.js';
 import { toExecution } from '../conversion/execution.js';
 import { executionNotFound } from '../engine/refusals.js';
+import { namespaceIn } from '../namespace-in.js';
 import { Pages } from '../paging.js';
 import {
   enumNumbers,
@@ -31,7 +32,7 @@ import {
   unbuilt,
   validate,
 } from '../validation.js';
-import { type AdminServiceDeps, namespaceIn } from './deps.js';
+import type { AdminServiceDeps } from './deps.js';
 import { FILTER_VALUES, INLINE_BYTES, NOTHING_INLINE, orNull } from './selection.js';
 
 const getRequest = z.object({ namespace, executionId: id } satisfies Shape<GetExecutionRequest>);

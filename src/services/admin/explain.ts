@@ -9,8 +9,9 @@ import {
 import { AHEAD_COUNTED, readExecution, readSurroundings } from '../../repository/inspection/index.js';
 import { STALE_MS } from '../../repository/workers/index.js';
 import { executionNotFound } from '../engine/refusals.js';
+import { namespaceIn } from '../namespace-in.js';
 import { id, namespace, type Shape, validate } from '../validation.js';
-import { type AdminServiceDeps, namespaceIn } from './deps.js';
+import type { AdminServiceDeps } from './deps.js';
 import { holdsOf, nextTimerOf } from './holds.js';
 
 const request = z.object({ namespace, executionId: id } satisfies Shape<ExplainExecutionRequest>);

@@ -22,6 +22,7 @@ import { EngineError } from '../../domain/errors.js';
 import { LaneState } from '../../domain/states.js';
 import { changeLane, type LaneChange, listLanes, readLane } from '../../repository/lanes/index.js';
 import { toLane } from '../conversion/lane.js';
+import { namespaceIn } from '../namespace-in.js';
 import { Pages } from '../paging.js';
 import {
   counter,
@@ -34,7 +35,7 @@ import {
   text,
   validate,
 } from '../validation.js';
-import { type AdminServiceDeps, namespaceIn } from './deps.js';
+import type { AdminServiceDeps } from './deps.js';
 import { orNull } from './selection.js';
 
 export const REASON_BYTES = 1_024;

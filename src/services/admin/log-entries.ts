@@ -16,6 +16,7 @@ import { type CursorScope, cursorAt, resolveCursor } from '../../domain/cursor.j
 import { RecordFilter } from '../../log/filter.js';
 import { WatchMessage } from '../../log/watcher.js';
 import { toLogEntry } from '../completion/entries.js';
+import { namespaceIn } from '../namespace-in.js';
 import { Pages } from '../paging.js';
 import {
   enumNumber,
@@ -34,7 +35,7 @@ import {
   unbuilt,
   validate,
 } from '../validation.js';
-import { type AdminServiceDeps, namespaceIn } from './deps.js';
+import type { AdminServiceDeps } from './deps.js';
 import { LogPages } from './log-pages.js';
 import { FILTER_VALUES } from './selection.js';
 

@@ -17,8 +17,9 @@ import { wallMs } from '../../runtime/clock.js';
 import { toExecution } from '../conversion/execution.js';
 import { toTimestamp } from '../conversion/times.js';
 import { executionNotFound, wrongState } from '../engine/refusals.js';
+import { namespaceIn } from '../namespace-in.js';
 import { counter, id, integer, namespace, refuse, type Shape, text, timestamp, validate } from '../validation.js';
-import { type AdminServiceDeps, namespaceIn } from './deps.js';
+import type { AdminServiceDeps } from './deps.js';
 import { REASON_BYTES } from './lanes.js';
 
 const revokeRequest = z.object({

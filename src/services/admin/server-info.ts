@@ -9,8 +9,9 @@ import {
 import { cursorAt } from '../../domain/cursor.js';
 import { readDatabaseFacts } from '../../repository/inspection/index.js';
 import { toDuration, toTimestamp } from '../conversion/times.js';
+import { namespaceIn } from '../namespace-in.js';
 import { HOUR_MS, MAX_PAGE_SIZE, MINUTE_MS, namespace, SECOND_MS, type Shape, validate } from '../validation.js';
-import { type AdminServiceDeps, namespaceIn } from './deps.js';
+import type { AdminServiceDeps } from './deps.js';
 import { INLINE_BYTES } from './selection.js';
 
 const request = z.object({ namespace } satisfies Shape<GetServerInfoRequest>);

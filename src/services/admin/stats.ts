@@ -11,8 +11,9 @@ import { readStats } from '../../repository/inspection/index.js';
 import { listLanes } from '../../repository/lanes/index.js';
 import { toExecutionCounts } from '../conversion/lane.js';
 import { toDuration } from '../conversion/times.js';
+import { namespaceIn } from '../namespace-in.js';
 import { namespace, type Shape, validate } from '../validation.js';
-import { type AdminServiceDeps, namespaceIn } from './deps.js';
+import type { AdminServiceDeps } from './deps.js';
 
 const LANES = 1_000;
 

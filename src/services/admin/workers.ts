@@ -14,6 +14,7 @@ import { EngineError } from '../../domain/errors.js';
 import { drainWorkers, listWorkers } from '../../repository/workers/index.js';
 import { toWorker } from '../conversion/worker.js';
 import { required } from '../engine/required.js';
+import { namespaceIn } from '../namespace-in.js';
 import { Pages } from '../paging.js';
 import {
   enumNumbers,
@@ -27,7 +28,7 @@ import {
   text,
   validate,
 } from '../validation.js';
-import { type AdminServiceDeps, namespaceIn } from './deps.js';
+import type { AdminServiceDeps } from './deps.js';
 import { REASON_BYTES } from './lanes.js';
 import { orNull } from './selection.js';
 

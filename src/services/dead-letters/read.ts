@@ -16,6 +16,7 @@ import { countDeadLetters, listDeadLetters, readDeadLetter } from '../../reposit
 import { listAttemptsOfLetter } from '../../repository/inspection/index.js';
 import { toAttempt } from '../conversion/attempt.js';
 import { toDeadLetter } from '../conversion/dead-letter.js';
+import { namespaceIn } from '../namespace-in.js';
 import { Pages } from '../paging.js';
 import { id, integerOr, namespace, pageSize, pageToken, type Shape, validate } from '../validation.js';
 import { type DeadLetterServiceDeps, letterNotFound } from './deps.js';
@@ -42,7 +43,7 @@ const countRequest = z.object({
 export function getDeadLetterCall({ database, registry }: DeadLetterServiceDeps) {
   return async (message: GetDeadLetterRequest): Promise<GetDeadLetterResponse> => {
     const asked = validate(getRequest, message);
-    const namespaceId = (await registry.namespace(asked.namespace)) ?? 0;
+    const namespaceId = await namespaceIn(registry, asked.namespace);
     const row = await readDeadLetter(database, namespaceId, asked.deadLetterId);
     if (row === undefined) throw letterNotFound(asked.deadLetterId);
     const attempts = row.execution ? await listAttemptsOfLetter(database, row.id, row.execution, ATTEMPTS) : [];
@@ -59,7 +60,7 @@ export function listDeadLettersCall({ database, registry }: DeadLetterServiceDep
     const pages = new Pages('ListDeadLetters', [asked.namespace, asked.filter], ['id']);
     const [below] = pages.keys(asked.pageToken) ?? [];
     const page = await listDeadLetters(database, {
-      namespace: (await registry.namespace(asked.namespace)) ?? 0,
+      namespace: await namespaceIn(registry, asked.namespace),
       filter: toLetterFilter(asked.filter),
       below: below ?? null,
       size: asked.pageSize,
@@ -75,7 +76,7 @@ export function listDeadLettersCall({ database, registry }: DeadLetterServiceDep
 export function countDeadLettersCall({ database, registry }: DeadLetterServiceDeps) {
   return async (message: CountDeadLettersRequest): Promise<CountDeadLettersResponse> => {
     const asked = validate(countRequest, message);
-    const namespaceId = (await registry.namespace(asked.namespace)) ?? 0;
+    const namespaceId = await namespaceIn(registry, asked.namespace);
     const count = await countDeadLetters(database, namespaceId, toLetterFilter(asked.filter), asked.maxCount);
     return create(CountDeadLettersResponseSchema, {
       count: BigInt(Math.min(count, asked.maxCount)),

@@ -12,6 +12,7 @@ import { wallMs } from '../../runtime/clock.js';
 import { uuidV7 } from '../../runtime/random.js';
 import { toDeadLetter } from '../conversion/dead-letter.js';
 import { contentHash } from '../engine/content-hash.js';
+import { namespaceIn } from '../namespace-in.js';
 import {
   counter,
   id,
@@ -50,7 +51,7 @@ export function redriveDeadLetterCall({ database, registry, after, maxPayloadByt
   return async (message: RedriveDeadLetterRequest): Promise<RedriveDeadLetterResponse> => {
     const asked = validate(request, message);
     const { deadLetterId: letter, input, runTime, lane } = asked;
-    const namespaceId = (await registry.namespace(asked.namespace)) ?? 0;
+    const namespaceId = await namespaceIn(registry, asked.namespace);
     const answer = await redriveDeadLetter(database, {
       namespace: namespaceId,
       letter,

@@ -16,6 +16,7 @@ import type { EngineError } from '../../domain/errors.js';
 import { type ResolveAnswer, readDeadLetters, resolveDeadLetters } from '../../repository/dead-letters/index.js';
 import { toDeadLetter } from '../conversion/dead-letter.js';
 import { toItemError } from '../errors.js';
+import { namespaceIn } from '../namespace-in.js';
 import {
   counter,
   enumNumber,
@@ -69,7 +70,7 @@ const request = z.object({
 export function resolveDeadLettersCall({ database, registry, after }: DeadLetterServiceDeps) {
   return async (message: ResolveDeadLettersRequest): Promise<ResolveDeadLettersResponse> => {
     const asked = validate(request, message);
-    const namespaceId = (await registry.namespace(asked.namespace)) ?? 0;
+    const namespaceId = await namespaceIn(registry, asked.namespace);
     const answers = await resolveDeadLetters(database, {
       namespace: namespaceId,
       letters: asked.deadLetters.map(({ deadLetterId, expectedVersion }) => ({ id: deadLetterId, expectedVersion })),

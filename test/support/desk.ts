@@ -1,0 +1,121 @@
+/** An engine with all its services, called without a port in between, and its log brought up to date on demand. */
+import { createClient, createRouterTransport, type Interceptor } from '@connectrpc/connect';
+import { AdminService } from '../../gen/tailrace/v1/admin_service_pb.js';
+import { CompletionService } from '../../gen/tailrace/v1/completion_service_pb.js';
+import { DeadLetterService } from '../../gen/tailrace/v1/dead_letter_service_pb.js';
+import { EngineService } from '../../gen/tailrace/v1/engine_service_pb.js';
+import { Engine } from '../../src/engine.js';
+import { DatabaseLogSource } from '../../src/log/source.js';
+import { foldCounts } from '../../src/repository/inspection/index.js';
+import { stepLog } from '../../src/repository/log/index.js';
+import { verify } from '../../src/repository/verification/index.js';
+import { pause, wallMs } from '../../src/runtime/clock.js';
+import { Readiness } from '../../src/runtime/readiness.js';
+import { adminService } from '../../src/services/admin/index.js';
+import { completionService } from '../../src/services/completion/index.js';
+import { deadLetterService } from '../../src/services/dead-letters/index.js';
+import { engineService, Writers } from '../../src/services/engine/index.js';
+import { asEngineError, toConnectError } from '../../src/services/errors.js';
+import { ByHand } from './by-hand.js';
+import { freshDatabase, type TestDatabase } from './postgres.js';
+import type { Clients } from './tailrace.js';
+
+export interface Desk extends Clients {
+  readonly database: TestDatabase;
+  readonly core: Engine;
+  readonly hand: ByHand;
+  /** A client and worker of another namespace. */
+  handIn(namespace: string): ByHand;
+  /** Everything committed so far has its position and is counted. */
+  caughtUp(): Promise<void>;
+  /** Names of broken rules, with what breaks them. */
+  broken(): Promise<string[]>;
+  stop(): Promise<void>;
+}
+
+const MAX_PAYLOAD_BYTES = 4_096;
+const STARTED = new Date(wallMs());
+
+const typed: Interceptor = (next) => async (request) => {
+  try {
+    return await next(request);
+  } catch (error) {
+    throw toConnectError(asEngineError(error, { error: (fields) => console.error(fields) }, request.method.name));
+  }
+};
+
+export async function startDesk(): Promise<Desk> {
+  const database = await freshDatabase();
+  const engine = new Engine({
+    url: database.url,
+    schema: database.schema,
+    connections: 4,
+    partitionDays: 7,
+    logPartitionRows: 1_000_000,
+    readiness: new Readiness(['database', 'partitions']),
+    onError: (name, error) => console.error(name, error),
+  });
+  await engine.start();
+  const deps = {
+    database: engine.database,
+    registry: engine.registry,
+    after: engine.after,
+    maxPayloadBytes: MAX_PAYLOAD_BYTES,
+  };
+  const { lines, log, presence } = engine;
+  const server = {
+    version: '0.0.0-test',
+    instance: 'desk',
+    startedAt: STARTED,
+    embeddedDatabase: false,
+    draining: () => false,
+    warnings: ['the clock is a test'],
+  };
+  const transport = createRouterTransport(
+    (router) => {
+      const writers = new Writers(engine.database, engine.after);
+      router.service(EngineService, engineService({ ...deps, lines, log, presence, writers }));
+      router.service(
+        CompletionService,
+        completionService({ live: log, namespaceId: (name) => engine.registry.namespaceFor(name || 'default') }),
+      );
+      router.service(AdminService, adminService({ ...deps, source: new DatabaseLogSource(engine.database), server }));
+      router.service(DeadLetterService, deadLetterService(deps));
+    },
+    { router: { interceptors: [typed] } },
+  );
+  const clients: Clients = {
+    engine: createClient(EngineService, transport),
+    completion: createClient(CompletionService, transport),
+    deadLetters: createClient(DeadLetterService, transport),
+    admin: createClient(AdminService, transport),
+  };
+  return {
+    ...clients,
+    database,
+    core: engine,
+    hand: new ByHand(clients),
+    handIn: (namespace) => new ByHand(clients, 'stranger', 'stranger', namespace),
+    async caughtUp() {
+      for (let more = true; more; ) {
+        const step = await stepLog(engine.database, 1_000);
+        more = step.busy || step.more || step.numbered > 0;
+      }
+      for (let more = true; more; ) {
+        const { busy, folded } = await foldCounts(engine.database, 1_000);
+        more = busy || folded > 0;
+        if (busy) await pause(1);
+      }
+    },
+    async broken() {
+      const rules = await verify(engine.database);
+      return rules.flatMap(({ name, violations }) =>
+        violations.length > 0 ? [`${name}: ${violations.join(', ')}`] : [],
+      );
+    },
+    async stop() {
+      await engine.stop();
+      await database.drop();
+    },
+  };
+}
