@@ -19,12 +19,7 @@ export const timestamp = z
   .transform((value, context) => {
     if (value === undefined) return null;
     const date = fromTimestamp(value);
-    if (
-      value.nanos >= 0 &&
-      value.nanos <= NANOS &&
-      date.getTime() >= 0 &&
-      date.getTime() <= wallMs() + CENTURY_MS
-    ) {
+    if (value.nanos >= 0 && value.nanos <= NANOS && date.getTime() >= 0 && date.getTime() <= wallMs() + CENTURY_MS) {
       return date;
     }
     const found = `${value.seconds} s and ${value.nanos} ns since 1970`;
@@ -40,8 +35,7 @@ export function duration(leastMs: number, mostMs: number) {
     .transform((value, context) => {
       if (value === undefined) return null;
       const ms = fromDuration(value);
-      const oneSign = value.nanos === 0 || value.seconds === 0n || value.nanos > 0 === value.seconds > 0n;
-      if (oneSign && Math.abs(value.nanos) <= NANOS && ms >= leastMs && ms <= mostMs) return ms;
+      if (value.seconds >= 0n && value.nanos >= 0 && value.nanos <= NANOS && ms >= leastMs && ms <= mostMs) return ms;
       const found = `${value.seconds} s${value.nanos === 0 ? '' : ` and ${value.nanos} ns`}`;
       refuse(context.issues, value, `must be from ${span(leastMs)} to ${span(mostMs)}; it is ${found}`);
       return z.NEVER;

@@ -1,0 +1,113 @@
+/**
+ * A namespace with something of everything in it. All names and texts carry its mark, so that a stranger who sees one can
+ * be found out.
+ */
+import { FailureClass } from '../../gen/tailrace/v1/attempt_pb.js';
+import type { Claim, LeaseRef } from '../../gen/tailrace/v1/lease_pb.js';
+import { StartPosition } from '../../gen/tailrace/v1/log_pb.js';
+import type { Clients } from './tailrace.js';
+
+type Lease = Pick<LeaseRef, 'executionId' | 'leaseId' | 'fencingToken'>;
+
+export interface Estate {
+  readonly namespace: string;
+  /** Part of every name and text in it. */
+  readonly mark: string;
+  readonly lane: string;
+  readonly type: string;
+  readonly worker: { readonly name: string; readonly instanceId: string };
+  /** Claimable. */
+  readonly queued: string;
+  readonly scheduled: string;
+  /** Running; held by the worker. */
+  readonly held: Lease;
+  readonly succeeded: string;
+  readonly letter: { readonly id: string; readonly version: bigint };
+  /** Of a watch of it. */
+  readonly cursor: string;
+  /** Where its lists go on, by the name of the RPC. */
+  readonly pageTokens: ReadonlyMap<string, string>;
+}
+
+export const seconds = (count: number) => ({ seconds: BigInt(count), nanos: 0 });
+export const instant = (ms: number) => ({ seconds: BigInt(Math.floor(ms / 1_000)), nanos: 0 });
+export const text = (value: string) => ({ contentType: 'text/plain', body: { case: 'text' as const, value } });
+export const HOUR = 3_600_000;
+export const DAY = 24 * HOUR;
+
+export async function makeEstate(clients: Clients, namespace: string, mark = namespace): Promise<Estate> {
+  const { engine, deadLetters, completion, admin } = clients;
+  const [lane, type] = [`lane-${mark}`, `type-${mark}`];
+  const worker = { name: `worker-${mark}`, instanceId: `instance-${mark}` };
+  const spec = { lane, type, input: text(`input-${mark}`), tags: { mark } };
+  const make = async (count: number, more: object = {}) => {
+    const executions = Array.from({ length: count }, (_, i) => ({
+      ...spec,
+      requestId: `${mark}-${++made}-${i}`,
+      ...more,
+    }));
+    const { results } = await engine.createExecutions({ namespace, executions });
+    return results.map(({ result }) => (result.case === 'ok' ? result.value.executionId : ''));
+  };
+  let made = 0;
+  const claim = async (maxExecutions: number) => {
+    const ask = {
+      namespace,
+      worker,
+      lanes: [{ lane }],
+      maxExecutions,
+      wait: seconds(5),
+      leaseDuration: seconds(3_600),
+    };
+    return (await engine.claimExecutions(ask)).claims.map(leaseOf);
+  };
+  // Two of each, so that every list of one per page goes on.
+  await make(2);
+  const completions = (await claim(2)).map((lease) => ({ lease, result: text(`result-${mark}`) }));
+  await engine.completeExecutions({ namespace, completions });
+  await make(2);
+  const failure = { failureClass: FailureClass.PERMANENT, message: `failure-${mark}`, code: `code-${mark}` };
+  const reports = (await claim(2)).map((lease) => ({ lease, failure }));
+  await engine.failExecutions({ namespace, reports });
+  await make(2);
+  const [held] = await claim(2);
+  await engine.reportProgress({ namespace, lease: held, progress: { percent: 1, message: `progress-${mark}` } });
+  const [queued = ''] = await make(2);
+  const [scheduled = ''] = await make(1, { runTime: instant(Date.now() + 30 * DAY) });
+  await make(1, { lane: `other-${lane}` });
+  await engine.heartbeatWorker({ namespace, worker, lanes: [lane], labels: { mark } });
+  await engine.heartbeatWorker({ namespace, worker: { ...worker, instanceId: `second-${mark}` }, lanes: [lane] });
+  const letters = await deadLetters.listDeadLetters({ namespace });
+  const [letter] = letters.deadLetters;
+  if (held === undefined || letter === undefined) throw new Error('an estate without a lease or a letter');
+
+  const watch = completion.watchCompletions({ namespace, start: StartPosition.EARLIEST })[Symbol.asyncIterator]();
+  let cursor = '';
+  for (let entries = 0; entries < 4; ) {
+    const message = (await watch.next()).value;
+    entries += message?.entries.length ?? 0;
+    cursor = message?.entries.at(-1)?.cursor ?? cursor;
+  }
+  await watch.return?.();
+
+  const one = { namespace, pageSize: 1 };
+  const pageTokens = new Map([
+    ['DeadLetterService/ListDeadLetters', (await deadLetters.listDeadLetters(one)).nextPageToken],
+    ['AdminService/ListExecutions', (await admin.listExecutions(one)).nextPageToken],
+    ['AdminService/ListAttempts', (await admin.listAttempts({ ...one, lane })).nextPageToken],
+    ['AdminService/ListLanes', (await admin.listLanes(one)).nextPageToken],
+    ['AdminService/ListWorkers', (await admin.listWorkers(one)).nextPageToken],
+    ['AdminService/ListLogEntries', (await admin.listLogEntries(one)).nextPageToken],
+  ]);
+  return {
+    ...{ namespace, mark, lane, type, worker, queued, scheduled, held, cursor, pageTokens },
+    succeeded: completions[0]?.lease.executionId ?? '',
+    letter: { id: letter.deadLetterId, version: letter.version },
+  };
+}
+
+function leaseOf({ lease }: Claim): Lease {
+  if (lease === undefined) throw new Error('a claim without a lease');
+  const { executionId, leaseId, fencingToken } = lease;
+  return { executionId, leaseId, fencingToken };
+}

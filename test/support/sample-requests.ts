@@ -1,0 +1,251 @@
+/**
+ * For every RPC that is built a valid request about an estate, with each field set that can be.
+ *
+ * Tests walk the descriptors: an RPC that is built and has no request here fails them.
+ */
+import {
+  create,
+  type DescMessage,
+  type DescMethod,
+  type DescMethodServerStreaming,
+  type DescMethodUnary,
+  type Message,
+  type MessageInitShape,
+} from '@bufbuild/protobuf';
+import { AdminService } from '../../gen/tailrace/v1/admin_service_pb.js';
+import { FailureClass } from '../../gen/tailrace/v1/attempt_pb.js';
+import { CancelMode, LateCompletion } from '../../gen/tailrace/v1/cancel_pb.js';
+import { CompletionService } from '../../gen/tailrace/v1/completion_service_pb.js';
+import { DeadLetterResolution, DeadLetterState } from '../../gen/tailrace/v1/dead_letter_pb.js';
+import { DeadLetterReason } from '../../gen/tailrace/v1/dead_letter_reason_pb.js';
+import { DeadLetterService } from '../../gen/tailrace/v1/dead_letter_service_pb.js';
+import { ClaimNextMode, EngineService } from '../../gen/tailrace/v1/engine_service_pb.js';
+import { ExecutionState } from '../../gen/tailrace/v1/execution_state_pb.js';
+import { LogEntryKind } from '../../gen/tailrace/v1/log_pb.js';
+import { WorkerState } from '../../gen/tailrace/v1/worker_pb.js';
+import { DAY, type Estate, HOUR, instant, seconds, text } from './estate.js';
+
+export const SERVICES = [EngineService, CompletionService, DeadLetterService, AdminService] as const;
+export const METHODS: readonly DescMethod[] = SERVICES.flatMap(({ methods }) => methods);
+
+/** `EngineService/CreateExecutions`. */
+export function nameOf(method: DescMethod): string {
+  return `${method.parent.name}/${method.name}`;
+}
+
+export interface SampleRequest {
+  readonly method: DescMethod;
+  readonly message: Message;
+}
+
+type Method<I extends DescMessage> = DescMethodUnary<I> | DescMethodServerStreaming<I>;
+
+function sample<I extends DescMessage>(method: Method<I>, init: MessageInitShape<I>): SampleRequest {
+  return { method, message: create(method.input, init) };
+}
+
+/** By the names of the RPCs. Each is new, so a test may change it. */
+export function requestsTo(estate: Estate): ReadonlyMap<string, SampleRequest> {
+  const { namespace, lane, type, worker, queued, scheduled, held: lease, letter, mark } = estate;
+  const tags = { mark };
+  const page = { pageSize: 10 };
+  const created = { minCreateTime: instant(Date.now() - DAY), maxCreateTime: instant(Date.now() + DAY) };
+  const retryPolicy = {
+    maxAttempts: 7,
+    initialBackoff: seconds(2),
+    backoffFactor: 3,
+    maxBackoff: seconds(60),
+    maxReclaims: 4,
+    countLostLeases: true,
+  };
+  const claimer = {
+    worker,
+    lanes: [{ lane: `nothing-${lane}`, weight: 2 }],
+    types: [type],
+    capabilities: ['gpu'],
+    maxExecutions: 3,
+    leaseDuration: seconds(30),
+  };
+  const letters = {
+    lanes: [lane],
+    types: [type],
+    reasons: [DeadLetterReason.PERMANENT],
+    fingerprints: ['0123456789abcdef'],
+    tags,
+    ...created,
+    states: [DeadLetterState.OPEN],
+    resolutions: [DeadLetterResolution.IGNORED],
+    actor: 'me',
+    executionId: queued,
+  };
+  const completions = { lanes: [lane], types: [type], tags };
+  const engine = EngineService.method;
+  const completion = CompletionService.method;
+  const dead = DeadLetterService.method;
+  const admin = AdminService.method;
+  const samples = [
+    sample(engine.createExecutions, {
+      namespace,
+      atomic: true,
+      executions: [
+        {
+          requestId: `new-${mark}`,
+          lane,
+          type,
+          input: text('hello'),
+          priority: 5,
+          runTime: instant(Date.now() + HOUR),
+          ttl: seconds(600),
+          deadlineTime: instant(Date.now() + DAY),
+          attemptTimeout: seconds(60),
+          retryPolicy,
+          tags,
+          requiredCapabilities: ['gpu'],
+        },
+      ],
+    }),
+    sample(engine.cancelExecution, {
+      namespace,
+      requestId: `cancel-${mark}`,
+      executionId: lease.executionId,
+      reason: 'enough',
+      policy: { mode: CancelMode.COOPERATIVE, grace: seconds(5), lateCompletion: LateCompletion.ACCEPTED },
+      wait: seconds(0),
+      lease,
+    }),
+    sample(engine.claimExecutions, { namespace, ...claimer, wait: seconds(0), startWithin: seconds(5) }),
+    sample(engine.claimExecution, {
+      namespace,
+      executionId: queued,
+      worker,
+      capabilities: ['gpu'],
+      leaseDuration: seconds(30),
+      startWithin: seconds(5),
+    }),
+    sample(engine.renewLeases, {
+      namespace,
+      renewals: [{ lease, leaseDuration: seconds(1_800), progress: { percent: 50, message: 'half' } }],
+    }),
+    sample(engine.releaseLeases, { namespace, leases: [lease], reason: 'later' }),
+    sample(engine.completeExecutions, {
+      namespace,
+      completions: [{ lease, result: text('done') }],
+      claimNext: { mode: ClaimNextMode.ANY, ...claimer },
+    }),
+    sample(engine.failExecutions, {
+      namespace,
+      reports: [
+        {
+          lease,
+          failure: { failureClass: FailureClass.TRANSIENT, message: 'it broke', code: 'Broken', details: text('why') },
+          retryTime: instant(Date.now() + HOUR),
+        },
+      ],
+    }),
+    sample(engine.delayExecution, { namespace, lease, runTime: instant(Date.now() + HOUR), reason: 'later' }),
+    sample(engine.reportProgress, { namespace, lease, progress: { percent: 50, message: 'half' } }),
+    sample(engine.heartbeatWorker, {
+      namespace,
+      worker,
+      lanes: [lane],
+      types: [type],
+      capabilities: ['gpu'],
+      maxConcurrency: 4,
+      labels: tags,
+    }),
+    sample(engine.unregisterWorker, { namespace, worker }),
+    sample(completion.watchCompletions, {
+      namespace,
+      filter: { ...completions, outcomes: [ExecutionState.SUCCEEDED] },
+      omitResults: true,
+    }),
+    sample(completion.watchLog, {
+      namespace,
+      filter: { ...completions, kinds: [LogEntryKind.EXECUTION_CREATED], executionId: queued },
+      omitPayloads: true,
+    }),
+    sample(completion.awaitExecutions, { namespace, executionIds: [queued], timeout: seconds(0), omitResults: true }),
+    sample(dead.getDeadLetter, { namespace, deadLetterId: letter.id }),
+    sample(dead.listDeadLetters, { namespace, filter: letters, ...page, includePayloads: true }),
+    sample(dead.countDeadLetters, { namespace, filter: letters, maxCount: 100 }),
+    sample(dead.redriveDeadLetter, {
+      namespace,
+      requestId: `redrive-${mark}`,
+      deadLetterId: letter.id,
+      expectedVersion: letter.version,
+      input: text('again'),
+      detached: true,
+      runTime: instant(Date.now() + HOUR),
+      lane,
+      actor: 'me',
+      note: 'fixed',
+    }),
+    sample(dead.resolveDeadLetters, {
+      namespace,
+      requestId: `resolve-${mark}`,
+      deadLetters: [{ deadLetterId: letter.id, expectedVersion: letter.version }],
+      resolution: DeadLetterResolution.IGNORED,
+      actor: 'me',
+      note: 'known',
+    }),
+    sample(admin.getExecution, { namespace, executionId: queued }),
+    sample(admin.listExecutions, {
+      namespace,
+      filter: {
+        ...{ states: [ExecutionState.QUEUED], lanes: [lane], types: [type], tags },
+        ...{ workerName: worker.name, workerInstanceId: worker.instanceId, ...created },
+        minEndTime: created.minCreateTime,
+        maxEndTime: created.maxCreateTime,
+      },
+      ...page,
+      includePayloads: true,
+    }),
+    sample(admin.listAttempts, {
+      namespace,
+      executionId: estate.succeeded,
+      lane,
+      type,
+      minStartTime: created.minCreateTime,
+      maxStartTime: created.maxCreateTime,
+      ...page,
+    }),
+    sample(admin.explainExecution, { namespace, executionId: queued }),
+    sample(admin.getLane, { namespace, lane }),
+    sample(admin.listLanes, { namespace, ...page }),
+    sample(admin.updateLane, {
+      namespace,
+      lane,
+      settings: { agingInterval: seconds(60), retryPolicy, attemptTimeout: seconds(60), ttl: seconds(600) },
+      updateMask: { paths: ['ttl', 'retry_policy.max_attempts'] },
+      expectedVersion: 0n,
+      reason: 'faster',
+    }),
+    sample(admin.pauseLane, { namespace, lane, reason: 'stop', expectedVersion: 0n }),
+    sample(admin.resumeLane, { namespace, lane, reason: 'go', expectedVersion: 0n }),
+    sample(admin.listWorkers, { namespace, workerName: worker.name, states: [WorkerState.ACTIVE], lane, ...page }),
+    sample(admin.drainWorker, { namespace, worker, undo: true, reason: 'no' }),
+    sample(admin.revokeLease, {
+      namespace,
+      executionId: lease.executionId,
+      fencingToken: lease.fencingToken,
+      reason: 'stuck',
+    }),
+    sample(admin.changeExecution, {
+      namespace,
+      executionId: scheduled,
+      priority: 9,
+      runTime: instant(Date.now() + HOUR),
+      reason: 'sooner',
+    }),
+    sample(admin.listLogEntries, {
+      namespace,
+      filter: { ...completions, kinds: [LogEntryKind.EXECUTION_CREATED], executionId: queued },
+      oldestFirst: true,
+      ...page,
+      ...created,
+    }),
+    sample(admin.getStats, { namespace, includeLanes: true }),
+    sample(admin.getServerInfo, { namespace }),
+  ];
+  return new Map(samples.map((one) => [nameOf(one.method), one]));
+}
