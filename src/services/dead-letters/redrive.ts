@@ -66,8 +66,9 @@ export function redriveDeadLetterCall({ database, registry, after, maxPayloadByt
       note: asked.note,
     });
     if (!isDone(answer)) throw refusalOf(answer, letter);
+    // Another lane may have got a class of this type, which a wake-up must know.
+    if (lane !== null) await registry.refresh();
     if (answer.verdict === 'redriven') {
-      await registry.refresh();
       after.committed(1);
       if (answer.queued !== undefined) after.queued(answer.queued, 1);
       else if (runTime) after.due('scheduled', runTime.getTime() - wallMs());
