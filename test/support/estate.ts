@@ -1,6 +1,6 @@
 /**
- * A namespace with something of everything in it. All names and texts carry its mark, so that a stranger who sees one can
- * be found out.
+ * A namespace with something of everything in it. Its names carry its mark, so that no two estates share one; what only
+ * its people may read carries its secret, so that a stranger who was shown something can be found out.
  */
 import { FailureClass } from '../../gen/tailrace/v1/attempt_pb.js';
 import type { Claim, LeaseRef } from '../../gen/tailrace/v1/lease_pb.js';
@@ -11,8 +11,10 @@ type Lease = Pick<LeaseRef, 'executionId' | 'leaseId' | 'fencingToken'>;
 
 export interface Estate {
   readonly namespace: string;
-  /** Part of every name and text in it. */
+  /** Part of every name. */
   readonly mark: string;
+  /** Part of every text, and the value of its tag. */
+  readonly secret: string;
   readonly lane: string;
   readonly type: string;
   readonly worker: { readonly name: string; readonly instanceId: string };
@@ -36,10 +38,11 @@ export const HOUR = 3_600_000;
 export const DAY = 24 * HOUR;
 
 export async function makeEstate(clients: Clients, namespace: string, mark = namespace): Promise<Estate> {
+  const secret = `secret-${mark}`;
   const { engine, deadLetters, completion, admin } = clients;
   const [lane, type] = [`lane-${mark}`, `type-${mark}`];
   const worker = { name: `worker-${mark}`, instanceId: `instance-${mark}` };
-  const spec = { lane, type, input: text(`input-${mark}`), tags: { mark } };
+  const spec = { lane, type, input: text(`input ${secret}`), tags: { secret } };
   const make = async (count: number, more: object = {}) => {
     const executions = Array.from({ length: count }, (_, i) => ({
       ...spec,
@@ -63,19 +66,19 @@ export async function makeEstate(clients: Clients, namespace: string, mark = nam
   };
   // Two of each, so that every list of one per page goes on.
   await make(2);
-  const completions = (await claim(2)).map((lease) => ({ lease, result: text(`result-${mark}`) }));
+  const completions = (await claim(2)).map((lease) => ({ lease, result: text(`result ${secret}`) }));
   await engine.completeExecutions({ namespace, completions });
   await make(2);
-  const failure = { failureClass: FailureClass.PERMANENT, message: `failure-${mark}`, code: `code-${mark}` };
+  const failure = { failureClass: FailureClass.PERMANENT, message: `failure ${secret}`, code: `code ${secret}` };
   const reports = (await claim(2)).map((lease) => ({ lease, failure }));
   await engine.failExecutions({ namespace, reports });
   await make(2);
   const [held] = await claim(2);
-  await engine.reportProgress({ namespace, lease: held, progress: { percent: 1, message: `progress-${mark}` } });
+  await engine.reportProgress({ namespace, lease: held, progress: { percent: 1, message: `progress ${secret}` } });
   const [queued = ''] = await make(2);
   const [scheduled = ''] = await make(1, { runTime: instant(Date.now() + 30 * DAY) });
   await make(1, { lane: `other-${lane}` });
-  await engine.heartbeatWorker({ namespace, worker, lanes: [lane], labels: { mark } });
+  await engine.heartbeatWorker({ namespace, worker, lanes: [lane], labels: { secret } });
   await engine.heartbeatWorker({ namespace, worker: { ...worker, instanceId: `second-${mark}` }, lanes: [lane] });
   const letters = await deadLetters.listDeadLetters({ namespace });
   const [letter] = letters.deadLetters;
@@ -100,7 +103,7 @@ export async function makeEstate(clients: Clients, namespace: string, mark = nam
     ['AdminService/ListLogEntries', (await admin.listLogEntries(one)).nextPageToken],
   ]);
   return {
-    ...{ namespace, mark, lane, type, worker, queued, scheduled, held, cursor, pageTokens },
+    ...{ namespace, mark, secret, lane, type, worker, queued, scheduled, held, cursor, pageTokens },
     succeeded: completions[0]?.lease.executionId ?? '',
     letter: { id: letter.deadLetterId, version: letter.version },
   };

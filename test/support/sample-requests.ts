@@ -47,7 +47,7 @@ function sample<I extends DescMessage>(method: Method<I>, init: MessageInitShape
 /** By the names of the RPCs. Each is new, so a test may change it. */
 export function requestsTo(estate: Estate): ReadonlyMap<string, SampleRequest> {
   const { namespace, lane, type, worker, queued, scheduled, held: lease, letter, mark } = estate;
-  const tags = { mark };
+  const tags = { secret: estate.secret };
   const page = { pageSize: 10 };
   const created = { minCreateTime: instant(Date.now() - DAY), maxCreateTime: instant(Date.now() + DAY) };
   const retryPolicy = {
@@ -99,7 +99,7 @@ export function requestsTo(estate: Estate): ReadonlyMap<string, SampleRequest> {
           deadlineTime: instant(Date.now() + DAY),
           attemptTimeout: seconds(60),
           retryPolicy,
-          tags,
+          tags: { team: 'a' },
           requiredCapabilities: ['gpu'],
         },
       ],
@@ -151,7 +151,7 @@ export function requestsTo(estate: Estate): ReadonlyMap<string, SampleRequest> {
       types: [type],
       capabilities: ['gpu'],
       maxConcurrency: 4,
-      labels: tags,
+      labels: { team: 'a' },
     }),
     sample(engine.unregisterWorker, { namespace, worker }),
     sample(completion.watchCompletions, {

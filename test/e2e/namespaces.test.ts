@@ -1,0 +1,157 @@
+/**
+ * Proof 23: a namespace is a hard boundary. Every RPC is tried with another namespace's ids, leases, names, cursors and
+ * page tokens: nothing is shown, nothing changes. The RPCs come from the descriptors, so a new one fails until it is here.
+ */
+import { create, type DescMethod, type Message, ScalarType, toBinary, toJsonString } from '@bufbuild/protobuf';
+import { reflect } from '@bufbuild/protobuf/reflect';
+import pg from 'pg';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { StartPosition } from '../../gen/tailrace/v1/log_pb.js';
+import { type Estate, makeEstate } from '../support/estate.js';
+import { type Answered, callRaw } from '../support/raw-call.js';
+import { METHODS, nameOf, requestsTo } from '../support/sample-requests.js';
+import { startTailrace, type TestTailrace } from '../support/tailrace.js';
+
+/** All that a stranger may be told. */
+const REFUSALS = [
+  'EXECUTION_NOT_FOUND',
+  'DEAD_LETTER_NOT_FOUND',
+  'LANE_NOT_FOUND',
+  'WORKER_NOT_FOUND',
+  'BAD_CURSOR',
+  'VERSION_CONFLICT', // of a lane that is not there
+];
+
+let tailrace: TestTailrace;
+let client: pg.Client;
+let victim: Estate;
+beforeAll(async () => {
+  tailrace = await startTailrace();
+  client = new pg.Client({ connectionString: tailrace.database.url });
+  await client.connect();
+  victim = await makeEstate(tailrace, 'victim');
+  await makeEstate(tailrace, 'stranger');
+});
+afterAll(async () => {
+  await client.end();
+  await tailrace.stop();
+});
+
+describe.each(['stranger', 'nobody'])('proof 23: to namespace %s, another one', (namespace) => {
+  test.each(METHODS.map((method) => [nameOf(method), method] as const))('is closed to %s', async (name, method) => {
+    if (await isUnbuilt(method)) return;
+    const before = await everythingOf(victim);
+    for (const [what, message] of trialsOf(name, namespace)) {
+      const answer = await callRaw(tailrace.url, method, toBinary(method.input, message));
+      expect(disclosed(answer, method), what).toEqual([]);
+      const reasons = refusalsIn(answer);
+      expect([...REFUSALS, ...(what === BARE ? ['INVALID_FIELD'] : [])], what).toEqual(expect.arrayContaining(reasons));
+      if (/cursor|token/.test(what)) expect(reasons, what).toEqual(['BAD_CURSOR']);
+    }
+    expect(await everythingOf(victim)).toEqual(before);
+  });
+});
+
+test('proof 23: a watch shows its own namespace and no other', async () => {
+  const asked = { namespace: 'stranger', start: StartPosition.EARLIEST };
+  for (const watch of [tailrace.completion.watchCompletions(asked), tailrace.completion.watchLog(asked)]) {
+    const entries = [];
+    for await (const message of watch) {
+      entries.push(...message.entries);
+      if (message.entries.some(({ namespace }) => namespace !== 'stranger')) break;
+      // The stranger's work was the last to end.
+      if (entries.filter((entry) => entry.tags['secret'] === 'secret-stranger').length >= 4) break;
+    }
+    expect(new Set(entries.map(({ namespace }) => namespace))).toEqual(new Set(['stranger']));
+  }
+});
+
+/** The sample about the victim, sent by the stranger; once more for each place where a cursor or page token may stand. */
+function trialsOf(name: string, namespace: string): [string, Message][] {
+  const fresh = () => {
+    const sample = requestsTo(victim).get(name);
+    if (sample === undefined) throw new Error(`${name} is built: give it a sample in test/support/sample-requests.ts`);
+    const request = reflect(sample.method.input, sample.message);
+    request.set(field(sample.method, 'namespace'), namespace);
+    return { ...sample, request };
+  };
+  const { method, message } = fresh();
+  const opaque = method.input.fields.filter(({ name: of }) => /(^|_)(cursor|page_token)$/.test(of));
+  return [
+    ['ids and names', message],
+    [BARE, bare(method, namespace)],
+    ...opaque.map((of): [string, Message] => {
+      const value = of.name === 'page_token' ? victim.pageTokens.get(name) : victim.cursor;
+      if (!value) throw new Error(`the estate has nothing for ${name}.${of.name}`);
+      const { request } = fresh();
+      request.set(of, value);
+      return [of.name, request.message];
+    }),
+  ];
+}
+
+const BARE = 'nothing but a namespace';
+
+/** Selects everything, and asks for all there is to show. */
+function bare({ input }: DescMethod, namespace: string): Message {
+  const request = reflect(input, create(input));
+  for (const one of input.fields) {
+    if (one.name === 'namespace') request.set(one, namespace);
+    else if (one.fieldKind === 'scalar' && one.scalar === ScalarType.BOOL) request.set(one, true);
+  }
+  return request.message;
+}
+
+function field(method: DescMethod, name: string) {
+  const found = method.input.fields.find((one) => one.name === name);
+  if (found === undefined) throw new Error(`${method.name} has no ${name}`);
+  return found;
+}
+
+/** What only the victim knows, in an answer. */
+function disclosed(answer: Answered, { output }: DescMethod): string[] {
+  const { queued, scheduled, succeeded, held, letter, secret } = victim;
+  const told = 'message' in answer ? toJsonString(output, answer.message) : '';
+  const known = [queued, scheduled, succeeded, held.executionId, held.leaseId, letter.id, secret];
+  // An item that is refused may name what it was asked for.
+  const refused = 'message' in answer && refusalsIn(answer).length > 0;
+  return known.filter((one) => told.includes(one) && !(refused && one !== secret));
+}
+
+function refusalsIn(answer: Answered): string[] {
+  if ('refusal' in answer) return [answer.refusal.detail?.reason ?? answer.refusal.code];
+  const { results = [] } = answer.message as Message & {
+    results?: { result: { case?: string; value?: { detail?: { reason: string } } } }[];
+  };
+  return results.flatMap(({ result }) => (result.case === 'error' ? [result.value?.detail?.reason ?? 'nothing'] : []));
+}
+
+async function isUnbuilt(method: DescMethod): Promise<boolean> {
+  const probe = await callRaw(tailrace.url, method, toBinary(method.input, create(method.input)));
+  return 'refusal' in probe && probe.refusal.detail?.reason === 'UNIMPLEMENTED';
+}
+
+/** Every row of a namespace, as one text per table; but for when its workers were last seen. */
+async function everythingOf({ namespace }: Estate): Promise<Record<string, string>> {
+  const { schema } = tailrace.database;
+  const mine = `(select id from ${schema}.namespace where name = '${namespace}')`;
+  const executions = `(select id from ${schema}.execution where namespace = ${mine})`;
+  const parts = [
+    ...['execution', 'lease', 'attempt', 'outcome', 'request_key', 'dead_letter', 'lane'].map(
+      (table) => [table, `select t::text from ${schema}.${table} t where namespace = ${mine}`] as const,
+    ),
+    ...['ready', 'scheduled', 'timer'].map(
+      (table) => [table, `select t::text from ${schema}.${table} t where execution in ${executions}`] as const,
+    ),
+    ['worker', `select (to_jsonb(t) - 'seen_at')::text from ${schema}.worker t where namespace = ${mine}`] as const,
+    ['log', `select l.seq::text from ${schema}.log l where ${mine} = any (l.namespace)`] as const,
+  ];
+  const found: Record<string, string> = {};
+  for (const [table, rows] of parts) {
+    const { rows: told } = await client.query<{ all: string }>(
+      `select coalesce(string_agg(row, E'\\n' order by row), '') as all from (${rows}) r (row)`,
+    );
+    found[table] = told[0]?.all ?? '';
+  }
+  return found;
+}
