@@ -32,7 +32,10 @@ export async function startTailraceServer(
       TAILRACE_LOG_LEVEL: 'warn',
     },
   });
-  const ended = once(child, 'exit');
+  // Whatever ends the benchmark must not leave a server behind.
+  const kill = () => child.kill('SIGKILL');
+  process.once('exit', kill);
+  const ended = once(child, 'exit').finally(() => process.off('exit', kill));
   const url = await Promise.race([
     addressFrom(child.stdout),
     ended.then(([code]) => Promise.reject(new Error(`the Tailrace server ended with ${code} before it was ready`))),
