@@ -1,0 +1,122 @@
+/** The report of the quickstart: what the files hold, how the kill was survived, and whether the books balance. */
+import type { Analysis } from './analyze-markdown.js';
+import type { Found } from './find-markdown.js';
+import { LEASE_MS, WORKERS } from './pace.js';
+import type { Tally } from './tally.js';
+
+const SHOWN = 5;
+
+export interface Kill {
+  readonly worker: string;
+  readonly pid: number | undefined;
+  /** Files done when it was killed. */
+  readonly doneBefore: number;
+  readonly atMs: number;
+}
+
+export interface Run {
+  readonly found: Found;
+  readonly tally: Tally;
+  readonly created: ReadonlySet<string>;
+  readonly kill: Kill | undefined;
+  /** From the first creation to the last completion. */
+  readonly tookMs: number;
+  /** Milliseconds each file was held on average beyond its analysis. */
+  readonly pace: number;
+}
+
+export type Report = ReturnType<typeof reportOf>;
+
+export function reportOf({ found, tally, created, kill, tookMs, pace }: Run) {
+  const analyses = [...tally.analyses.values()];
+  const sum = (of: (analysis: Analysis) => number) => analyses.reduce((total, analysis) => total + of(analysis), 0);
+  const problems = tally.problems(found.files, created);
+  return {
+    folder: found.folder,
+    files: found.files.length,
+    unreadableFolders: found.unreadable,
+    words: sum(({ words }) => words),
+    headings: sum(({ headings }) => headings),
+    links: sum(({ links }) => links),
+    brokenRelativeLinks: analyses.flatMap(({ file, broken }) => broken.map((link) => ({ file, link }))),
+    slowest: analyses
+      .sort((a, b) => b.ms - a.ms)
+      .slice(0, SHOWN)
+      .map(({ file, ms }) => ({ file, ms: Math.round(ms * 10) / 10 })),
+    failed: tally.failed,
+    byWorker: WORKERS.map((name) => ({ name, files: analyses.filter(({ worker }) => worker === name).length })),
+    kill: kill && {
+      worker: kill.worker,
+      pid: kill.pid,
+      doneBefore: kill.doneBefore,
+      takenOver: tally.repeated,
+      allDoneAfterMs: tally.repeated === 0 ? 0 : Math.round(tally.lastRepeatedMs - kill.atMs),
+    },
+    books: {
+      created: created.size,
+      ended: tally.ended,
+      succeeded: tally.analyses.size,
+      failed: tally.failed.length,
+      endedTwice: tally.twice,
+      problems,
+    },
+    tookMs: Math.round(tookMs),
+    heldMs: pace,
+  };
+}
+
+export function reportAsText(report: Report): string {
+  const { brokenRelativeLinks: broken, books, kill } = report;
+  const number = (value: number) => value.toLocaleString('en-US');
+  return [
+    '',
+    `${report.folder}`,
+    ...table([
+      ['files', number(report.files)],
+      ['words', number(report.words)],
+      ['headings', number(report.headings)],
+      ['links', number(report.links)],
+      ['broken relative links', number(broken.length)],
+    ]),
+    ...onePerFile(broken).map(({ file, link }) => `    ${file} → ${link}`),
+    ...(broken.length > SHOWN ? ['    … (--json lists all)'] : []),
+    '  slowest files',
+    ...report.slowest.map(({ file, ms }) => `    ${ms.toFixed(1).padStart(6)} ms  ${file}`),
+    ...report.failed.slice(0, SHOWN).map(({ message }) => `  failed: ${message}`),
+    '',
+    'Recovery',
+    ...killAsText(kill),
+    ...report.byWorker.map(({ name, files }) => `  worker ${name} finished ${number(files)} files`),
+    '',
+    'Books',
+    `  created ${books.created} = ended ${books.ended} = succeeded ${books.succeeded} + failed ${books.failed}; ` +
+      `ended twice: ${books.endedTwice}`,
+    ...(books.problems.length === 0
+      ? ['  every file was counted once']
+      : books.problems.map((problem) => `  WRONG: ${problem}`)),
+    '',
+    `${(report.tookMs / 1_000).toFixed(1)} s in all. Each file was held for about ${report.heldMs} ms on purpose, ` +
+      'so that there was a half way.',
+    '',
+  ].join('\n');
+}
+
+function killAsText(kill: Report['kill']): string[] {
+  if (!kill) return ['  no worker was killed: there were too few files for a half way'];
+  const { worker, pid, doneBefore, takenOver, allDoneAfterMs } = kill;
+  const killed = `  worker ${worker} (process ${pid}) was killed with SIGKILL after ${doneBefore} files`;
+  if (takenOver === 0) return [killed, '  it held no file at that moment'];
+  return [
+    killed,
+    `  ${takenOver} files it held were taken over by second attempts: its leases of ${LEASE_MS / 1_000} s ended, the files`,
+    `  queued behind those that were waiting, and the last was done ${(allDoneAfterMs / 1_000).toFixed(1)} s after the kill`,
+  ];
+}
+
+function onePerFile(broken: Report['brokenRelativeLinks']): Report['brokenRelativeLinks'] {
+  return broken.filter(({ file }, index) => broken[index - 1]?.file !== file).slice(0, SHOWN);
+}
+
+function table(rows: readonly (readonly [string, string])[]): string[] {
+  return rows.map(([name, value]) => `  ${name.padEnd(22)} ${value.padStart(10)}`);
+}

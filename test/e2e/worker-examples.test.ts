@@ -1,0 +1,67 @@
+/** The examples run, against a server that is there. */
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import type { Report } from '../../examples/quickstart/report.js';
+import { startTailrace, type TestTailrace } from '../support/tailrace.js';
+
+const FILES = 40;
+
+let tailrace: TestTailrace;
+let folder: string;
+beforeAll(async () => {
+  tailrace = await startTailrace();
+  folder = await mkdtemp(join(tmpdir(), 'tailrace-quickstart-'));
+  for (let file = 0; file < FILES; file++) {
+    await writeFile(join(folder, `${file}.md`), `# Number ${file}\n\nThree more words, [next](${file + 1}.md)\n`);
+  }
+});
+afterAll(async () => {
+  await rm(folder, { recursive: true });
+  await tailrace.stop();
+});
+
+function run(program: string, ...args: string[]): ChildProcess {
+  return spawn(process.execPath, ['--import', 'tsx', program, ...args], {
+    env: { ...process.env, TAILRACE_URL: tailrace.url },
+    stdio: ['ignore', 'pipe', 'ignore'],
+  });
+}
+
+async function outputOf(child: ChildProcess): Promise<string> {
+  let output = '';
+  child.stdout?.on('data', (text: Buffer) => {
+    output += text.toString();
+  });
+  await once(child, 'close');
+  return output;
+}
+
+test('the quickstart counts every file once, although one worker is killed half way', async () => {
+  const child = run('examples/quickstart/main.ts', folder, '--json');
+  const report: Report = JSON.parse(await outputOf(child));
+  expect(child.exitCode).toBe(0);
+  expect(report).toMatchObject({
+    files: FILES,
+    words: FILES * 6,
+    headings: FILES,
+    links: FILES,
+    brokenRelativeLinks: [{ file: `${FILES - 1}.md`, link: `${FILES}.md` }],
+    failed: [],
+    books: { created: FILES, ended: FILES, succeeded: FILES, failed: 0, endedTwice: 0, problems: [] },
+  });
+  expect(report.kill?.doneBefore).toBe(FILES / 2);
+  expect(report.kill?.takenOver).toBeGreaterThan(0);
+});
+
+test('the worker in twenty lines works, and stops when it is told to', async () => {
+  const child = run('examples/worker-in-twenty-lines.ts');
+  const said = String(await once(child.stdout ?? child, 'data'));
+  expect(said).toContain("{ greeting: 'Hello, Ada!', attemptNumber: 1 }");
+  child.kill('SIGTERM');
+  const [code] = await once(child, 'exit');
+  expect(code).toBe(0);
+});
