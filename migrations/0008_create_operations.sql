@@ -75,9 +75,10 @@ begin
 end $$;
 
 -- Changes priority and run-at of waiting work: a new place in line, with a new seq.
--- verdict: changed | wrong_state | not_found. Null leaves as it is; a run-at that has passed makes it claimable.
+-- verdict: changed | wrong_state | not_found. Null leaves as it is; a run-at that has passed makes it claimable. The time
+-- to live of work that never started counts from the later of creation and earliest start, so it moves along.
 create function {schema}.change_execution(p_namespace int, p_execution uuid, p_priority smallint, p_run_at timestamptz,
-  out verdict text, out state smallint) language plpgsql volatile as $$
+  p_reason text, out verdict text, out state smallint) language plpgsql volatile as $$
 declare
   v_now timestamptz;
   v_ready {schema}.ready;
@@ -107,6 +108,11 @@ begin
     end if;
     if v_waiting.execution is not null then
       state := case when v_waiting.run_at > v_now then 2 else 3 end;
+      if p_run_at is not null and v_waiting.start_by is not null and v_waiting.attempt = 0 then
+        select greatest(p_run_at, e.created_at) + (e.start_by - greatest(e.run_at, e.created_at)) into v_waiting.start_by
+          from {schema}.execution e where e.id = p_execution;
+        update {schema}.timer t set due_at = least(v_waiting.start_by, v_waiting.deadline) where t.execution = p_execution;
+      end if;
       if state = 2 then
         insert into {schema}.scheduled select v_waiting.*;
       else
@@ -119,7 +125,7 @@ begin
       perform {schema}.append_log(array[p_namespace], array[2::smallint], array[p_execution], array[null::uuid],
         array[v_waiting.class], array[v_from], array[state], array[v_waiting.attempt],
         array[json_build_object('priority', v_waiting.priority, 'run_at', case when state = 2 then v_waiting.run_at end,
-          'cause', 'operator')::text]);
+          'cause', 'operator', 'reason', p_reason)::text]);
       verdict := 'changed';
       return;
     end if;

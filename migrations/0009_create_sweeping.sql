@@ -90,6 +90,7 @@ declare
   v_due uuid[];
   v_over {schema}.ending[];
   v_gone uuid[];
+  v_begun uuid[];
 begin
   select array_agg(x.execution) into v_due from (
     select t.execution from {schema}.timer t where t.due_at <= clock_timestamp() order by t.due_at limit p_limit
@@ -121,16 +122,20 @@ begin
       into v_over
       from (select * from waiting union all select * from later) w join {schema}.claim_class c on c.id = w.class;
   v_gone := array(select y.execution from unnest(v_over) y);
-  -- What does not expire has begun, or is held by somebody at this moment: armed for the deadline, or for a second look.
+  -- What does not expire has begun: its time to start is over and done with, and only the deadline is left. Or it is held
+  -- by somebody at this moment, who may roll back: then a second look.
+  v_begun := array(select x.execution from unnest(v_due) x (execution)
+    where not x.execution = any (v_gone)
+      and (exists (select 1 from {schema}.lease l where l.execution = x.execution)
+        or exists (select 1 from {schema}.ready r where r.execution = x.execution and r.attempt > 0)
+        or exists (select 1 from {schema}.scheduled s where s.execution = x.execution and s.attempt > 0)));
+  delete from {schema}.timer t using {schema}.execution e
+    where t.execution = any (v_begun) and e.id = any (v_begun) and e.id = t.execution and e.deadline is null;
   update {schema}.timer t set due_at = greatest(e.deadline, v_now + interval '1 second')
     from {schema}.execution e
-    where t.execution = any (v_due) and e.id = any (v_due) and e.id = t.execution and e.deadline is not null
-      and not t.execution = any (v_gone);
-  delete from {schema}.timer t using {schema}.execution e
-    where t.execution = any (v_due) and e.id = any (v_due) and e.id = t.execution and e.deadline is null
-      and (exists (select 1 from {schema}.lease l where l.execution = t.execution)
-        or exists (select 1 from {schema}.ready r where r.execution = t.execution and r.attempt > 0)
-        or exists (select 1 from {schema}.scheduled s where s.execution = t.execution and s.attempt > 0));
+    where t.execution = any (v_begun) and e.id = any (v_begun) and e.id = t.execution and e.deadline is not null;
+  update {schema}.timer t set due_at = v_now + interval '1 second'
+    where t.execution = any (v_due) and not t.execution = any (v_gone) and not t.execution = any (v_begun);
   select extract(epoch from t.due_at - clock_timestamp()) * 1000 into next_ms
     from {schema}.timer t where not t.execution = any (v_gone) order by t.due_at limit 1;
   if v_over is not null then

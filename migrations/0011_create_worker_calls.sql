@@ -1,7 +1,8 @@
 -- What workers say of themselves.
 -- Locks: creates only. older-servers: refused
 
--- Notes that these workers were seen; p_told where one said what it handles, and not only claimed. Many at once, in
+-- Notes that these workers were seen; p_told where one said what it handles. One that only claimed adds what it claimed
+-- for to what is known of it: it may claim from other lanes in other calls. Many at once, in
 -- the order of their keys, so that two calls queue and cannot deadlock. A worker seen for the first time is logged.
 create function {schema}.sight_workers(p_namespace int[], p_id text[], p_name text[], p_lanes text[], p_types text[],
   p_capabilities text[], p_told boolean[], p_max_concurrency int[], p_labels jsonb[])
@@ -29,9 +30,12 @@ begin
   update {schema}.worker w set
       seen_at = v_now,
       name = case when u.told then u.name else w.name end,
-      lanes = case when u.told then u.lanes::text[] else w.lanes end,
-      types = case when u.told then u.types::text[] else w.types end,
-      capabilities = case when u.told then u.capabilities::text[] else w.capabilities end,
+      lanes = case when u.told then u.lanes::text[]
+        else array(select unnest(w.lanes) union select unnest(u.lanes::text[]) order by 1) end,
+      types = case when u.told then u.types::text[] when w.types = '{}' or u.types::text[] = '{}' then '{}'
+        else array(select unnest(w.types) union select unnest(u.types::text[]) order by 1) end,
+      capabilities = case when u.told then u.capabilities::text[]
+        else array(select unnest(w.capabilities) union select unnest(u.capabilities::text[]) order by 1) end,
       max_concurrency = case when u.told then u.max_concurrency else w.max_concurrency end,
       labels = case when u.told then u.labels else w.labels end
     from unnest(p_namespace, p_id, p_name, p_lanes, p_types, p_capabilities, p_told, p_max_concurrency, p_labels)

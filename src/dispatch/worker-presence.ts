@@ -13,10 +13,14 @@ export const HEARTBEAT_MS = 10_000;
 const FRESH_MS = 5_000;
 /** Remembered so long after they were last seen. */
 const FORGET_MS = 60 * 60 * 1_000;
+/** Different claims of one worker that are remembered. */
+const CLAIMS = 64;
 
 interface Known {
-  readonly said: string;
-  writtenAt: number;
+  /** By heartbeats; of a worker that only claims, by its claims. */
+  readonly told: boolean;
+  readonly said: ReadonlySet<string>;
+  readonly writtenAt: number;
 }
 
 export class WorkerPresence {
@@ -28,17 +32,17 @@ export class WorkerPresence {
     this.#write = write;
   }
 
-  /** A claim was made: enough to be known, and no news for one that is. */
+  /** A claim was made: enough to be known. No news for one that has told of itself, or has claimed the same before. */
   async claimed(sighting: WorkerSighting): Promise<void> {
     const known = this.#known.get(keyOf(sighting));
-    if (known === undefined) return await this.#tell(sighting);
+    if (known === undefined || (!known.told && !known.said.has(textOf(sighting)))) return await this.#tell(sighting);
     if (monotonicMs() - known.writtenAt > FRESH_MS) this.#pending.set(keyOf(sighting), sighting);
   }
 
   /** A heartbeat came: what it says replaces what was said before. */
   async heard(sighting: WorkerSighting): Promise<void> {
     const known = this.#known.get(keyOf(sighting));
-    if (known?.said !== textOf(sighting)) await this.#tell(sighting);
+    if (!known?.told || !known.said.has(textOf(sighting))) await this.#tell(sighting);
     else this.#pending.set(keyOf(sighting), sighting);
   }
 
@@ -64,7 +68,11 @@ export class WorkerPresence {
   }
 
   #remember(sighting: WorkerSighting): void {
-    this.#known.set(keyOf(sighting), { said: textOf(sighting), writtenAt: monotonicMs() });
+    const known = this.#known.get(keyOf(sighting));
+    const told = sighting.told !== undefined;
+    const said = !told && known && known.said.size < CLAIMS ? [...known.said, textOf(sighting)] : [textOf(sighting)];
+    if (!told && known?.told) this.#known.set(keyOf(sighting), { ...known, writtenAt: monotonicMs() });
+    else this.#known.set(keyOf(sighting), { told, said: new Set(said), writtenAt: monotonicMs() });
   }
 }
 

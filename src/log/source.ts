@@ -65,7 +65,8 @@ export class DatabaseLogSource implements LogSource {
     await this.#names.load(entries);
     const [first, ...rest] = entries.map((entry) => {
       const names = this.#names.classOf(entry.class);
-      return new LogRecord(entry, this.#names.namespaceOf(entry.namespace), names?.lane ?? '', names?.type ?? '');
+      const lane = names?.lane ?? laneIn(entry.body);
+      return new LogRecord(entry, this.#names.namespaceOf(entry.namespace), lane, names?.type ?? '');
     });
     return first && [first, ...rest];
   }
@@ -109,4 +110,11 @@ export class DatabaseLogSource implements LogSource {
       }),
     );
   }
+}
+
+/** What was done to a lane itself has no class; its body names the lane. */
+function laneIn(body: string | null): string {
+  if (body === null) return '';
+  const { lane } = JSON.parse(body) as { lane?: unknown };
+  return typeof lane === 'string' ? lane : '';
 }

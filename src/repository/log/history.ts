@@ -2,7 +2,7 @@
  * The entries of one flow, or of one execution that has none: what an operator looks at.
  *
  * Rows come in the order of seq, which is the order of their locks: for one execution that is the order of its
- * positions. What is not numbered yet is left out; it shows up within one pulse.
+ * positions. What is not numbered yet is left out, and the page goes on behind it; it shows up within one pulse.
  */
 import type { Runner } from '../database.js';
 import { statement } from '../statement.js';
@@ -14,12 +14,12 @@ const COLUMNS = `(r.base + before.n)::bigint as position, l.seq, l.at, l.namespa
 
 /** A late row has a run of its own, whose hi is its seq; any other row lies in the run whose range holds it. */
 const POSITION = `join {schema}.log l on l.seq = f.seq
-   cross join lateral (
+   left join lateral (
      select r.base, r.lo, r.hi, r.holes from {schema}.log_run r
-     where r.hi >= l.seq and r.lo <= l.seq and (r.lo = r.hi or not l.seq <@ any (r.holes)) order by r.hi limit 1) r
-   cross join lateral (
+     where r.hi >= l.seq and r.lo <= l.seq and (r.lo = r.hi or not l.seq <@ any (r.holes)) order by r.hi limit 1) r on true
+   left join lateral (
      select coalesce(sum(e.n), 0) as n from {schema}.log e
-     where e.seq >= r.lo and e.seq < l.seq and not e.seq <@ any (r.holes)) before`;
+     where e.seq >= r.lo and e.seq < l.seq and not e.seq <@ any (r.holes)) before on true`;
 
 const forward = statement(
   'log.history',
@@ -57,11 +57,16 @@ const MAX_SEQ = 2n ** 63n - 1n;
 
 export async function readHistory(runner: Runner, page: HistoryPage): Promise<History> {
   const [made, start] = page.newestFirst ? [backward, MAX_SEQ] : [forward, 0n];
-  const rows = await runner.query<PackedRow>(made, [page.of, page.after ?? start, page.limit]);
+  const found = await runner.query<PackedRow | (PackedRow & { readonly position: null })>(made, [
+    page.of,
+    page.after ?? start,
+    page.limit,
+  ]);
+  const rows = found.filter((row): row is PackedRow => row.position !== null);
   const large = await readLargeBodies(runner, rows);
   const entries = rows
     .flatMap((row) => (page.newestFirst ? unpack(row, large).reverse() : unpack(row, large)))
     .filter((entry) => (page.execution ?? entry.execution) === entry.execution)
     .filter((entry) => (entry.flow ?? entry.execution) === page.of);
-  return { entries, next: rows.length < page.limit ? undefined : rows.at(-1)?.seq };
+  return { entries, next: found.length < page.limit ? undefined : found.at(-1)?.seq };
 }

@@ -4,7 +4,7 @@ import { statement } from '../statement.js';
 
 const change = statement(
   'operations.change',
-  'select verdict, state from {schema}.change_execution($1, $2, $3::smallint, $4::timestamptz)',
+  'select verdict, state from {schema}.change_execution($1, $2, $3::smallint, $4::timestamptz, $5)',
 );
 
 export interface ExecutionChange {
@@ -13,6 +13,7 @@ export interface ExecutionChange {
   /** Null: unchanged. */
   readonly priority: number | null;
   readonly runAt: Date | null;
+  readonly reason: string;
 }
 
 export interface ChangeAnswer {
@@ -21,8 +22,8 @@ export interface ChangeAnswer {
 }
 
 export async function changeExecution(runner: Runner, asked: ExecutionChange): Promise<ChangeAnswer> {
-  const { namespace, execution, priority, runAt } = asked;
-  const [row] = await runner.query<ChangeAnswer>(change, [namespace, execution, priority, runAt]);
+  const { namespace, execution, priority, runAt, reason } = asked;
+  const [row] = await runner.query<ChangeAnswer>(change, [namespace, execution, priority, runAt, reason]);
   if (row === undefined) throw new Error('change_execution answered nothing');
   return row;
 }

@@ -18,7 +18,7 @@ export interface WorkerSighting {
   /** Empty: every type. */
   readonly types: readonly string[];
   readonly capabilities: readonly string[];
-  /** What only a heartbeat tells; absent for a mere claim, which changes nothing that was told before. */
+  /** What only a heartbeat tells; absent for a mere claim, which adds to what is known. */
   readonly told?: { readonly maxConcurrency: number; readonly labels: Readonly<Record<string, string>> };
 }
 

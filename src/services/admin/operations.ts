@@ -80,6 +80,7 @@ export function changeExecutionCall({ database, registry, after }: AdminServiceD
       execution: asked.executionId,
       priority: asked.priority ?? null,
       runAt: asked.runTime,
+      reason: asked.reason,
     });
     if (answer.verdict === 'not_found') throw executionNotFound(asked.executionId);
     if (answer.verdict === 'wrong_state') throw notSo(asked.executionId, answer.state);
