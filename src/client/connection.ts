@@ -1,16 +1,16 @@
 /** One connection to a server, over Connect or gRPC; both multiplex every call over one HTTP/2 session. */
 import type { Transport } from '@connectrpc/connect';
 import { createConnectTransport, Http2SessionManager } from '@connectrpc/connect-node';
-import { GrpcTransport } from './grpc-transport.js';
+import { GrpcTransport, type Pem } from './grpc-transport.js';
 import type { OptionRules } from './option-rules.js';
 
 export interface TlsOptions {
   /** PEM certificates of the authorities to trust. Default: the system's. */
-  readonly ca?: Uint8Array;
+  readonly ca?: string | Uint8Array;
   /** PEM certificate chain of this client, for servers that ask for one; with `key`. */
-  readonly cert?: Uint8Array;
+  readonly cert?: string | Uint8Array;
   /** Its PEM private key. */
-  readonly key?: Uint8Array;
+  readonly key?: string | Uint8Array;
 }
 
 export interface ConnectionOptions {
@@ -40,22 +40,18 @@ export function checkConnection(rules: OptionRules, { url, transport, tls }: Con
   rules.rule(!tls?.cert === !tls?.key, 'tls.cert and tls.key need each other');
 }
 
-export function openConnection({ url, transport = 'connect', tls }: ConnectionOptions): Connection {
+export function openConnection({ url, transport = 'connect', tls = {} }: ConnectionOptions): Connection {
   if (typeof transport === 'object') return { transport, close: () => {} };
+  const pem: Pem = Object.fromEntries(Object.entries(tls).map(([name, text]) => [name, Buffer.from(text)]));
   if (transport === 'grpc') {
-    const grpc = new GrpcTransport(new URL(url), tls);
+    const grpc = new GrpcTransport(new URL(url), pem);
     return { transport: grpc, close: () => grpc.close() };
   }
   // Pings find out about a connection that died without a word.
-  const pings = { pingIntervalMs: 10_000, pingTimeoutMs: 5_000 };
-  const sessionManager = new Http2SessionManager(url, pings, tls && { ...buffers(tls) });
+  const sessionManager = new Http2SessionManager(url, { pingIntervalMs: 10_000, pingTimeoutMs: 5_000 }, pem);
   return {
     // Without compression: next door it costs more than it saves.
     transport: createConnectTransport({ baseUrl: url, httpVersion: '2', sessionManager, acceptCompression: [] }),
     close: () => sessionManager.abort(),
   };
-}
-
-function buffers(tls: TlsOptions): Record<string, Buffer> {
-  return Object.fromEntries(Object.entries(tls).map(([name, pem]) => [name, Buffer.from(pem as Uint8Array)]));
 }

@@ -20,7 +20,6 @@ import { Code, ConnectError, type StreamResponse, type Transport, type UnaryResp
 import { findTrailerError } from '@connectrpc/connect/protocol-grpc';
 import { type CallOptions, Client, credentials, Metadata, type ServiceError } from '@grpc/grpc-js';
 import { wallMs } from '../runtime/clock.js';
-import type { TlsOptions } from './connection.js';
 
 type GivenHeaders = Parameters<Transport['unary']>[3];
 
@@ -34,15 +33,19 @@ const CHANNEL_OPTIONS = {
   'grpc.max_reconnect_backoff_ms': 2_000,
 };
 
+/** TLS material, as PEM. */
+export interface Pem {
+  readonly ca?: Buffer;
+  readonly key?: Buffer;
+  readonly cert?: Buffer;
+}
+
 export class GrpcTransport implements Transport {
   readonly #client: Client;
 
-  constructor(url: URL, tls: TlsOptions = {}) {
+  constructor(url: URL, { ca, key, cert }: Pem) {
     const port = url.port || (url.protocol === 'https:' ? '443' : '80');
-    const channel =
-      url.protocol === 'https:'
-        ? credentials.createSsl(buffer(tls.ca), buffer(tls.key), buffer(tls.cert))
-        : credentials.createInsecure();
+    const channel = url.protocol === 'https:' ? credentials.createSsl(ca, key, cert) : credentials.createInsecure();
     this.#client = new Client(`${url.hostname}:${port}`, channel, CHANNEL_OPTIONS);
   }
 
@@ -166,8 +169,6 @@ function canceled(signal: AbortSignal): ConnectError {
   return error.code === Code.Canceled ? error : new ConnectError('the call was canceled', Code.Canceled);
 }
 
-function buffer(data: Uint8Array): Buffer;
-function buffer(data: Uint8Array | undefined): Buffer | undefined;
-function buffer(data: Uint8Array | undefined): Buffer | undefined {
-  return data && Buffer.from(data.buffer, data.byteOffset, data.byteLength);
+function buffer(data: Uint8Array): Buffer {
+  return Buffer.from(data.buffer, data.byteOffset, data.byteLength);
 }

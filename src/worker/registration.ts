@@ -9,6 +9,7 @@ import type { EngineClient } from './engine-client.js';
 import type { CompleteOptions } from './options.js';
 
 const STANDARD_INTERVAL_MS = 10_000;
+const LEAST_INTERVAL_MS = 500;
 const CALL = { timeoutMs: 5_000 };
 
 export interface RegistrationOptions {
@@ -83,6 +84,7 @@ export class Registration {
       CALL,
     );
     if (answer.drain) onDrain(answer.drainReason);
-    return answer.heartbeatInterval ? durationMs(answer.heartbeatInterval) : STANDARD_INTERVAL_MS;
+    const { heartbeatInterval } = answer;
+    return heartbeatInterval ? Math.max(LEAST_INTERVAL_MS, durationMs(heartbeatInterval)) : STANDARD_INTERVAL_MS;
   }
 }

@@ -78,7 +78,7 @@ export class Worker {
 
   /**
    * Registers and begins to claim. A server that is away is waited for in the background; a TailraceError says that
-   * waiting would not help.
+   * waiting would not help, and that the worker has stopped.
    */
   async start(): Promise<void> {
     if (this.#claimer || this.#stopping) throw new Error('a worker starts once');
@@ -96,7 +96,12 @@ export class Worker {
       accept: (claims, askedMs) => this.#accept(claims, askedMs),
     });
     this.#registration = new Registration(shared);
-    await this.#registration.start();
+    try {
+      await this.#registration.start();
+    } catch (error) {
+      await this.stop();
+      throw error;
+    }
     if (this.#stopping) return;
     this.#keeper.start();
     this.#claimer.start();

@@ -4,6 +4,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { ErrorCode, ErrorDetailSchema, ItemErrorSchema } from '../../../gen/tailrace/v1/error_pb.js';
 import { asTailraceError, fromItemError, TailraceError } from '../../../src/client/errors.js';
 import { Client } from '../../../src/client/index.js';
+import { makeAuthority } from '../../support/certificates.js';
 import { REFUSAL, TinyServer } from '../../support/tiny-server.js';
 
 const detail = {
@@ -137,5 +138,21 @@ describe.each(['connect', 'grpc'] as const)('over %s', (transport) => {
     const error = asTailraceError(await nobody.engine.heartbeatWorker({}).catch((thrown) => thrown));
     expect(error).toMatchObject({ reason: undefined, passing: true });
     nobody.close();
+  });
+
+  test('a server that asks for certificates knows its clients', async () => {
+    const authority = makeAuthority();
+    const { cert, key } = authority.issue('server');
+    const secured = await TinyServer.start({
+      tls: { cert: Buffer.from(cert), key: Buffer.from(key), clientCa: Buffer.from(authority.cert) },
+    });
+    const { url } = secured.address;
+    const known = new Client({ url, transport, tls: { ca: authority.cert, ...authority.issue('client') } });
+    await expect(known.engine.heartbeatWorker({})).resolves.toBeDefined();
+    known.close();
+    const stranger = new Client({ url, transport, tls: { ca: authority.cert } });
+    await expect(stranger.engine.heartbeatWorker({})).rejects.toThrow();
+    stranger.close();
+    await secured.drain();
   });
 });
