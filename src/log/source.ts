@@ -65,7 +65,7 @@ export class DatabaseLogSource implements LogSource {
     await this.#names.load(entries);
     const [first, ...rest] = entries.map((entry) => {
       const names = this.#names.classOf(entry.class);
-      const lane = names?.lane ?? laneIn(entry.body);
+      const lane = names?.lane ?? laneOf(entry);
       return new LogRecord(entry, this.#names.namespaceOf(entry.namespace), lane, names?.type ?? '');
     });
     return first && [first, ...rest];
@@ -112,9 +112,12 @@ export class DatabaseLogSource implements LogSource {
   }
 }
 
+/** The kinds lane.*, by the contract's numbers. */
+const LANE_KINDS = { first: 100, last: 109 } as const;
+
 /** What was done to a lane itself has no class; its body names the lane. */
-function laneIn(body: string | null): string {
-  if (body === null) return '';
+function laneOf({ kind, body }: LogEntry): string {
+  if (kind < LANE_KINDS.first || kind > LANE_KINDS.last || body === null) return '';
   const { lane } = JSON.parse(body) as { lane?: unknown };
   return typeof lane === 'string' ? lane : '';
 }
