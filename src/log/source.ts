@@ -2,6 +2,7 @@
 import type { Runner } from '../repository/database.js';
 import {
   type ExecutionDetail,
+  type LogEntry,
   type LogHead,
   readDetails,
   readLog,
