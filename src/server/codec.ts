@@ -11,11 +11,11 @@ import {
   fromJsonString,
   type Message,
   type MessageShape,
-  toBinary,
   toJsonString,
 } from '@bufbuild/protobuf';
 import { isFieldError } from '@bufbuild/protobuf/reflect';
 import { EngineError, type FieldViolation } from '../domain/errors.js';
+import { encodeBinary } from './encoder.js';
 
 const utf8 = new TextDecoder('utf-8', { fatal: true });
 
@@ -30,7 +30,7 @@ export function decode<D extends DescMessage>(schema: D, bytes: Uint8Array, json
 
 /** Fails only for a message that breaks its own schema, which is a defect of the handler. */
 export function encode(schema: DescMessage, message: Message, json: boolean): Uint8Array {
-  return json ? Buffer.from(toJsonString(schema, message)) : toBinary(schema, message);
+  return json ? Buffer.from(toJsonString(schema, message)) : encodeBinary(schema, message);
 }
 
 function refusal(schema: DescMessage, error: unknown, empty: boolean): EngineError {
