@@ -63,7 +63,7 @@ export const placeInvariants = [
     'a request id leads to the execution that was created with it',
     `select k.request_id as sample from {schema}.request_key k
      left join {schema}.execution e on e.id = k.execution
-     where e.namespace is distinct from k.namespace or e.request_id is distinct from k.request_id
+     where e.namespace is distinct from k.namespace or coalesce(e.request_id, e.id::text) is distinct from k.request_id
      union all
      select e.request_id from {schema}.execution e where e.request_id is not null and not exists (
        select from {schema}.request_key k

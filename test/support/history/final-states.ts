@@ -6,12 +6,17 @@ import type { FinalExecution, FinalLetter, FinalStates } from './history.js';
 const PAGE = 1_000;
 
 /** To be called when nothing moves any more. */
-export async function readFinalStates({ admin, deadLetters }: Clients, namespace = '*'): Promise<FinalStates> {
-  return {
-    executions: await allExecutions(admin, namespace),
-    letters: await allLetters(deadLetters, namespace),
-    retired: [],
-  };
+export async function readFinalStates(
+  { admin, deadLetters }: Clients,
+  namespaces: Iterable<string>,
+): Promise<FinalStates> {
+  const executions: FinalExecution[] = [];
+  const letters: FinalLetter[] = [];
+  for (const namespace of namespaces) {
+    executions.push(...(await allExecutions(admin, namespace)));
+    letters.push(...(await allLetters(deadLetters, namespace)));
+  }
+  return { executions, letters, retired: [] };
 }
 
 async function allExecutions(admin: Clients['admin'], namespace: string): Promise<FinalExecution[]> {

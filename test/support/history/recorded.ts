@@ -1,0 +1,156 @@
+/**
+ * A whole server whose history is recorded from the first call on and judged when it stops: every end-to-end test also
+ * tests what the engine promises about histories.
+ */
+import { isDeepStrictEqual } from 'node:util';
+import { verify } from '../../../src/repository/verification/index.js';
+import { ByHand } from '../by-hand.js';
+import { type Clients, startTailrace, type TestTailrace, type TestTailraceOptions } from '../tailrace.js';
+import { expectSound } from './check.js';
+import { recordingClients } from './clients.js';
+import { entriesOf } from './feeds.js';
+import { readFinalStates } from './final-states.js';
+import type { Feed, FeedEntry, FeedMessage, FinalStates, History } from './history.js';
+import { positionOf, type ReaderOptions, RecordedReader } from './reader.js';
+import { Recorder } from './recorder.js';
+
+type Wanted = Omit<ReaderOptions, 'completion'>;
+
+const TRIES = 20;
+
+export class Recorded {
+  readonly recorder = new Recorder();
+  /** Follows everything from the beginning. */
+  readonly log: RecordedReader;
+  readonly #options: TestTailraceOptions;
+  readonly #readers: RecordedReader[] = [];
+  #tailrace: TestTailrace;
+  #clients: Clients;
+
+  private constructor(tailrace: TestTailrace, options: TestTailraceOptions) {
+    this.#options = options;
+    this.#tailrace = tailrace;
+    this.#clients = recordingClients(tailrace.url, this.recorder);
+    this.log = this.#read({ name: 'the log' });
+  }
+
+  static async start(options: TestTailraceOptions = {}): Promise<Recorded> {
+    const recorded = new Recorded(await startTailrace(options), options);
+    await recorded.log.placed();
+    return recorded;
+  }
+
+  /** The server that runs now. */
+  get tailrace(): TestTailrace {
+    return this.#tailrace;
+  }
+
+  get clients(): Clients {
+    return this.#clients;
+  }
+
+  /** Stops the server and starts another on the same database, at another address; readers go on there. */
+  async restart(): Promise<void> {
+    const { database, running } = this.#tailrace;
+    await running.stop();
+    this.#tailrace = await startTailrace({ ...this.#options, database });
+    this.#clients = recordingClients(this.#tailrace.url, this.recorder);
+  }
+
+  /** A client and worker. Its instance has the same name unless told otherwise. */
+  hand(name?: string, instanceId?: string): ByHand {
+    return new ByHand(this.clients, name, instanceId);
+  }
+
+  /** One more reader, in place; judged with the others and stopped with the server. */
+  async reader(wanted: Wanted): Promise<RecordedReader> {
+    return await this.#read(wanted).placed();
+  }
+
+  /** Clients of another server on the same database, recorded into the same history. */
+  clientsOf(url: string): Clients {
+    return recordingClients(url, this.recorder);
+  }
+
+  /** Judges the history so far, and the tables by their own rules. Nothing may be under way. */
+  async judge(): Promise<void> {
+    expectSound(await this.#settled());
+    const rules = await verify(this.#tailrace.running.engine.database);
+    const broken = rules.filter(({ violations }) => violations.length > 0);
+    if (broken.length === 0) return;
+    throw new Error(broken.map(({ name, rule, violations }) => `${name}: ${rule}; not so: ${violations}`).join('\n'));
+  }
+
+  /** Judges the history, and stops the server whatever comes of it. */
+  async stop(): Promise<void> {
+    try {
+      await this.judge();
+    } catch (broken) {
+      await this.#end().catch(() => undefined);
+      throw broken;
+    }
+    await this.#end();
+  }
+
+  async #end(): Promise<void> {
+    await Promise.all(this.#readers.map((reader) => reader.stop()));
+    const { database, running } = this.#tailrace;
+    await running.stop();
+    if (!this.#options.database) await database.drop();
+  }
+
+  #read(wanted: Wanted): RecordedReader {
+    const reader = new RecordedReader({ completion: () => this.clients.completion, ...wanted });
+    this.#readers.push(reader);
+    return reader;
+  }
+
+  #namespaces(): Set<string> {
+    return new Set(this.log.entries.map(({ namespace }) => namespace));
+  }
+
+  /** What was committed before a marker stands before it in the log; and nothing has moved around the marker. */
+  async #settled(): Promise<History> {
+    const hand = new ByHand(this.clients, 'marker');
+    for (let tries = 0; tries < TRIES; tries++) {
+      const before = await readFinalStates(this.clients, this.#namespaces());
+      const marker = await hand.createOne({ lane: 'end-of-history', type: 'marker' });
+      const { cursor } = await this.log.entry(({ executionId }) => executionId === marker);
+      const final = await readFinalStates(this.clients, this.#namespaces());
+      if (!isDeepStrictEqual(before, without(marker, final))) continue;
+      const end = positionOf(cursor);
+      const whole = entriesOf(this.log.feed).filter(({ position }) => position <= end);
+      await Promise.all(this.#readers.map((reader) => caughtUp(reader, whole)));
+      return { events: this.recorder.events, feeds: this.#readers.map(({ feed }) => cutAt(end, feed)), final };
+    }
+    throw new Error('executions kept moving, so their history cannot be judged');
+  }
+}
+
+/** A reader with a filter gets no word of its own that nothing more is coming. */
+async function caughtUp(reader: RecordedReader, whole: readonly FeedEntry[]): Promise<void> {
+  const { selects } = reader.feed;
+  const last = whole.findLast((entry) => selects?.(entry) ?? true);
+  if (last) await reader.until(({ position }) => position >= last.position);
+}
+
+/** The feed up to a position; what came later belongs to a later judgment. */
+function cutAt(end: bigint, feed: Feed): Feed {
+  const messages: FeedMessage[] = [];
+  for (const message of feed.messages) {
+    if ('entries' in message) {
+      const entries = message.entries.filter(({ position }) => position <= end);
+      if (entries.length > 0) messages.push({ entries });
+      if (entries.length < message.entries.length) break;
+    } else if ('upTo' in message && message.upTo > end) {
+      break;
+    } else {
+      messages.push(message);
+    }
+  }
+  return { ...feed, messages };
+}
+
+function without(execution: string, final: FinalStates): FinalStates {
+  return { ...final, executions: final.executions.filter((other) => other.execution !== execution) };
+}

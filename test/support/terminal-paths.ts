@@ -1,0 +1,169 @@
+/**
+ * Every path that ends an execution, by name: what is asked for, what somebody does, how it ends. Named also its type.
+ *
+ * A path either runs (it is claimed by name, then `run` does the rest) or waits (`wait` does the rest, or time does).
+ */
+import { timestampFromMs } from '@bufbuild/protobuf/wkt';
+import { FailureClass } from '../../gen/tailrace/v1/attempt_pb.js';
+import { CancelMode, LateCompletion } from '../../gen/tailrace/v1/cancel_pb.js';
+import type { ExecutionSpec } from '../../gen/tailrace/v1/execution_pb.js';
+import { EndReason, ExecutionState } from '../../gen/tailrace/v1/execution_state_pb.js';
+import type { Claim } from '../../gen/tailrace/v1/lease_pb.js';
+import { wallMs } from '../../src/runtime/clock.js';
+import { type ByHand, type Init, leaseOf, seconds } from './by-hand.js';
+
+export interface Path {
+  readonly state: ExecutionState;
+  readonly reason: EndReason;
+  readonly attempts: number;
+  readonly spec: () => Init<ExecutionSpec>;
+  readonly leaseSeconds: number;
+  readonly run?: (hand: ByHand, claim: Claim) => Promise<unknown>;
+  readonly wait?: (hand: ByHand, execution: string) => Promise<unknown>;
+}
+
+const { SUCCEEDED, FAILED, CANCELED, EXPIRED } = ExecutionState;
+const {
+  UNSPECIFIED,
+  RETRIES_EXHAUSTED,
+  PERMANENT,
+  TIMEOUT,
+  RECLAIMS_EXHAUSTED,
+  TTL,
+  DEADLINE,
+  NO_HANDLER,
+  INVALID_RESULT,
+  CANCEL_REQUESTED,
+  CANCELED_BY_WORKER,
+} = EndReason;
+
+const nothing = async () => undefined;
+const later = { retryDelay: seconds(60) };
+const atOnce = { retryDelay: seconds(0) };
+const once = { retryPolicy: { maxAttempts: 1 } };
+const patient = { mode: CancelMode.COOPERATIVE, grace: seconds(60) };
+const soon = () => ({ deadlineTime: timestampFromMs(wallMs() + 400) });
+
+const path = (state: ExecutionState, reason: EndReason, attempts: number, more: Partial<Path> = {}): Path => ({
+  state,
+  reason,
+  attempts,
+  spec: () => ({}),
+  leaseSeconds: 60,
+  ...more,
+});
+
+const failing = (failureClass: FailureClass) => (hand: ByHand, claim: Claim) => hand.fail(claim, failureClass);
+
+const again = async (hand: ByHand, { executionId }: Claim, leaseSeconds = 60) =>
+  await hand.claimNamed(executionId, { leaseDuration: seconds(leaseSeconds) });
+
+export const PATHS: Readonly<Record<string, Path>> = {
+  completed: path(SUCCEEDED, UNSPECIFIED, 1, { run: (hand, claim) => hand.complete(claim) }),
+  'completed after it was asked to stop': path(SUCCEEDED, UNSPECIFIED, 1, {
+    run: async (hand, claim) => {
+      await hand.cancel(claim.executionId);
+      await hand.complete(claim);
+    },
+  }),
+  'completed at the second attempt': path(SUCCEEDED, UNSPECIFIED, 2, {
+    run: async (hand, claim) => {
+      await hand.fail(claim, FailureClass.TRANSIENT, atOnce);
+      await hand.complete(await again(hand, claim));
+    },
+  }),
+
+  'retries exhausted': path(FAILED, RETRIES_EXHAUSTED, 2, {
+    spec: () => ({ retryPolicy: { maxAttempts: 2 } }),
+    run: async (hand, claim) => {
+      await hand.fail(claim, FailureClass.TRANSIENT, atOnce);
+      await hand.fail(await again(hand, claim), FailureClass.TRANSIENT);
+    },
+  }),
+  'retries exhausted by a lost lease': path(FAILED, RETRIES_EXHAUSTED, 1, {
+    spec: () => once,
+    leaseSeconds: 1,
+    run: nothing,
+  }),
+  'failed for good': path(FAILED, PERMANENT, 1, { run: failing(FailureClass.PERMANENT) }),
+  'timed out, as its holder says': path(FAILED, TIMEOUT, 1, { spec: () => once, run: failing(FailureClass.TIMEOUT) }),
+  'timed out, as the engine says': path(FAILED, TIMEOUT, 1, {
+    spec: () => ({ ...once, attemptTimeout: seconds(0.2) }),
+    run: nothing,
+  }),
+  'reclaims exhausted': path(FAILED, RECLAIMS_EXHAUSTED, 2, {
+    spec: () => ({ retryPolicy: { maxReclaims: 1, countLostLeases: false } }),
+    leaseSeconds: 1,
+    run: async (hand, claim) => {
+      await hand.claimOne({ types: [claim.type], lanes: [{ lane: claim.lane }], leaseDuration: seconds(1) });
+    },
+  }),
+  'invalid result': path(FAILED, INVALID_RESULT, 1, { run: failing(FailureClass.INVALID_RESULT) }),
+
+  'canceled while it was due': path(CANCELED, CANCEL_REQUESTED, 0, { wait: (hand, id) => hand.cancel(id) }),
+  'canceled before it was due': path(CANCELED, CANCEL_REQUESTED, 0, {
+    spec: () => ({ delay: seconds(60) }),
+    wait: (hand, id) => hand.cancel(id),
+  }),
+  'canceled between two attempts': path(CANCELED, CANCEL_REQUESTED, 1, {
+    run: async (hand, claim) => {
+      await hand.fail(claim, FailureClass.TRANSIENT, later);
+      await hand.cancel(claim.executionId);
+    },
+  }),
+  'canceled now': path(CANCELED, CANCEL_REQUESTED, 1, {
+    run: (hand, claim) => hand.cancel(claim.executionId, { policy: { mode: CancelMode.NOW } }),
+  }),
+  'canceled by a holder that was asked': path(CANCELED, CANCEL_REQUESTED, 1, {
+    run: async (hand, claim) => {
+      await hand.cancel(claim.executionId, { policy: { ...patient, lateCompletion: LateCompletion.REFUSED } });
+      await hand.fail(claim, FailureClass.CANCELED);
+    },
+  }),
+  'canceled when the grace was over': path(CANCELED, CANCEL_REQUESTED, 1, {
+    run: (hand, claim) => hand.cancel(claim.executionId, { policy: { ...patient, grace: seconds(1) } }),
+  }),
+  'canceled when the lease ran out': path(CANCELED, CANCEL_REQUESTED, 1, {
+    leaseSeconds: 1,
+    run: (hand, claim) => hand.cancel(claim.executionId, { policy: patient }),
+  }),
+  'canceled when the attempt timed out': path(CANCELED, CANCEL_REQUESTED, 1, {
+    spec: () => ({ attemptTimeout: seconds(0.2) }),
+    run: (hand, claim) => hand.cancel(claim.executionId, { policy: patient }),
+  }),
+  'canceled by its holder': path(CANCELED, CANCELED_BY_WORKER, 1, {
+    run: (hand, claim) => hand.cancel(claim.executionId, { lease: leaseOf(claim) }),
+  }),
+  'failed as canceled': path(CANCELED, CANCELED_BY_WORKER, 1, { run: failing(FailureClass.CANCELED) }),
+
+  'not started in time': path(EXPIRED, TTL, 0, { spec: () => ({ ttl: seconds(0.2) }), wait: nothing }),
+  'known to no worker': path(EXPIRED, NO_HANDLER, 0, { spec: () => ({ ttl: seconds(0.2) }), wait: nothing }),
+  'past its deadline while due': path(EXPIRED, DEADLINE, 0, { spec: soon, wait: nothing }),
+  'past its deadline before it was due': path(EXPIRED, DEADLINE, 0, {
+    spec: () => ({ ...soon(), delay: seconds(60) }),
+    wait: nothing,
+  }),
+  'past its deadline between two attempts': path(EXPIRED, DEADLINE, 1, {
+    spec: soon,
+    run: (hand, claim) => hand.fail(claim, FailureClass.TRANSIENT, later),
+  }),
+  'past its deadline while running': path(EXPIRED, DEADLINE, 1, { spec: soon, run: nothing }),
+};
+
+/** Goes one path to its end. The type that no worker knows stays unknown. */
+export async function walk(
+  hand: ByHand,
+  name: string,
+  lane: string,
+  tags: Record<string, string> = {},
+): Promise<string> {
+  const { spec, leaseSeconds, run, wait } = PATHS[name] ?? path(SUCCEEDED, UNSPECIFIED, 1);
+  const id = await hand.createOne({ type: name, lane, tags, ...spec() });
+  if (run) await run(hand, await hand.claimNamed(id, { leaseDuration: seconds(leaseSeconds) }));
+  await wait?.(hand, id);
+  await hand.end(id);
+  return id;
+}
+
+/** Declares every type but the one that stays unknown. */
+export const KNOWN_TYPES: readonly string[] = Object.keys(PATHS).filter((name) => PATHS[name]?.reason !== NO_HANDLER);
