@@ -21,6 +21,11 @@ export interface DatabaseOptions {
   readonly connections?: number;
   /** Shown in pg_stat_activity. */
   readonly name?: string;
+  /**
+   * How long an answer may take before the connection counts as lost, in milliseconds. Longer than the role's statement
+   * timeout, so that it only ends what a lost network keeps for ever. Default 40,000.
+   */
+  readonly answerMs?: number;
 }
 
 export type Row = Record<string, unknown>;
@@ -46,12 +51,15 @@ export class Database implements Runner {
       max: options.connections ?? 10,
       application_name: options.name ?? 'tailrace',
       connectionTimeoutMillis: 5_000,
+      query_timeout: options.answerMs ?? 40_000,
       idleTimeoutMillis: 60_000,
       keepAlive: true,
       types: { getTypeParser: parserFor as typeof pg.types.getTypeParser },
     });
-    // An idle connection that breaks must not end the process; the next query opens another.
+    // A connection that breaks must not end the process, whether it lies idle or is out for a transaction, where the
+    // pool does not listen. Whoever uses it is told by its query; the next one opens another.
     this.#pool.on('error', () => undefined);
+    this.#pool.on('connect', (client) => client.on('error', () => undefined));
   }
 
   async query<R extends object = Row>(made: Statement, values: readonly unknown[] = []): Promise<R[]> {
@@ -111,9 +119,12 @@ export class Database implements Runner {
       await client.query('commit');
       return result;
     } catch (error) {
-      await client.query('rollback').catch(() => {
-        broken = true;
-      });
+      broken = isUnavailable(error);
+      if (!broken) {
+        await client.query('rollback').catch(() => {
+          broken = true;
+        });
+      }
       throw error;
     } finally {
       client.release(broken);
@@ -161,16 +172,19 @@ function isMissingPartition(error: unknown): boolean {
 
 const RETRY_MS = 1_000;
 
-/** Classes 08 (connection), 53 (resources), 57P0x (shutdown) and everything the socket itself reports. */
+/**
+ * Classes 08 (connection), 28 and 3D (no way in), 53 (resources), 57P0x (shutdown), a statement that took too long, a
+ * standby, and everything the socket itself reports.
+ */
 function isUnavailable(error: unknown): boolean {
   const code = sqlState(error);
   if (code === undefined) {
     return (
       error instanceof Error &&
-      /connection terminated|timeout exceeded|not queryable|client was closed/i.test(error.message)
+      /connection terminated|timeout exceeded|read timeout|not queryable|client was closed/i.test(error.message)
     );
   }
-  return /^(08|53|57P|ECONN|EPIPE|ENOTFOUND|ETIMEDOUT|EHOST|ENET|EAI_)/.test(code);
+  return /^(08|28|3D|53|57P|57014|25006|ECONN|EPIPE|ENOTFOUND|ETIMEDOUT|EHOST|ENET|EAI_)/.test(code);
 }
 
 function translate(error: unknown, name: string): unknown {
@@ -182,7 +196,7 @@ function translate(error: unknown, name: string): unknown {
     });
   }
   if (isUnavailable(error)) {
-    return new EngineError('DATABASE_UNAVAILABLE', 'the database cannot be reached; repeat the call', {
+    return new EngineError('DATABASE_UNAVAILABLE', 'the database does not answer; repeat the call', {
       retryDelayMs: RETRY_MS,
       cause: error,
     });

@@ -7,16 +7,23 @@ import { inSchema } from '../statement.js';
 
 const TABLES = ['ready', 'scheduled', 'lease', 'timer'] as const;
 
-/** A statement of its own per table, since vacuum cannot run in a transaction; passes over what another one vacuums. */
+/** Cut short, a vacuum has done nothing; the limits of other statements are not for it. */
+const MOST_MS = 10 * 60_000;
+
+/**
+ * A statement of its own per table, since vacuum cannot run in a transaction; passes over what another one vacuums. The
+ * connection is closed afterwards, and its settings with it.
+ */
 export async function vacuumHotTables(database: Database): Promise<void> {
   const session = await database.session();
   try {
+    await session.query(`set statement_timeout = ${MOST_MS}`);
     for (const table of TABLES) {
-      await session.query(
-        inSchema(`vacuum (skip_locked, index_cleanup on, truncate off) {schema}.${table}`, database.schema),
-      );
+      const text = `vacuum (skip_locked, index_cleanup on, truncate off) {schema}.${table}`;
+      const patient = { text: inSchema(text, database.schema), query_timeout: MOST_MS };
+      await session.query(patient);
     }
   } finally {
-    session.release();
+    session.release(true);
   }
 }
