@@ -1,0 +1,122 @@
+/**
+ * Two servers whose wake-ups never reach each other: what one does, waiting calls of the other see by their next pulse,
+ * a second later. Three seconds are allowed, for a machine that is busy with other tests.
+ */
+import pg from 'pg';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { LogEntryKind } from '../../gen/tailrace/v1/log_pb.js';
+import { monotonicMs } from '../../src/runtime/clock.js';
+import { ByHand, only, seconds } from '../support/by-hand.js';
+import { Recorded } from '../support/history/recorded.js';
+import { freshDatabase, type TestDatabase } from '../support/postgres.js';
+import { type Clients, startTailrace, type TestTailrace } from '../support/tailrace.js';
+
+const BOUND_MS = 3_000;
+
+let database: TestDatabase;
+let recorded: Recorded;
+let other: TestTailrace;
+let elsewhere: Clients;
+/** Calls `other`, while `here` waits at the recorded server. */
+let there: ByHand;
+let here: ByHand;
+let listener: pg.Client;
+const heard: string[] = [];
+
+beforeAll(async () => {
+  database = await freshDatabase();
+  listener = new pg.Client({ connectionString: database.url });
+  await listener.connect();
+  // Found before the real one by the servers' sessions, which so believe that they have notified everybody.
+  await listener.query('create schema mute');
+  await listener.query('create function mute.pg_notify(text, text) returns void language sql as $$ select $$');
+  await listener.query(`listen tailrace_${database.schema}`);
+  listener.on('notification', ({ channel }) => heard.push(channel));
+  const muted = new URL(database.url);
+  muted.searchParams.set('options', '-c search_path=mute,pg_catalog');
+  recorded = await Recorded.start({ database: { ...database, url: muted.href } });
+  other = await startTailrace({ database: { ...database, url: muted.href } });
+  elsewhere = recorded.clientsOf(other.url);
+  there = new ByHand(elsewhere, 'there');
+  here = recorded.hand('here');
+});
+afterAll(async () => {
+  await other.stop();
+  await recorded.stop();
+  await listener.end();
+  await database.drop();
+});
+
+/** Begins to wait, lets the other server act once the wait is in place, and answers how long the news took. */
+async function newsOf<T>(waiting: Promise<T>, act: () => Promise<unknown>): Promise<{ answer: T; tookMs: number }> {
+  // A round trip later the call that waits has been taken in.
+  await recorded.clients.admin.getServerInfo({});
+  await act();
+  const acted = monotonicMs();
+  const answer = await waiting;
+  return { answer, tookMs: monotonicMs() - acted };
+}
+
+test.each([
+  ['of a kind it knows', 'known'],
+  ['of a kind it has never met', 'never met'],
+])('proof 14: a waiting claim gets work %s', async (_, lane) => {
+  if (lane === 'known') await here.complete(await here.claimNamed(await here.createOne({ lane })));
+  const ids: string[] = [];
+  const waiting = here.claim({ lanes: [{ lane }], wait: seconds(20) });
+  const { answer, tookMs } = await newsOf(waiting, async () => ids.push(await there.createOne({ lane })));
+  expect(only(answer).executionId).toBe(ids[0]);
+  expect(tookMs).toBeLessThan(BOUND_MS);
+});
+
+test('proof 14: a waiting claim gets work that another worker gives back', async () => {
+  const lane = 'given back';
+  const claim = await there.claimNamed(await there.createOne({ lane }));
+  const waiting = here.claim({ lanes: [{ lane }], wait: seconds(20) });
+  const { answer, tookMs } = await newsOf(waiting, () => there.release(claim));
+  expect(only(answer)).toMatchObject({ executionId: claim.executionId, attemptNumber: 2 });
+  expect(tookMs).toBeLessThan(BOUND_MS);
+});
+
+test('proof 14: a waiting claim gets the work of a lane that was paused', async () => {
+  const lane = 'paused';
+  await elsewhere.admin.pauseLane({ lane });
+  const id = await there.createOne({ lane });
+  const waiting = here.claim({ lanes: [{ lane }], wait: seconds(20) });
+  const { answer, tookMs } = await newsOf(waiting, () => elsewhere.admin.resumeLane({ lane }));
+  expect(only(answer).executionId).toBe(id);
+  expect(tookMs).toBeLessThan(BOUND_MS);
+});
+
+test('proof 14: a waiting worker hears that it should drain', async () => {
+  const worker = { name: 'drained', instanceId: 'drained' };
+  await recorded.clients.engine.heartbeatWorker({ worker });
+  const waiting = recorded.clients.engine.claimExecutions({ worker, lanes: [{ lane: 'empty' }], wait: seconds(20) });
+  const { answer, tookMs } = await newsOf(waiting, () => elsewhere.admin.drainWorker({ worker, reason: 'replaced' }));
+  expect(answer).toMatchObject({ claims: [], drain: true });
+  expect(tookMs).toBeLessThan(BOUND_MS);
+});
+
+test('proof 14: watches, waits and cancels hear of an end', async () => {
+  const claim = await there.claimNamed(await there.createOne({ lane: 'ended' }));
+  const id = claim.executionId;
+  await there.cancel(id);
+  const completions = await recorded.reader({
+    name: 'completions of one lane',
+    completions: { lanes: ['ended'] },
+    selects: ({ execution, to }) => execution === id && to > 6,
+  });
+  const waiting = Promise.all([
+    here.end(id),
+    here.cancel(id, { wait: seconds(20) }),
+    completions.until(({ completed }) => completed.length === 1),
+    recorded.log.entry((entry) => entry.executionId === id && entry.kind === LogEntryKind.EXECUTION_SUCCEEDED),
+  ]);
+  const { answer, tookMs } = await newsOf(waiting, () => there.complete(claim));
+  expect(answer[1].outcome).toEqual(answer[0].outcome);
+  expect(tookMs).toBeLessThan(BOUND_MS);
+});
+
+test('proof 14: no wake-up was heard meanwhile', () => {
+  expect(heard).toEqual([]);
+});
