@@ -197,12 +197,13 @@ end $$;
 -- Deleting by a join on the key, planned on an empty table, took 4.7–7.4 s over 300 k rows; by ctid 1.4–2.0 ms.
 -- A crash before the commit leaves the rows in line. An empty answer may mean that all heads are locked by others.
 create function {schema}.claim(p_class int[], p_lane int[], p_weight real[], p_from_priority smallint[], p_from_seq bigint[],
-  p_to_priority smallint[], p_limit int, p_namespace int, p_worker text, p_worker_name text, p_lease_ms bigint,
-  p_begin_ms bigint)
+  p_to_priority smallint[], p_limit int, p_bytes bigint, p_namespace int, p_worker text, p_worker_name text,
+  p_lease_ms bigint, p_begin_ms bigint)
 returns setof {schema}.granted language plpgsql volatile as $$
 declare
   v_now timestamptz := clock_timestamp();
   v_rows {schema}.ready[];
+  v_fits int;
 begin
   with segment as materialized (
       select s.*, l.aging_ms
@@ -231,6 +232,16 @@ begin
     gone as (
       delete from {schema}.ready r where r.ctid = any (array(select pick.ctid from pick)) returning r)
     select array_agg(gone.r order by (gone.r).priority, (gone.r).seq) into v_rows from gone;
+  -- The inputs of one answer stay within p_bytes, but for a single one: clients give up on larger messages. What does not
+  -- fit goes back to its old place, which nobody has seen empty.
+  select count(*) into v_fits from (
+    select sum(e.size) over (order by r.ordinality) total, r.ordinality from unnest(v_rows) with ordinality r
+    cross join lateral (select octet_length(input) size from {schema}.execution where id = r.execution offset 0) e) s
+    where s.ordinality = 1 or coalesce(s.total, 0) <= p_bytes;
+  if v_fits < cardinality(v_rows) then
+    insert into {schema}.ready select * from unnest(v_rows[v_fits + 1:]);
+    v_rows := v_rows[:v_fits];
+  end if;
   if v_rows is not null then
     return query select * from {schema}.grant_leases(v_rows, p_namespace, p_worker, p_worker_name, p_lease_ms,
       p_begin_ms);

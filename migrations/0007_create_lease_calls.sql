@@ -177,7 +177,8 @@ begin
   elsif p_call = 2 then
     select array_agg(u.ord::int order by u.ord), array_agg({schema}.ending_of(k.x, p_call, u.hash,
         (case u.class when 4 then 3 when 3 then 7 when 5 then 8 else 2 end)::smallint, d.state, d.reason, d.run_at,
-        (case u.class when 3 then 4 else 2 end)::smallint, d.failures, (k.x).reclaims, u.class, u.code, u.message,
+        (case u.class when 3 then 4 else 2 end)::smallint, d.failures, (k.x).reclaims, u.class, u.code,
+        case when (k.x).cancel_at is not null then coalesce(nullif((k.x).cancel_reason, ''), u.message) else u.message end,
         u.content_type,
         case when u.content_type is not null then substring(p_content from u.content_at + 1 for u.content_length) end)
         order by u.ord)

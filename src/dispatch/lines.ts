@@ -3,6 +3,7 @@
  */
 import { LineBounds } from '../domain/line-bounds.js';
 import {
+  ANSWER_BYTES,
   claimExecutions,
   type Granted,
   type Holder,
@@ -152,8 +153,9 @@ export class Lines {
       const ended = monotonicMs();
       if (!aggressive) this.#bounds.ranSafe(ended, ended - started);
       this.#learn(granted);
-      // A full answer means there may be more for the next in line.
-      if (granted.length === ask.limit) for (const { id } of classes) this.#waiters.wake(id, 1);
+      // A full answer, by number or by size, means there may be more for the next in line.
+      if (granted.length === ask.limit || inputBytes(granted) > ANSWER_BYTES / 2)
+        for (const { id } of classes) this.#waiters.wake(id, 1);
       return granted;
     });
   }
@@ -180,4 +182,8 @@ export class Lines {
     }
     for (const place of lowest.values()) this.#bounds.claimed(place);
   }
+}
+
+function inputBytes(granted: readonly Granted[]): number {
+  return granted.reduce((sum, { input }) => sum + (input?.length ?? 0), 0);
 }

@@ -5,8 +5,11 @@ import { statement } from '../statement.js';
 const claim = statement(
   'claims.claim',
   `select * from {schema}.claim($1::int[], $2::int[], $3::real[], $4::smallint[], $5::bigint[], $6::smallint[], $7, $8, $9,
-     $10, $11, $12)`,
+     $10, $11, $12, $13)`,
 );
+
+/** Inputs in one answer: gRPC clients refuse messages over 4 MiB unless they are told otherwise. */
+export const ANSWER_BYTES = 3 * 1024 * 1024;
 
 /** A stretch of one class's line, in the negated priorities of the index: [from, to). */
 export interface Segment {
@@ -58,7 +61,10 @@ export interface Granted {
   readonly previous_message: string | null;
 }
 
-/** In order of their tokens. Empty does not prove that nothing is there: all heads may be locked by others. */
+/**
+ * In order of their tokens; fewer than asked for when their inputs would make the answer too large. Empty does not prove
+ * that nothing is there: all heads may be locked by others.
+ */
 export function claimExecutions(
   runner: Runner,
   segments: readonly Segment[],
@@ -73,6 +79,7 @@ export function claimExecutions(
     segments.map((segment) => segment.fromSeq),
     segments.map((segment) => segment.toPriority),
     limit,
+    ANSWER_BYTES,
     holder.namespace,
     holder.instance,
     holder.name,

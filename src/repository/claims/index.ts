@@ -1,4 +1,4 @@
 /** The lines of claimable work. */
-export { claimExecutions, type Granted, type Holder, type Segment } from './claim.js';
+export { ANSWER_BYTES, claimExecutions, type Granted, type Holder, type Segment } from './claim.js';
 export { claimExecution, type NamedClaim } from './claim-one.js';
 export { type Horizon, type LinePlace, readHeads, readHorizon } from './horizon.js';

@@ -16,7 +16,7 @@ export function toOutcome(outcome: ExecutionOutcome, omitResult: boolean): Outco
     attemptNumber: outcome.attempt,
     fencingToken: outcome.token ?? 0n,
     resultOmitted: outcome.resultOmitted || (outcome.result !== null && omitResult),
-    cancelReason: outcome.state === ExecutionState.CANCELED && failureClass === null ? (message ?? '') : '',
+    cancelReason: outcome.state === ExecutionState.CANCELED ? (message ?? '') : '',
     deadLetterId: outcome.letter ?? '',
     ...(shown && outcome.result && { result: toPayload(resultType ?? '', outcome.result) }),
     ...(failureClass !== null && {
