@@ -18,7 +18,6 @@ const CODES: Readonly<Record<Reason, Code>> = {
   MALFORMED_REQUEST: Code.InvalidArgument,
   INVALID_FIELD: Code.InvalidArgument,
   BAD_CURSOR: Code.InvalidArgument,
-  BAD_PAGE_TOKEN: Code.InvalidArgument,
   EXECUTION_NOT_FOUND: Code.NotFound,
   LANE_NOT_FOUND: Code.NotFound,
   WORKER_NOT_FOUND: Code.NotFound,

@@ -4067,7 +4067,8 @@ export const RunRetentionResponseSchema: GenMessage<RunRetentionResponse> = /*@_
  * AdminService reads everything and changes how things run.
  *
  * Roles: observer to read, operator to change, admin for namespaces, tokens, secrets and retention. Lists are
- * paged by key: `page_token` is bound to its filter and answers BAD_CURSOR with another. Every RPC may also
+ * paged by key: `page_token` is bound to its filter and answers BAD_CURSOR with another. A page with a rare filter
+ * may be short or even empty and still have a next one: only an absent `next_page_token` ends a list. Every RPC may also
  * answer INVALID_FIELD, INVALID_TOKEN, ROLE_REQUIRED, NAMESPACE_NOT_FOUND, CONTENTION, OVERLOADED,
  * DATABASE_UNAVAILABLE, DRAINING, SCHEMA_TOO_NEW and INTERNAL; these are not repeated below.
  *
@@ -4099,7 +4100,7 @@ export const AdminService: GenService<{
     output: typeof ListExecutionsResponseSchema;
   },
   /**
-   * ListAttempts lists attempts, ended and open: of one execution by number, else newest first.
+   * ListAttempts lists attempts, ended and open: of one execution by number, else those of the newest execution first.
    *
    * Read only. Errors: BAD_CURSOR; EXECUTION_NOT_FOUND.
    *

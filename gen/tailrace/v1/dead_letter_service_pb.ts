@@ -1083,7 +1083,8 @@ export const DeadLetterService: GenService<{
     output: typeof GetDeadLetterResponseSchema;
   },
   /**
-   * ListDeadLetters lists dead letters, newest first.
+   * ListDeadLetters lists dead letters, newest first. A page with a rare filter may be short or empty and still have a
+   * next one.
    *
    * Read only. Errors: BAD_CURSOR (a page token of another filter).
    *

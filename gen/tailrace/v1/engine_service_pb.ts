@@ -359,7 +359,7 @@ export type ClaimExecutionsRequest = Message<"tailrace.v1.ClaimExecutionsRequest
   capabilities: string[];
 
   /**
-   * Most executions to hand out. 1 to 500, default 1.
+   * Most executions to hand out. 1 to 500, default 1. Fewer come when their inputs exceed 3 MiB together.
    *
    * @generated from field: int32 max_executions = 6;
    */
@@ -877,7 +877,7 @@ export type ClaimNext = Message<"tailrace.v1.ClaimNext"> & {
   capabilities: string[];
 
   /**
-   * Most executions to hand out. 1 to 500, default 1.
+   * Most executions to hand out. 1 to 500, default 1. Fewer come when their inputs exceed 3 MiB together.
    *
    * @generated from field: int32 max_executions = 6;
    */
@@ -3059,7 +3059,9 @@ export const EngineService: GenService<{
    * Items are independent unless `atomic` is set. An item with a request id or a client-made execution id may
    * be repeated: the same content answers `duplicate` and the first execution, whatever became of it.
    *
-   * Item errors: INVALID_FIELD; REQUEST_ID_REUSED (metadata `execution_id`); LANE_CLOSED; FLOW_NOT_FOUND;
+   * A malformed field of any item refuses the call with INVALID_FIELD, all violations at once, and nothing is made.
+   *
+   * Item errors: REQUEST_ID_REUSED (metadata `execution_id`); LANE_CLOSED; UNIMPLEMENTED; FLOW_NOT_FOUND;
    * FLOW_SEALED; PAYLOAD_TOO_LARGE. With `atomic` the first of them refuses the call.
    *
    * @generated from rpc tailrace.v1.EngineService.CreateExecutions

@@ -526,14 +526,14 @@ export type Execution = Message<"tailrace.v1.Execution"> & {
   attemptCount: number;
 
   /**
-   * Counted failures so far, compared with retry_policy.max_attempts.
+   * Counted failures so far, compared with retry_policy.max_attempts. Once terminal: those of its last 1000 attempts.
    *
    * @generated from field: int32 failure_count = 21;
    */
   failureCount: number;
 
   /**
-   * Lost leases so far, compared with retry_policy.max_reclaims.
+   * Lost leases so far, compared with retry_policy.max_reclaims. Once terminal: those of its last 1000 attempts.
    *
    * @generated from field: int32 reclaim_count = 22;
    */

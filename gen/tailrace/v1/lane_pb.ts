@@ -202,7 +202,7 @@ export type LaneCounts = Message<"tailrace.v1.LaneCounts"> & {
   waitingChildren: bigint;
 
   /**
-   * Open dead letters.
+   * Open dead letters, counted up to 100,000.
    *
    * @generated from field: int64 open_dead_letters = 7;
    */

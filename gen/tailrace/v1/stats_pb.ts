@@ -69,7 +69,7 @@ export type LaneStats = Message<"tailrace.v1.LaneStats"> & {
   executions: ExecutionCount[];
 
   /**
-   * Open dead letters.
+   * Open dead letters, counted up to 100,000.
    *
    * @generated from field: int64 open_dead_letters = 3;
    */
@@ -91,7 +91,7 @@ export const LaneStatsSchema: GenMessage<LaneStats> = /*@__PURE__*/
   messageDesc(file_tailrace_v1_stats, 1);
 
 /**
- * DeadLetterCounts is the number of dead letters per state.
+ * DeadLetterCounts is the number of dead letters per state, each counted up to 100,000.
  *
  * @generated from message tailrace.v1.DeadLetterCounts
  */
