@@ -1,0 +1,47 @@
+/** What waiting costs: an idle server sends next to nothing to Postgres, however many wait at it. */
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { StartPosition } from '../../gen/tailrace/v1/log_pb.js';
+import { pause } from '../../src/runtime/clock.js';
+import { seconds } from '../support/estate.js';
+import { startTailrace, type TestTailrace } from '../support/tailrace.js';
+
+const WORKERS = 50;
+const WATCHERS = 5;
+const WINDOW_MS = 5_000;
+
+let tailrace: TestTailrace;
+beforeAll(async () => {
+  tailrace = await startTailrace();
+});
+afterAll(() => tailrace.stop());
+
+test('fifty waiting workers and five watchers: fewer than two statements a second', async () => {
+  const { engine, completion, running } = tailrace;
+  const leave = new AbortController();
+  const { signal } = leave;
+  // Their lanes and types are known, and empty.
+  const executions = Array.from({ length: WORKERS }, (_, i) => ({ type: `type ${i % 5}`, lane: `lane ${i % 7}` }));
+  await engine.createExecutions({ executions });
+  const lanes = Array.from({ length: 7 }, (_, i) => ({ lane: `lane ${i}` }));
+  const worker = (i: number) => ({ name: 'worker', instanceId: `instance ${i}` });
+  await engine.claimExecutions({ lanes, worker: worker(0), maxExecutions: 500, leaseDuration: seconds(3_600) });
+  const watches = Array.from({ length: WATCHERS }, () =>
+    completion.watchCompletions({ start: StartPosition.LATEST }, { signal })[Symbol.asyncIterator](),
+  );
+  for (const watch of watches) await watch.next();
+  const ended: Promise<unknown>[] = watches.map((watch) => watch.next().catch(() => undefined));
+  for (let i = 0; i < WORKERS; i++) {
+    await engine.heartbeatWorker({ worker: worker(i), lanes: lanes.map(({ lane }) => lane) });
+    const ask = { lanes, worker: worker(i), wait: seconds(60) };
+    ended.push(engine.claimExecutions(ask, { signal }).catch(() => undefined));
+  }
+  // What the creation left to do (positions, bounds, counts) is done within a few seconds.
+  await pause(3_000);
+  const before = running.engine.database.sent;
+  await pause(WINDOW_MS);
+  const perSecond = (running.engine.database.sent - before) / (WINDOW_MS / 1_000);
+  leave.abort();
+  await Promise.all(ended);
+  expect(perSecond).toBeLessThan(2);
+  expect(perSecond).toBeGreaterThan(0); // the pulse
+});
