@@ -1,6 +1,8 @@
-/** A Tailrace server in a process of its own, started as `tailrace serve` is. */
+/** A Tailrace server in a process of its own, started as `npm start` does. */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { packageRoot } from '../../src/runtime/package-root.js';
 
 export interface TailraceServer {
@@ -20,7 +22,7 @@ export async function startTailraceServer(
 ): Promise<TailraceServer> {
   const profiling = profileInto === undefined ? [] : ['--cpu-prof', `--cpu-prof-dir=${profileInto}`];
   // Not through npm or the tsx command: the process that is measured must be the server itself.
-  const child = spawn(process.execPath, [...profiling, '--import', 'tsx', 'src/main.ts', 'serve'], {
+  const child = spawn(process.execPath, [...profiling, ...startFlags()], {
     cwd: packageRoot(),
     stdio: ['ignore', 'pipe', 'inherit'],
     // Nothing of our own environment: its settings are not the ones to be measured.
@@ -48,6 +50,15 @@ export async function startTailraceServer(
       await ended;
     },
   };
+}
+
+/** What `npm start` gives to Node. */
+function startFlags(): string[] {
+  const text = readFileSync(join(packageRoot(), 'package.json'), 'utf8');
+  const { start } = (JSON.parse(text) as { scripts: { start: string } }).scripts;
+  const [program, ...flags] = start.split(' ');
+  if (program !== 'node') throw new Error(`npm start does not start node, but ${program}`);
+  return flags;
 }
 
 async function addressFrom(output: NodeJS.ReadableStream): Promise<string> {
