@@ -249,12 +249,13 @@ begin
 end $$;
 
 -- Claims one named execution; waits for its row when another has it. verdict: claimed | not_found | wrong_state (with
--- the state) | paused | capability (the worker does not offer what it needs). A worker is not asked about types here:
--- who names an execution knows it.
+-- the state; also when it is about to expire) | paused | capability (the worker does not offer what it needs). A worker
+-- is not asked about types here: who names an execution knows it.
 create function {schema}.claim_one(p_execution uuid, p_namespace int, p_capabilities text[], p_worker text,
   p_worker_name text, p_lease_ms bigint, p_begin_ms bigint, out verdict text, out state smallint, out missing text[],
   out claim {schema}.granted) language plpgsql volatile as $$
 declare
+  v_now timestamptz;
   v_row {schema}.ready;
 begin
   select r.* into v_row from {schema}.ready r where r.execution = p_execution for update;
@@ -264,10 +265,12 @@ begin
       then 'wrong_state' else 'not_found' end;
     return;
   end if;
-  select case when c.namespace <> p_namespace then 'not_found' when l.state = 2 then 'paused'
-        when not c.capabilities <@ p_capabilities then 'capability' else 'claimed' end,
-      array(select unnest(c.capabilities) except select unnest(p_capabilities))
-    into verdict, missing
+  v_now := clock_timestamp();
+  select case when c.namespace <> p_namespace then 'not_found'
+        when v_row.deadline <= v_now or (v_row.start_by <= v_now and v_row.attempt = 0) then 'wrong_state'
+        when l.state = 2 then 'paused' when not c.capabilities <@ p_capabilities then 'capability' else 'claimed' end,
+      3, array(select unnest(c.capabilities) except select unnest(p_capabilities))
+    into verdict, state, missing
     from {schema}.claim_class c join {schema}.lane l on l.id = c.lane where c.id = v_row.class;
   if verdict <> 'claimed' then return; end if;
   delete from {schema}.ready r where r.execution = p_execution;
