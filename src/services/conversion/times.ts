@@ -1,6 +1,5 @@
 /** Times between the contract and the database. Both sides keep milliseconds, which is what a Date holds. */
-import { create } from '@bufbuild/protobuf';
-import { type Duration, DurationSchema, type Timestamp, TimestampSchema } from '@bufbuild/protobuf/wkt';
+import type { Duration, Timestamp } from '@bufbuild/protobuf/wkt';
 
 const MS = 1_000;
 const NANOS_PER_MS = 1_000_000;
