@@ -114,6 +114,6 @@ function inLineHold(row: ExecutionRow, around: Surroundings): Hold {
   return {
     kind: HoldKind.IN_LINE,
     subject: row.lane,
-    message: `It is claimable and has ${ahead} ahead in lane ${row.lane}; ${around.eligible} workers could take it.`,
+    message: `It is claimable and has ${ahead} ahead in lane ${row.lane}; ${around.eligible === 1 ? '1 worker' : `${around.eligible} workers`} could take it.`,
   };
 }
