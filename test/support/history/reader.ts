@@ -15,7 +15,6 @@ import {
 } from '../../../gen/tailrace/v1/log_pb.js';
 import { decodeCursor } from '../../../src/domain/cursor.js';
 import { monotonicMs, pause } from '../../../src/runtime/clock.js';
-import { WakeSignal } from '../../../src/runtime/wake-signal.js';
 import type { Feed, FeedEntry, FeedMessage } from './history.js';
 
 type Completion = Client<typeof CompletionService>;
@@ -40,7 +39,8 @@ const RESUME_MS = 50;
 export class RecordedReader {
   readonly #options: ReaderOptions;
   readonly #messages: FeedMessage[] = [];
-  readonly #changed = new WakeSignal();
+  /** Everybody who waits for more. */
+  readonly #waiting = new Set<() => void>();
   readonly #running: Promise<void>;
   #watch = new AbortController();
   #stopped = false;
@@ -84,7 +84,7 @@ export class RecordedReader {
           `${name}: not seen within ${boundMs} ms; ${this.#messages.length} messages, ends: ${this.ends}`,
         );
       }
-      await this.#changed.wait(left);
+      await this.#change(left);
     }
   }
 
@@ -110,6 +110,18 @@ export class RecordedReader {
     await this.#running;
   }
 
+  async #change(boundMs: number): Promise<void> {
+    const told = new AbortController();
+    const tell = () => told.abort();
+    this.#waiting.add(tell);
+    await pause(boundMs, told.signal);
+    this.#waiting.delete(tell);
+  }
+
+  #tell(): void {
+    for (const tell of this.#waiting) tell();
+  }
+
   async #run(): Promise<void> {
     while (!this.#stopped) {
       this.#watch = new AbortController();
@@ -122,7 +134,7 @@ export class RecordedReader {
           await pause(RESUME_MS, this.#watch.signal);
         }
       }
-      this.#changed.wake();
+      this.#tell();
     }
   }
 
@@ -141,7 +153,7 @@ export class RecordedReader {
     }
     this.#cursor = entries.at(-1)?.cursor ?? heartbeat?.cursor ?? this.#cursor;
     this.#messages.push(entries.length > 0 ? { entries: entries.map(toFeedEntry) } : { upTo: this.position });
-    this.#changed.wake();
+    this.#tell();
   }
 }
 
