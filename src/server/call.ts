@@ -103,9 +103,10 @@ export class Call implements HandlerContext {
     return { headers: this.#responseHeader, trailers: this.#responseTrailer };
   }
 
-  expireAfter(ms: number, reason: EngineError): void {
+  /** The reason is made when it is needed, which is rare: an error costs its stack trace. */
+  expireAfter(ms: number, reason: () => EngineError): void {
     this.#deadlineMs = this.startedMs + ms;
-    this.#cancelDeadline = after(ms, () => this.giveUp(reason));
+    this.#cancelDeadline = after(ms, () => this.giveUp(reason()));
   }
 
   /** The answer has been decided. False when the call had ended before, and nothing may be sent anymore. */

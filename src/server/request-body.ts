@@ -63,11 +63,14 @@ function readBody(request: Request, most: number, limit: number): Promise<Buffer
         reject(tooLarge(limit));
       }
     });
+    let whole = false;
     request.on('end', () => {
+      whole = true;
       const [first] = chunks;
       resolve(chunks.length === 1 && first ? first : Buffer.concat(chunks));
     });
-    const cut = () => reject(new EngineError('CANCELED', 'the request was cut off'));
+    // A request that came whole closes as well.
+    const cut = () => whole || reject(new EngineError('CANCELED', 'the request was cut off'));
     request.on('error', cut);
     request.on('close', cut);
     // An honest client is told before it has sent it all.

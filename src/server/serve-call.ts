@@ -37,17 +37,15 @@ export function serveCall(route: Route, exchange: Exchange, options: CallOptions
   const { request, response, wire } = exchange;
   const call = new Call(route.method, wire.protocol, request, options.calls.draining);
   const answer = answerOn(response, wire, call);
-  const gone = new EngineError('CANCELED', 'the client went away');
-
   const refuse = (error: EngineError) => {
-    if (error !== gone) answer.refuse(toConnectError(error));
+    if (error !== GONE) answer.refuse(toConnectError(error));
     request.resume(); // what was not read, so that the client gets to reading
     logEnd(call, options.logger, error);
   };
   call.onGivenUp = refuse;
   const closed = new Promise<void>((resolve) => {
     response.on('close', () => {
-      call.giveUp(gone);
+      call.giveUp(GONE);
       resolve();
     });
   });
@@ -68,6 +66,9 @@ export function serveCall(route: Route, exchange: Exchange, options: CallOptions
   void Promise.all([handled, closed]).then(() => options.calls.remove(call));
 }
 
+/** One for all calls: every call ends by its connection's close, most of them after their answer. */
+const GONE = new EngineError('CANCELED', 'the client went away');
+
 async function handle(
   route: Route,
   call: Call,
@@ -78,7 +79,7 @@ async function handle(
   const incoming: Incoming = { request, wire, mostBytes };
   const timeoutMs = timeoutMsOf(request, wire);
   if (timeoutMs !== undefined) {
-    call.expireAfter(timeoutMs, new EngineError('DEADLINE_EXCEEDED', 'the deadline of the call has passed'));
+    call.expireAfter(timeoutMs, () => new EngineError('DEADLINE_EXCEEDED', 'the deadline of the call has passed'));
   }
 
   if (route.kind === 'unary') {
