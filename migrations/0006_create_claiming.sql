@@ -258,16 +258,25 @@ declare
   v_now timestamptz;
   v_row {schema}.ready;
 begin
-  select r.* into v_row from {schema}.ready r where r.execution = p_execution for update;
-  if not found then
-    state := {schema}.state_of(p_execution);
-    verdict := case when exists (select 1 from {schema}.execution e where e.id = p_execution and e.namespace = p_namespace)
-      then 'wrong_state' else 'not_found' end;
+  if not exists (select 1 from {schema}.execution e where e.id = p_execution and e.namespace = p_namespace) then
+    verdict := 'not_found';
     return;
   end if;
+  -- Whoever had its row may have given it another place in line; then it is looked for again.
+  for i in 1 .. 100 loop
+    select r.* into v_row from {schema}.ready r where r.execution = p_execution for update;
+    exit when found;
+    state := {schema}.state_of(p_execution);
+    if state is distinct from 3 then
+      verdict := 'wrong_state';
+      return;
+    end if;
+  end loop;
+  if v_row.execution is null then
+    raise exception using errcode = '55P03', message = 'the execution kept moving';
+  end if;
   v_now := clock_timestamp();
-  select case when c.namespace <> p_namespace then 'not_found'
-        when v_row.deadline <= v_now or (v_row.start_by <= v_now and v_row.attempt = 0) then 'wrong_state'
+  select case when v_row.deadline <= v_now or (v_row.start_by <= v_now and v_row.attempt = 0) then 'wrong_state'
         when l.state = 2 then 'paused' when not c.capabilities <@ p_capabilities then 'capability' else 'claimed' end,
       3, array(select unnest(c.capabilities) except select unnest(p_capabilities))
     into verdict, state, missing

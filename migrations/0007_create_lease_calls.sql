@@ -27,7 +27,7 @@ language sql stable as $$
         and mine.number = latest.number then 'duplicate'
       when o.execution is not null then 'terminal'
       when mine.outcome = 9 then 'revoked'
-      when mine.outcome in (3, 4, 8, 10, 11) or l.lease = u.lease then 'expired'
+      when mine.outcome in (3, 4, 8, 10, 11) or (l.lease = u.lease and l.token = u.token) then 'expired'
       when mine.call = p_call and mine.hash is not distinct from u.hash then 'superseded'
       when mine.number is not null then 'other_content'
       else 'superseded'
@@ -45,14 +45,16 @@ language sql stable as $$
     latest on true
 $$;
 
--- The nth answer is the lease of the nth execution, locked; null where there is none or somebody else has it.
-create function {schema}.lock_leases(p_execution uuid[], out locked {schema}.lease[], out places tid[])
+-- The nth answer is the lease of the nth execution, locked; null where there is none, it is another one, or somebody else
+-- has it locked. Only whoever knows the lease's id locks its row: nobody can hold up the work of others.
+create function {schema}.lock_leases(p_execution uuid[], p_lease uuid[], out locked {schema}.lease[], out places tid[])
 language plpgsql volatile as $$
 begin
   select array_agg(x.l order by u.ord), array_agg(x.place order by u.ord) into locked, places
-    from unnest(p_execution) with ordinality u (execution, ord)
+    from unnest(p_execution, p_lease) with ordinality u (execution, lease, ord)
     left join lateral (
-      select l, l.ctid place from {schema}.lease l where l.execution = u.execution for update skip locked) x on true;
+      select l, l.ctid place from {schema}.lease l where l.execution = u.execution and l.lease = u.lease
+      for update skip locked) x on true;
 end $$;
 
 -- Which of the locked leases are held by whoever shows these; never null.
@@ -77,7 +79,7 @@ declare
   v_places tid[];
   v_held boolean[];
 begin
-  select k.locked, k.places into v_locked, v_places from {schema}.lock_leases(p_execution) k;
+  select k.locked, k.places into v_locked, v_places from {schema}.lock_leases(p_execution, p_lease) k;
   v_now := clock_timestamp();
   v_held := {schema}.held_leases(v_locked, p_namespace, p_lease, p_token, v_now);
   -- By place, which this transaction has locked: one probe per row in every plan.
@@ -161,7 +163,7 @@ declare
   v_endings {schema}.ending[];
   v_executions uuid[];
 begin
-  select k.locked into v_locked from {schema}.lock_leases(p_execution) k;
+  select k.locked into v_locked from {schema}.lock_leases(p_execution, p_lease) k;
   v_now := clock_timestamp();
   v_held := {schema}.held_leases(v_locked, p_namespace, p_lease, p_token, v_now);
   if p_call = 1 then

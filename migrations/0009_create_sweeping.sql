@@ -124,11 +124,13 @@ begin
   v_gone := array(select y.execution from unnest(v_over) y);
   -- What does not expire has begun: its time to start is over and done with, and only the deadline is left. Or it is held
   -- by somebody at this moment, who may roll back: then a second look.
+  -- Scalar subqueries, for they are answered by key: of "exists … or exists …" the planner may make hash tables, and read
+  -- all that waits to fill them.
   v_begun := array(select x.execution from unnest(v_due) x (execution)
     where not x.execution = any (v_gone)
-      and (exists (select 1 from {schema}.lease l where l.execution = x.execution)
-        or exists (select 1 from {schema}.ready r where r.execution = x.execution and r.attempt > 0)
-        or exists (select 1 from {schema}.scheduled s where s.execution = x.execution and s.attempt > 0)));
+      and coalesce((select true from {schema}.lease l where l.execution = x.execution),
+        (select r.attempt > 0 from {schema}.ready r where r.execution = x.execution),
+        (select s.attempt > 0 from {schema}.scheduled s where s.execution = x.execution)));
   delete from {schema}.timer t using {schema}.execution e
     where t.execution = any (v_begun) and e.id = any (v_begun) and e.id = t.execution and e.deadline is null;
   update {schema}.timer t set due_at = greatest(e.deadline, v_now + interval '1 second')

@@ -70,7 +70,7 @@ export class Lines {
         if (this.#closed || signal.aborted) return [];
         if (this.#registry.isDraining(ask.namespace, ask.holder.instance)) return [];
         waiter.signal.clear();
-        const granted = await this.#take(eligible().classes, ask);
+        const granted = await this.#take(eligible().classes, ask, signal);
         if (granted.length > 0) return granted;
         const left = until - monotonicMs();
         if (left <= 0) return [];
@@ -140,9 +140,11 @@ export class Lines {
     };
   }
 
-  async #take(classes: readonly ClaimClass[], ask: ClaimAsk): Promise<Granted[]> {
+  async #take(classes: readonly ClaimClass[], ask: ClaimAsk, signal: AbortSignal): Promise<Granted[]> {
     if (classes.length === 0) return [];
     return this.#gate.run(async () => {
+      // Who left while waiting for the gate takes nothing: it would have to be handed back.
+      if (this.#closed || signal.aborted) return [];
       const started = monotonicMs();
       const aggressive = this.#bounds.prefersAggressive(
         classes.map(({ id }) => id),

@@ -17,6 +17,11 @@ const PAST_PRIORITY = 1001;
 /** Rows claimed beyond the safe bound before the aggressive one is used: about 2 ms of dead rows. */
 const STALLED_ROWS = 20_000n;
 const SAFE_SHARE = 50;
+/**
+ * Priorities of one class whose bounds are kept: those claimed from last. Each splits the line into one more stretch, and
+ * a claim looks into every stretch. Forgetting a bound is safe: its priority is read from the start of its line again.
+ */
+const MOST_PRIORITIES = 32;
 
 export interface Stretch {
   readonly fromPriority: number;
@@ -42,10 +47,16 @@ export interface HorizonReading {
 }
 
 export class LineBounds {
+  readonly #mostPriorities: number;
+  /** By class and priority, those claimed from last at the end. */
   readonly #lines = new Map<number, Map<number, Bound>>();
   #pending: { seq: bigint; xid: bigint }[] = [];
   #settled = 0n;
   #nextSafeAt = 0;
+
+  constructor(mostPriorities = MOST_PRIORITIES) {
+    this.#mostPriorities = mostPriorities;
+  }
 
   /**
    * The stretches of one class's line, most urgent first: from each known priority's bound to the next known priority.
@@ -79,9 +90,14 @@ export class LineBounds {
   }
 
   /** Rows were claimed; `place` is the lowest of them in its line. */
-  claimed(place: Place): void {
-    const bound = this.#bound(place.class, place.priority);
-    if (place.seq > bound.aggressive) bound.aggressive = place.seq;
+  claimed({ class: id, priority, seq }: Place): void {
+    const line = this.#lines.get(id) ?? new Map<number, Bound>();
+    this.#lines.set(id, line);
+    const { safe, aggressive } = line.get(priority) ?? { safe: 0n, aggressive: 0n };
+    line.delete(priority);
+    line.set(priority, { safe, aggressive: seq > aggressive ? seq : aggressive });
+    const [oldest] = line.keys();
+    if (line.size > this.#mostPriorities && oldest !== undefined) line.delete(oldest);
   }
 
   /** Every row up to this sequence number is visible or never will be. */
@@ -126,20 +142,5 @@ export class LineBounds {
         if (bound.safe > bound.aggressive) bound.aggressive = bound.safe;
       }
     }
-    for (const head of heads) this.#bound(head.class, head.priority);
-  }
-
-  #bound(classId: number, priority: number): Bound {
-    let line = this.#lines.get(classId);
-    if (line === undefined) {
-      line = new Map();
-      this.#lines.set(classId, line);
-    }
-    let bound = line.get(priority);
-    if (bound === undefined) {
-      bound = { safe: 0n, aggressive: 0n };
-      line.set(priority, bound);
-    }
-    return bound;
   }
 }

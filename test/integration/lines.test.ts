@@ -1,4 +1,5 @@
 /** Claims over their lines: where they begin to read, who is woken, and what a drain or a hang-up leaves. */
+import pg from 'pg';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { type ClaimAsk, Lines } from '../../src/dispatch/lines.js';
 import { Registry } from '../../src/dispatch/registry.js';
@@ -138,6 +139,23 @@ describe('waiting', () => {
     lines.wake(id, 1);
     expect(await lines.claim(ask(1), never)).toEqual([]);
     expect(await new Lines(database, registry).claim(ask(1), never)).toHaveLength(1);
+  });
+
+  test('a caller who left while others were served takes nothing', async () => {
+    await add(5);
+    const holder = new pg.Client({ connectionString: fresh.url });
+    await holder.connect();
+    await holder.query('begin');
+    await holder.query(`lock table ${fresh.schema}.ready in access exclusive mode`);
+    const served = Array.from({ length: 4 }, () => lines.claim(ask(1), never));
+    const leave = new AbortController();
+    const left = lines.claim(ask(1), leave.signal);
+    leave.abort();
+    await holder.query('commit');
+    await holder.end();
+    expect((await Promise.all(served)).flat()).toHaveLength(4);
+    expect(await left).toEqual([]);
+    expect(await lines.claim(ask(5), never)).toHaveLength(1);
   });
 
   test('many claims at once share the work: each execution goes to one of them', async () => {

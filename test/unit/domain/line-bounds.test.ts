@@ -18,7 +18,7 @@ interface Writer {
 
 /** What Postgres keeps of one class: transactions under way, a sequence, and the rows that everybody sees. */
 class Line {
-  readonly bounds = new LineBounds();
+  readonly bounds: LineBounds;
   readonly visible: Row[] = [];
   readonly #writers: Writer[] = [];
   #xid = 100n;
@@ -26,6 +26,10 @@ class Line {
   #read: { heads: Place[] } | undefined;
   created = 0;
   claimed = 0;
+
+  constructor(mostPriorities?: number) {
+    this.bounds = new LineBounds(mostPriorities);
+  }
 
   begin(): void {
     this.#writers.push({ xid: this.#xid++, drawn: [] });
@@ -115,8 +119,8 @@ const step = fc.oneof(
 describe('lower bounds', () => {
   test('never lie above a row that may still be claimed, whoever commits when', () => {
     fc.assert(
-      fc.property(fc.array(step, { minLength: 80, maxLength: 200 }), (steps) => {
-        const line = new Line();
+      fc.property(fc.array(step, { minLength: 80, maxLength: 200 }), fc.integer({ min: 1, max: 3 }), (steps, most) => {
+        const line = new Line(most);
         for (const one of steps) {
           if (one.do === 'begin') line.begin();
           if (one.do === 'draw') line.draw(one.which, one.priority);
@@ -170,6 +174,17 @@ describe('lower bounds', () => {
     line.settle();
     expect(line.bounds.stretches(CLASS, false).at(-1)).toMatchObject({ fromSeq: 52n });
   });
+});
+
+test('a line with rows at every priority is looked into in few stretches', () => {
+  const bounds = new LineBounds();
+  for (let priority = -1_000; priority <= 1_000; priority++) {
+    bounds.claimed({ class: CLASS, priority, seq: BigInt(priority + 2_000) });
+  }
+  const stretches = bounds.stretches(CLASS, true);
+  expect(stretches.length).toBeLessThanOrEqual(33);
+  expect(tile(stretches)).toBe(true);
+  expect(stretches.at(-1)).toMatchObject({ fromPriority: 1_000, fromSeq: 3_000n });
 });
 
 describe('the aggressive bound', () => {
