@@ -142,5 +142,16 @@ export class LineBounds {
         if (bound.safe > bound.aggressive) bound.aggressive = bound.safe;
       }
     }
+    for (const { class: id, priority } of heads) this.#meet(id, priority);
+  }
+
+  /**
+   * A priority that nobody has claimed from gets a stretch of its own as well, while there is room: behind a long backlog
+   * of a more urgent one its head would never be looked at, and aging compares heads.
+   */
+  #meet(id: number, priority: number): void {
+    const line = this.#lines.get(id) ?? new Map<number, Bound>();
+    if (line.has(priority) || line.size >= this.#mostPriorities) return;
+    this.#lines.set(id, line.set(priority, { safe: 0n, aggressive: 0n }));
   }
 }
