@@ -5,13 +5,15 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { EndCall } from '../../src/domain/states.js';
 import { claimExecution, type Granted, readHeads, readHorizon } from '../../src/repository/claims/index.js';
-import { cancelExecution } from '../../src/repository/executions/index.js';
+import { cancelExecution, createExecutions } from '../../src/repository/executions/index.js';
+import { foldCounts } from '../../src/repository/inspection/index.js';
 import { endAttempts, renewLeases } from '../../src/repository/leases/index.js';
 import { readDetails, readLog, readLogHead, readStates, stepLog } from '../../src/repository/log/index.js';
 import { type ClassKey, internClasses } from '../../src/repository/registry/index.js';
 import { readPulse, sweep } from '../../src/repository/sweeping/index.js';
 import { wallMs } from '../../src/runtime/clock.js';
-import { addExecutions, endingOf, heldBy, NAMESPACE, takeLeases, wholeLine } from '../support/direct.js';
+import { uuidV7 } from '../../src/runtime/random.js';
+import { addExecutions, endingOf, heldBy, NAMESPACE, newExecution, takeLeases, wholeLine } from '../support/direct.js';
 import { type Explained, ExplainedSession, type Scan } from '../support/explained.js';
 import { freshDatabase, type TestDatabase } from '../support/postgres.js';
 
@@ -23,11 +25,11 @@ const BESIDE = 20_000;
 const INDEXES = [
   ...['ready_pkey', 'ready_execution_key', 'scheduled_pkey', 'scheduled_due'],
   ...['lease_pkey', 'lease_check', 'timer_pkey', 'timer_due'],
-  ...['execution_pkey', 'attempt_pkey', 'outcome_pkey', 'dead_letter_execution'],
+  ...['execution_pkey', 'request_key_pkey', 'attempt_pkey', 'outcome_pkey', 'dead_letter_execution'],
   ...['log_pkey', 'log_body_pkey', 'log_run_pkey'],
-  ...['claim_class_pkey', 'lane_pkey', 'worker_pkey', 'worker_name'],
+  ...['claim_class_pkey', 'lane_pkey', 'worker_pkey', 'worker_name', 'state_count_pkey'],
 ];
-const ONE_ROW = ['registry', 'ready_seq', 'log_incarnation'];
+const ONE_ROW = ['registry', 'ready_seq', 'log_incarnation', 'counted'];
 
 type Plans = Map<string, Explained[]>;
 
@@ -174,6 +176,13 @@ async function everything(n: number): Promise<Map<string, Explained[]>> {
   const keyed = () => ({ tags: { a: 'b' }, input: { type: 'text/plain', body: Buffer.from('hello') } });
 
   const created = await explain('create', () => add(keyed()));
+  const repeated = Array.from({ length: n }, () => {
+    const id = uuidV7();
+    return newExecution(line.id, { id, requestId: id });
+  });
+  await createExecutions(session, repeated);
+  await explain('create again', () => createExecutions(session, repeated));
+  await take().then((granted) => end(EndCall.COMPLETE, granted));
   const held = await explain('claim', () => take());
   await explain('renew', () =>
     renewLeases(
@@ -203,6 +212,7 @@ async function everything(n: number): Promise<Map<string, Explained[]>> {
   await explain('horizon', () => readHorizon(session));
   await explain('heads', () => readHeads(session, [{ class: line.id, priority: 0, seq: 0n }]));
   await explain('number', () => stepLog(session, 512));
+  await explain('fold counts', () => foldCounts(session, 500));
   const { head } = await explain('log head', () => readLogHead(session));
   await explain('read log', () => readLog(session, head > 500n ? head - 500n : 1n, n));
   const ids = created.map(({ execution }) => execution);
