@@ -3,18 +3,15 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { LogEntryKind } from '../../gen/tailrace/v1/log_pb.js';
 import { type ByHand, leaseOf, refusal, seconds } from '../support/by-hand.js';
 import { Recorded } from '../support/history/recorded.js';
-import { startTailrace, type TestTailrace } from '../support/tailrace.js';
+import type { Clients } from '../support/tailrace.js';
 
 let recorded: Recorded;
-let other: TestTailrace;
+let other: Clients;
 beforeAll(async () => {
   recorded = await Recorded.start();
-  other = await startTailrace({ database: recorded.tailrace.database });
+  other = (await recorded.another()).clients;
 });
-afterAll(async () => {
-  await other.stop();
-  await recorded.stop();
-});
+afterAll(() => recorded.stop());
 
 test.each([
   ['equal names', 'one', 'two'],
@@ -46,7 +43,7 @@ test.each([
 test('proof 11: the same over two servers', async () => {
   const lane = 'two servers';
   const created = await recorded.hand().create(...Array.from({ length: 200 }, () => ({ lane })));
-  const servers = [recorded.clients, recorded.clientsOf(other.url)];
+  const servers = [recorded.clients, other];
   const asks = Array.from({ length: 40 }, (_, i) =>
     servers[i % 2]?.engine.claimExecutions({
       worker: { name: 'twin', instanceId: 'host:1' },

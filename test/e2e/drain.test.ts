@@ -7,15 +7,15 @@ import { StartPosition } from '../../gen/tailrace/v1/log_pb.js';
 import { asTailraceError } from '../../src/client/errors.js';
 import { monotonicMs } from '../../src/runtime/clock.js';
 import { ByHand, refusal, seconds } from '../support/by-hand.js';
-import { Recorded } from '../support/history/recorded.js';
-import { type Clients, startTailrace, type TestTailrace } from '../support/tailrace.js';
+import { type Another, Recorded } from '../support/history/recorded.js';
+import type { Clients } from '../support/tailrace.js';
 
 const DRAIN_SECONDS = 10;
 /** What only waits is let go at once; a drain that waited for it would use up its bound. */
 const BOUND_MS = 5_000;
 
 let recorded: Recorded;
-let doomed: TestTailrace;
+let doomed: Another;
 let clients: Clients;
 let hand: ByHand;
 let there: ByHand;
@@ -25,9 +25,8 @@ beforeAll(async () => {
 });
 afterAll(() => recorded.stop());
 beforeEach(async () => {
-  const { database } = recorded.tailrace;
-  doomed = await startTailrace({ database, environment: { TAILRACE_DRAIN_SECONDS: String(DRAIN_SECONDS) } });
-  clients = recorded.clientsOf(doomed.url);
+  doomed = await recorded.another({ TAILRACE_DRAIN_SECONDS: String(DRAIN_SECONDS) });
+  clients = doomed.clients;
   there = new ByHand(clients, 'there');
 });
 afterEach(() => doomed.stop());
@@ -36,7 +35,7 @@ afterEach(() => doomed.stop());
 async function drained(): Promise<number> {
   await clients.admin.getServerInfo({});
   const began = monotonicMs();
-  await doomed.running.stop();
+  await doomed.stop();
   return monotonicMs() - began;
 }
 
@@ -72,7 +71,7 @@ test('E16: watches end with DRAINING', async () => {
 test('E16: calls that meet a drain are answered, or can be repeated elsewhere, and what was answered stays', async () => {
   const calls = Array.from({ length: 200 }, (_, i) => ({ requestId: `at the drain ${i}`, lane: 'at the drain' }));
   const answers = Promise.allSettled(calls.map((spec) => there.createOne(spec)));
-  await doomed.running.stop();
+  await doomed.stop();
   for (const [i, answer] of (await answers).entries()) {
     if (answer.status === 'rejected') expect(asTailraceError(answer.reason).passing).toBe(true);
     const again = await hand.createOne(calls[i]);
@@ -86,7 +85,7 @@ test('E16: no waiting claim takes work into a server that goes away', async () =
   const answered = Promise.allSettled(waiting);
   await clients.admin.getServerInfo({});
   const creating = Array.from({ length: 8 }, () => hand.create(...Array.from({ length: 5 }, () => ({ lane }))));
-  await doomed.running.stop();
+  await doomed.stop();
   const created = (await Promise.all(creating)).flat();
   const claimed = (await answered).flatMap((answer) => {
     if (answer.status === 'fulfilled') return answer.value;

@@ -9,15 +9,14 @@ import { monotonicMs } from '../../src/runtime/clock.js';
 import { ByHand, only, seconds } from '../support/by-hand.js';
 import { Recorded } from '../support/history/recorded.js';
 import { freshDatabase, type TestDatabase } from '../support/postgres.js';
-import { type Clients, startTailrace, type TestTailrace } from '../support/tailrace.js';
+import type { Clients } from '../support/tailrace.js';
 
 const BOUND_MS = 3_000;
 
 let database: TestDatabase;
 let recorded: Recorded;
-let other: TestTailrace;
 let elsewhere: Clients;
-/** Calls `other`, while `here` waits at the recorded server. */
+/** Calls the other server, while `here` waits at the recorded server. */
 let there: ByHand;
 let here: ByHand;
 let listener: pg.Client;
@@ -35,13 +34,11 @@ beforeAll(async () => {
   const muted = new URL(database.url);
   muted.searchParams.set('options', '-c search_path=mute,pg_catalog');
   recorded = await Recorded.start({ database: { ...database, url: muted.href } });
-  other = await startTailrace({ database: { ...database, url: muted.href } });
-  elsewhere = recorded.clientsOf(other.url);
+  elsewhere = (await recorded.another()).clients;
   there = new ByHand(elsewhere, 'there');
   here = recorded.hand('here');
 });
 afterAll(async () => {
-  await other.stop();
   await recorded.stop();
   await listener.end();
   await database.drop();

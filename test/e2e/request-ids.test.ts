@@ -5,26 +5,22 @@ import { ExecutionState } from '../../gen/tailrace/v1/execution_state_pb.js';
 import { uuidV7 } from '../../src/runtime/random.js';
 import { type ByHand, ItemRefused, ok, only, refusal, seconds, text } from '../support/by-hand.js';
 import { Recorded } from '../support/history/recorded.js';
-import { startTailrace, type TestTailrace } from '../support/tailrace.js';
+import type { Clients } from '../support/tailrace.js';
 
 let recorded: Recorded;
-let other: TestTailrace;
+let other: Clients;
 let hand: ByHand;
 beforeAll(async () => {
   recorded = await Recorded.start();
-  other = await startTailrace({ database: recorded.tailrace.database });
+  other = (await recorded.another()).clients;
   hand = recorded.hand();
 });
-afterAll(async () => {
-  await other.stop();
-  await recorded.stop();
-});
+afterAll(() => recorded.stop());
 
 type Spec = Parameters<ByHand['createOne']>[0];
 
 /** The whole answer to one item. */
-async function ask(spec: Spec, url = recorded.tailrace.url, namespace = ''): Promise<CreateExecutionResult> {
-  const { engine } = recorded.clientsOf(url);
+async function ask(spec: Spec, { engine } = recorded.clients, namespace = ''): Promise<CreateExecutionResult> {
   return only((await engine.createExecutions({ namespace, executions: [{ type: 'work', ...spec }] })).results);
 }
 
@@ -128,7 +124,7 @@ describe('proof 6: at the same time', () => {
     const asks = Array.from({ length: 60 }, (_, i) =>
       ask(
         { requestId: 'contested', lane: 'contested', input: text(i % 3 === 0 ? 'a' : 'b') },
-        i % 2 === 0 ? recorded.tailrace.url : other.url,
+        i % 2 === 0 ? recorded.clients : other,
       ),
     );
     const { created, duplicates, reused: refused, ids } = sortOut(await Promise.all(asks));
@@ -142,7 +138,7 @@ describe('proof 6: at the same time', () => {
       lane: 'crossing',
       requestId: `crossing ${i}`,
     }));
-    const servers = [recorded.clients, recorded.clientsOf(other.url)];
+    const servers = [recorded.clients, other];
     const answers = await Promise.all(
       Array.from({ length: 8 }, (_, i) => {
         const executions = i % 2 === 0 ? specs : specs.toReversed();

@@ -10,7 +10,6 @@ import type { LogEntry } from '../../gen/tailrace/v1/log_pb.js';
 import { wallMs } from '../../src/runtime/clock.js';
 import { ByHand, seconds } from '../support/by-hand.js';
 import { Recorded } from '../support/history/recorded.js';
-import { startTailrace } from '../support/tailrace.js';
 
 const { SCHEDULED, QUEUED, RUNNING, CANCELED, EXPIRED, FAILED } = ExecutionState;
 const soon = () => ({ deadlineTime: timestampFromMs(wallMs() + 1_500) });
@@ -162,8 +161,8 @@ const ids = new Map<string, string>();
 
 beforeAll(async () => {
   recorded = await Recorded.start();
-  const doomed = await startTailrace({ database: recorded.tailrace.database });
-  const hand = new ByHand(recorded.clientsOf(doomed.url));
+  const doomed = await recorded.another();
+  const hand = new ByHand(doomed.clients);
   await Promise.all(Object.entries(EXITS).map(async ([name, { arrange }]) => ids.set(name, await arrange(hand))));
   await doomed.stop();
 });

@@ -4,6 +4,7 @@
  */
 import { isDeepStrictEqual } from 'node:util';
 import { verify } from '../../../src/repository/verification/index.js';
+import type { Running } from '../../../src/serve.js';
 import { ByHand } from '../by-hand.js';
 import { type Clients, startTailrace, type TestTailrace, type TestTailraceOptions } from '../tailrace.js';
 import { expectSound } from './check.js';
@@ -14,9 +15,15 @@ import type { Feed, FeedEntry, FeedMessage, FinalStates, History } from './histo
 import { positionOf, type ReaderOptions, RecordedReader } from './reader.js';
 import { Recorder } from './recorder.js';
 
-type Wanted = Omit<ReaderOptions, 'completion'>;
+/** Reads from the recorded server unless told otherwise. */
+type Wanted = Omit<ReaderOptions, 'completion'> & Partial<Pick<ReaderOptions, 'completion'>>;
 
 const TRIES = 20;
+
+export interface Another {
+  readonly clients: Clients;
+  stop(): Promise<void>;
+}
 
 export class Recorded {
   readonly recorder = new Recorder();
@@ -24,6 +31,7 @@ export class Recorded {
   readonly log: RecordedReader;
   readonly #options: TestTailraceOptions;
   readonly #readers: RecordedReader[] = [];
+  readonly #others: Running[] = [];
   #tailrace: TestTailrace;
   #clients: Clients;
 
@@ -67,9 +75,16 @@ export class Recorded {
     return await this.#read(wanted).placed();
   }
 
-  /** Clients of another server on the same database, recorded into the same history. */
-  clientsOf(url: string): Clients {
-    return recordingClients(url, this.recorder);
+  /**
+   * One more server on the same database, whose clients are recorded into the same history. It is stopped with the first
+   * one, after the judgment, if the test has not stopped it.
+   */
+  async another(environment: TestTailraceOptions['environment'] = {}): Promise<Another> {
+    const { environment: own } = this.#options;
+    const { database } = this.#tailrace;
+    const { running, url } = await startTailrace({ database, environment: { ...own, ...environment } });
+    this.#others.push(running);
+    return { clients: recordingClients(url, this.recorder), stop: () => running.stop() };
   }
 
   /** Judges the history so far, and the tables by their own rules. Nothing may be under way. */
@@ -95,7 +110,7 @@ export class Recorded {
   async #end(): Promise<void> {
     await Promise.all(this.#readers.map((reader) => reader.stop()));
     const { database, running } = this.#tailrace;
-    await running.stop();
+    await Promise.all([running, ...this.#others].map((server) => server.stop()));
     if (!this.#options.database) await database.drop();
   }
 
