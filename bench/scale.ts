@@ -30,7 +30,7 @@ export const FULL: Scale = {
 
 export const QUICK: Scale = {
   throughput: { fast: 3_000, middling: 1_000, slow: 200 },
-  seconds: { calls: 0.5, latency: 1, delivery: 1, idle: 3, settle: 1 },
+  seconds: { calls: 0.5, latency: 1, delivery: 1, idle: 11, settle: 1 },
   waiting: [1_000, 10_000, 100_000],
   claims: 20,
 };

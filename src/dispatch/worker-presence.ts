@@ -39,11 +39,13 @@ export class WorkerPresence {
     if (monotonicMs() - known.writtenAt > FRESH_MS) this.#pending.set(keyOf(sighting), sighting);
   }
 
-  /** A heartbeat came: what it says replaces what was said before. */
-  async heard(sighting: WorkerSighting): Promise<void> {
+  /** A heartbeat came: what it says replaces what was said before. Answers whether that was news, and was written. */
+  async heard(sighting: WorkerSighting): Promise<boolean> {
     const known = this.#known.get(keyOf(sighting));
-    if (!known?.told || !known.said.has(textOf(sighting))) await this.#tell(sighting);
+    const news = !known?.told || !known.said.has(textOf(sighting));
+    if (news) await this.#tell(sighting);
     else this.#pending.set(keyOf(sighting), sighting);
+    return news;
   }
 
   forget(namespace: number, instance: string): void {

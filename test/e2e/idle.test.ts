@@ -45,3 +45,12 @@ test('fifty waiting workers and five watchers: fewer than two statements a secon
   expect(perSecond).toBeLessThan(2);
   expect(perSecond).toBeGreaterThan(0); // the pulse
 });
+
+test('workers that only say that they are still there cause no statement each', async () => {
+  const { engine, running } = tailrace;
+  const workers = Array.from({ length: WORKERS }, (_, i) => ({ name: 'worker', instanceId: `still there ${i}` }));
+  for (const worker of workers) await engine.heartbeatWorker({ worker, types: ['a type'] });
+  const before = running.engine.database.sent;
+  for (const worker of workers) await engine.heartbeatWorker({ worker, types: ['a type'] });
+  expect(running.engine.database.sent - before).toBeLessThan(WORKERS / 5);
+});

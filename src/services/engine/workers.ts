@@ -40,7 +40,7 @@ export function heartbeatWorkerCall({ registry, presence, after }: EngineService
     const asked = validate(heartbeat, message);
     const { name, instance } = asked.worker;
     const namespaceId = await registry.namespaceFor(asked.namespace);
-    await presence.heard({
+    const news = await presence.heard({
       namespace: namespaceId,
       instance,
       name,
@@ -49,7 +49,7 @@ export function heartbeatWorkerCall({ registry, presence, after }: EngineService
       capabilities: asked.capabilities,
       told: { maxConcurrency: asked.maxConcurrency, labels: asked.labels },
     });
-    after.committed(0);
+    if (news) after.committed(0);
     const reason = registry.drainReason(namespaceId, instance);
     return create(HeartbeatWorkerResponseSchema, {
       drain: reason !== undefined,
