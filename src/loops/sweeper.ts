@@ -12,6 +12,8 @@ import { Loop } from '../runtime/loop.js';
 const BATCH = 500;
 /** Sweeps come no closer than this, so that many timers a few milliseconds apart become one batch. */
 const GAP_MS = 20;
+/** What has been due for longer than a sweep takes, and was not taken, is locked by somebody: it is looked at this often. */
+const LOCKED_MS = 200;
 
 export interface SweeperOptions {
   readonly database: Database;
@@ -58,7 +60,10 @@ class DueLoop {
         const swept = await sweep(database, subject, BATCH);
         if (swept.taken > 0) onSwept(swept.classes, swept.taken);
         if (swept.taken >= BATCH) return 0;
-        if (swept.nextMs !== undefined) this.hint(swept.nextMs);
+        if (swept.nextMs !== undefined) {
+          const isLocked = swept.taken === 0 && swept.nextMs < -GAP_MS;
+          this.hint(isLocked ? LOCKED_MS : swept.nextMs);
+        }
         return undefined;
       },
     });

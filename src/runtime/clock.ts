@@ -10,7 +10,14 @@ export function wallMs(): number {
   return Date.now();
 }
 
-/** Resolves after `ms`, or at once when the signal aborts. Never rejects. */
+/** Timers hold no more; one set for longer would go off at once. */
+const LONGEST_MS = 2 ** 31 - 1;
+
+function bounded(ms: number): number {
+  return Math.min(LONGEST_MS, Math.max(0, ms));
+}
+
+/** Resolves after `ms` (24 days at most), or at once when the signal aborts. Never rejects. */
 export function pause(ms: number, signal?: AbortSignal): Promise<void> {
   if (signal?.aborted) return Promise.resolve();
   return new Promise((resolve) => {
@@ -19,14 +26,14 @@ export function pause(ms: number, signal?: AbortSignal): Promise<void> {
       signal?.removeEventListener('abort', done);
       resolve();
     };
-    const timer = setTimeout(done, Math.max(0, ms));
+    const timer = setTimeout(done, bounded(ms));
     signal?.addEventListener('abort', done, { once: true });
   });
 }
 
-/** Calls `action` once after `ms`; the returned function calls it off. Does not keep the process alive. */
+/** Calls `action` once after `ms` (24 days at most); the returned function calls it off. Does not keep the process alive. */
 export function after(ms: number, action: () => void): () => void {
-  const timer = setTimeout(action, Math.max(0, ms));
+  const timer = setTimeout(action, bounded(ms));
   timer.unref();
   return () => clearTimeout(timer);
 }

@@ -22,6 +22,9 @@ test('fifty waiting workers and five watchers: fewer than two statements a secon
   // Their lanes and types are known, and empty.
   const executions = Array.from({ length: WORKERS }, (_, i) => ({ type: `type ${i % 5}`, lane: `lane ${i % 7}` }));
   await engine.createExecutions({ executions });
+  // Due in forty days: longer than a timer of the process can be set for.
+  const far = seconds(40 * 24 * 3_600);
+  await engine.createExecutions({ executions: [{ type: 'far', lane: 'far', delay: far, ttl: far }] });
   const lanes = Array.from({ length: 7 }, (_, i) => ({ lane: `lane ${i}` }));
   const worker = (i: number) => ({ name: 'worker', instanceId: `instance ${i}` });
   await engine.claimExecutions({ lanes, worker: worker(0), maxExecutions: 500, leaseDuration: seconds(3_600) });
