@@ -2,12 +2,14 @@
 import { EngineError } from '../domain/errors.js';
 import { decodePageToken, encodePageToken } from '../domain/page-token.js';
 
-type KeyForm = 'id' | 'number' | 'text';
+type KeyForm = 'id' | 'number' | 'position' | 'text';
 
+/** What passes fits the column that it is compared with: a token may be forged, and must not make a statement fail. */
 const FORMS: Readonly<Record<KeyForm, RegExp>> = {
   id: /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/,
-  number: /^\d{1,18}$/,
-  text: /^[^\0]*$/,
+  number: /^\d{1,9}$/,
+  position: /^\d{1,18}$/,
+  text: /^[^\0\p{Surrogate}]*$/u,
 };
 
 export class Pages {

@@ -74,7 +74,7 @@ export function listLogEntriesCall(deps: AdminServiceDeps) {
   const reader = new LogPages(deps.database, deps.source);
   return async (message: ListLogEntriesRequest): Promise<ListLogEntriesResponse> => {
     const { pageSize: size, pageToken: token, ...asked } = validate(request, message);
-    const pages = new Pages('ListLogEntries', asked, ['number', 'number']);
+    const pages = new Pages('ListLogEntries', asked, ['position', 'position']);
     const [seq, position] = pages.keys(token) ?? [];
     const id = await namespaceIn(deps.registry, asked.namespace);
     const scope: CursorScope = { namespace: id, ...(await deps.source.head()) };
