@@ -2,18 +2,27 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import { Worker } from '../../src/worker/index.js';
 import { startMeter } from '../arena/meter.js';
-import { TYPE } from '../peers/tailrace-clients.js';
+import { NO_ORDINAL } from '../content.js';
+import { Tally } from '../peers/contestant.js';
+import { TailraceClients, TYPE } from '../peers/tailrace-clients.js';
 import { startTailraceServer } from '../peers/tailrace-server.js';
 import type { Context, Measure } from './measure.js';
 
 const WORKERS = 50;
+const PATIENCE_MS = 20_000;
 
 async function run({ arena, scale, progress, record }: Context): Promise<void> {
   const ground = await arena.fresh();
   const server = await startTailraceServer(ground.url);
+  const clients = new TailraceClients(server.url);
+  const ended = new Tally();
   const workers = Array.from({ length: WORKERS }, () => new Worker({ url: server.url }).handle(TYPE, () => undefined));
   try {
     await Promise.all(workers.map((worker) => worker.start()));
+    // A line that nobody has ever used would cost even less.
+    clients.watch((entries) => ended.add(entries.length));
+    await clients.create(Array.from({ length: WORKERS }, () => NO_ORDINAL));
+    await ended.reach(WORKERS, PATIENCE_MS);
     await pause(scale.seconds.settle * 1_000);
     progress(`${WORKERS} workers wait for ${scale.seconds.idle} s`);
     const meter = await startMeter(arena, ground, server.pid);
@@ -26,6 +35,7 @@ async function run({ arena, scale, progress, record }: Context): Promise<void> {
       postgresCpu: cost.postgresCpuMs / cost.seconds / 10,
     });
   } finally {
+    await clients.close();
     await Promise.all(workers.map((worker) => worker.stop()));
     await server.stop();
     await ground.drop();
@@ -36,8 +46,8 @@ export const p10: Measure = {
   id: 'P10',
   title: 'an idle server',
   about:
-    'Fifty workers of the worker library, registered and waiting at the server, and nothing to do. CPU as a share of one ' +
-    'core.',
+    'Fifty workers of the worker library, registered and waiting at the server for a type that they have just run, and one ' +
+    'completion stream. CPU as a share of one core.',
   columns: [
     { key: 'statements', title: 'statements per second', digits: 2 },
     { key: 'wal', title: 'WAL B per second' },
