@@ -74,7 +74,7 @@ export class Lines {
         if (granted.length > 0) return granted;
         const left = until - monotonicMs();
         if (left <= 0) return [];
-        await waiter.signal.wait(left, signal);
+        if (!(await waiter.signal.wait(left, signal))) return [];
       }
     } finally {
       this.#waiters.remove(waiter);

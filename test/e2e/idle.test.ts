@@ -57,3 +57,17 @@ test('workers that only say that they are still there cause no statement each', 
   for (const worker of workers) await engine.heartbeatWorker({ worker, types: ['a type'] });
   expect(running.engine.database.sent - before).toBeLessThan(WORKERS / 5);
 });
+
+test('a wait that runs out asks the database once, when it begins', async () => {
+  const { engine, running } = tailrace;
+  const lane = 'ran dry';
+  const ask = (i: number) => ({ worker: { name: 'worker', instanceId: `waiting ${i}` }, lanes: [{ lane }] });
+  await engine.createExecutions({ executions: [{ type: 'a type', lane }] });
+  for (let i = 0; i < WORKERS; i++) await engine.claimExecutions(ask(i));
+  // What the creation left to do is done, and the workers are known.
+  await pause(3_000);
+  const before = running.engine.database.sent;
+  const waits = Array.from({ length: WORKERS }, (_, i) => engine.claimExecutions({ ...ask(i), wait: seconds(1) }));
+  await Promise.all(waits);
+  expect(running.engine.database.sent - before).toBeLessThan(WORKERS * 1.5);
+});
