@@ -84,7 +84,7 @@ test('it says who asks, for what, and waits at the server', async () => {
     capabilities: ['gpu'],
     maxExecutions: 100,
   });
-  expect([request?.wait, request?.leaseDuration]).toMatchObject([{ seconds: 30n }, { seconds: 6n }]);
+  expect([request?.wait, request?.leaseDuration]).toMatchObject([{ seconds: 60n }, { seconds: 6n }]);
 });
 
 describe('batches', () => {
