@@ -14,6 +14,7 @@ import { Sequencer } from './loops/sequencer.js';
 import { Sweeper } from './loops/sweeper.js';
 import { Upkeep } from './loops/upkeep.js';
 import { wakeLoops } from './loops/wakes.js';
+import type { Segment } from './repository/claims/index.js';
 import { Database } from './repository/database.js';
 import type { Pulse } from './repository/sweeping/index.js';
 import { sightWorkers } from './repository/workers/index.js';
@@ -83,7 +84,7 @@ export class Engine {
     this.#pulse = pulseLoop({
       database: this.database,
       waitedFor: () => this.lines.waitedFor(),
-      onPulse: (pulse) => this.#pulsed(pulse),
+      onPulse: (pulse, lines, begunMs) => this.#pulsed(pulse, lines, begunMs),
       onError: (name, error) => {
         readiness.set('database', false, 'the database cannot be reached');
         this.log.fail(error);
@@ -95,6 +96,7 @@ export class Engine {
       url: options.url,
       channel: `tailrace_${options.schema}`,
       onWake: () => {
+        this.lines.mayHaveWork();
         this.#pulse.wake();
         this.log.wake();
       },
@@ -141,7 +143,7 @@ export class Engine {
     await this.database.close();
   }
 
-  async #pulsed(pulse: Pulse): Promise<void> {
+  async #pulsed(pulse: Pulse, looked: readonly Segment[], begunMs: number): Promise<void> {
     this.#readiness.set('database', true);
     for (const subject of ['scheduled', 'leases', 'timers'] as const) {
       const ms = pulse.dueMs[subject];
@@ -150,6 +152,8 @@ export class Engine {
     if (pulse.unnumbered) this.#sequencer.nudge();
     this.#reached(pulse.head);
     for (const id of pulse.nonEmpty) this.lines.wake(id, Number.POSITIVE_INFINITY);
+    // After the wakes, which outdate what this pulse saw elsewhere in their classes.
+    this.lines.sawEmpty(new Set(looked.map((line) => line.class)), begunMs);
     if (pulse.registry !== this.registry.version) {
       await this.registry.refresh(pulse.registry);
       this.lines.wakeAll();

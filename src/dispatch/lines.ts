@@ -16,6 +16,7 @@ import type { ClaimClass } from '../repository/registry/index.js';
 import { monotonicMs } from '../runtime/clock.js';
 import { Gate } from '../runtime/gate.js';
 import { WakeSignal } from '../runtime/wake-signal.js';
+import { EmptyLines } from './empty-lines.js';
 import type { Registry } from './registry.js';
 import { type Waiter, Waiters } from './waiters.js';
 
@@ -46,6 +47,7 @@ export class Lines {
   readonly #registry: Registry;
   readonly #bounds = new LineBounds();
   readonly #waiters = new Waiters();
+  readonly #empty = new EmptyLines();
   readonly #gate = new Gate(CONCURRENT_CLAIMS);
   /** Classes claimed from whose bounds may still move because of it. */
   readonly #drained = new Map<number, Drained>();
@@ -65,13 +67,15 @@ export class Lines {
     const eligible = this.#eligibility(ask);
     const waiter: Waiter = { limit: ask.limit, accepts: (id) => eligible().ids.has(id), signal: new WakeSignal() };
     if (ask.waitMs > 0) this.#waiters.add(waiter);
+    let looks = ask.waitMs <= 0 || !this.#empty.all(eligible().ids, monotonicMs());
     try {
       for (;;) {
         if (this.#closed || signal.aborted) return [];
         if (this.#registry.isDraining(ask.namespace, ask.holder.instance)) return [];
         waiter.signal.clear();
-        const granted = await this.#take(eligible().classes, ask, signal);
+        const granted = looks ? await this.#take(eligible().classes, ask, signal) : [];
         if (granted.length > 0) return granted;
+        looks = true;
         const left = until - monotonicMs();
         if (left <= 0) return [];
         if (!(await waiter.signal.wait(left, signal))) return [];
@@ -83,12 +87,24 @@ export class Lines {
 
   /** So many executions of this class became claimable. */
   wake(classId: number, count: number): void {
+    this.#empty.filled(classId, monotonicMs());
     this.#waiters.wake(classId, count);
   }
 
   /** Lets waiting claims look again: lanes or classes have changed. */
   wakeAll(): void {
+    this.mayHaveWork();
     this.#waiters.wakeAll();
+  }
+
+  /** Another process has committed something: nothing counts as empty until somebody has looked. */
+  mayHaveWork(): void {
+    this.#empty.filledAny(monotonicMs());
+  }
+
+  /** A pulse that began then looked into these lines, and there was nothing. */
+  sawEmpty(classIds: Iterable<number>, begunMs: number): void {
+    this.#empty.saw(classIds, begunMs);
   }
 
   /** The lines somebody waits for, for the pulse to look into. */
@@ -156,8 +172,14 @@ export class Lines {
       if (!aggressive) this.#bounds.ranSafe(ended, ended - started);
       this.#learn(granted);
       // A full answer, by number or by size, means there may be more for the next in line.
-      if (granted.length === ask.limit || inputBytes(granted) > ANSWER_BYTES / 2)
+      if (granted.length === ask.limit || inputBytes(granted) > ANSWER_BYTES / 2) {
         for (const { id } of classes) this.#waiters.wake(id, 1);
+      } else if (!aggressive) {
+        this.#empty.saw(
+          classes.map(({ id }) => id),
+          started,
+        );
+      }
       return granted;
     });
   }

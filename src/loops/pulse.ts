@@ -6,6 +6,7 @@
 import type { Segment } from '../repository/claims/index.js';
 import type { Database } from '../repository/database.js';
 import { type Pulse, readPulse } from '../repository/sweeping/index.js';
+import { monotonicMs } from '../runtime/clock.js';
 import { Loop } from '../runtime/loop.js';
 
 const PERIOD_MS = 1_000;
@@ -16,7 +17,8 @@ export interface PulseOptions {
   readonly database: Database;
   /** The lines somebody in this process waits for. */
   readonly waitedFor: () => readonly Segment[];
-  readonly onPulse: (pulse: Pulse) => Promise<void>;
+  /** With the lines it looked into, and the monotonic time from before it was sent. */
+  readonly onPulse: (pulse: Pulse, lines: readonly Segment[], begunMs: number) => Promise<void>;
   readonly onError: (name: string, error: unknown) => void;
 }
 
@@ -27,7 +29,8 @@ export function pulseLoop({ database, waitedFor, onPulse, onError }: PulseOption
     maxBackoffMs: 2_000,
     onError,
     body: async () => {
-      await onPulse(await readPulse(database, waitedFor()));
+      const [lines, begunMs] = [waitedFor(), monotonicMs()];
+      await onPulse(await readPulse(database, lines), lines, begunMs);
       return PERIOD_MS;
     },
   });
