@@ -129,13 +129,13 @@ async function canceler(hand: ByHand, dice: Chance): Promise<void> {
     grace: seconds(1),
     lateCompletion: dice.percent(50) ? LateCompletion.ACCEPTED : LateCompletion.REFUSED,
   };
-  const id = dice.pick(known.slice(-200));
+  const id = dice.pick(known.slice(-40));
   if (id !== undefined) await attempt(hand.cancel(id, { policy }));
   await pause(dice.below(30));
 }
 
 async function operator({ admin, deadLetters }: Clients, dice: Chance): Promise<void> {
-  const executionId = dice.pick(known.slice(-200));
+  const executionId = dice.pick(known.slice(-40));
   const lane = dice.pick(LANES) ?? '';
   const act = dice.weighted<() => Promise<unknown>>([
     [30, async () => executionId && admin.revokeLease({ executionId })],

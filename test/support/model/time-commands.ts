@@ -1,0 +1,100 @@
+/** What time does to an execution. Each command waits until it is done, so that the model knows. */
+import { timestampFromMs } from '@bufbuild/protobuf/wkt';
+import fc from 'fast-check';
+import { FailureClass } from '../../../gen/tailrace/v1/attempt_pb.js';
+import { EndReason, ExecutionState } from '../../../gen/tailrace/v1/execution_state_pb.js';
+import { LogEntryKind } from '../../../gen/tailrace/v1/log_pb.js';
+import { wallMs } from '../../../src/runtime/clock.js';
+import { seconds } from '../by-hand.js';
+import { ModelExecution } from './model.js';
+import { onExecution, type Real, Step } from './step.js';
+
+const { QUEUED, RUNNING } = ExecutionState;
+const SHORT = seconds(0.1);
+const HOUR = seconds(3_600);
+const at = fc.nat(1_000);
+
+/** Until the feed tells that this attempt has ended. */
+async function attemptEnded({ recorded }: Real, { id, attempt }: ModelExecution): Promise<void> {
+  await recorded.log.entry(
+    ({ executionId, kind, attemptNumber }) =>
+      executionId === id && kind === LogEntryKind.ATTEMPT_ENDED && attemptNumber === attempt,
+  );
+}
+
+/** A worker that claims it and does not begin, or dies. Anything but QUEUED work is left alone. */
+function abandoned(name: string, ask: object, then: (execution: ModelExecution) => void) {
+  return at.map((index) =>
+    onExecution(name, index, async (execution, real, model) => {
+      if (execution.state !== QUEUED) return;
+      model.held.push(execution.claimed(await real.hand.claimNamed(execution.id, ask)));
+      await attemptEnded(real, execution);
+      then(execution);
+    }),
+  );
+}
+
+const notBegun = abandoned('notBegun', { startWithin: SHORT, leaseDuration: HOUR }, (execution) =>
+  execution.handedBack('now'),
+);
+const leaseLost = abandoned('leaseLost', { leaseDuration: seconds(1) }, (execution) => execution.lost());
+
+/** Made with something that passes soon, so that it ends before anything else can happen to it. */
+function fleeting(
+  name: string,
+  spec: () => Parameters<Real['hand']['createOne']>[0],
+  runs: boolean,
+  then: (execution: ModelExecution) => void,
+) {
+  return fc.constant(
+    new Step(
+      name,
+      ({ executions }) => executions.length < 12,
+      async (model, real) => {
+        const policy = { maxAttempts: 1, maxReclaims: 1, countLostLeases: true };
+        const id = await real.hand.createOne({ lane: real.lane, retryPolicy: policy, ...spec() });
+        const made = new ModelExecution(model, id, policy, { priority: 0, when: 'now', fleeting: true });
+        model.executions.push(made);
+        if (runs) model.held.push(made.claimed(await real.hand.claimNamed(id, { leaseDuration: HOUR })));
+        await real.hand.end(id);
+        then(made);
+        return made;
+      },
+    ),
+  );
+}
+
+const deadline = () => ({ deadlineTime: timestampFromMs(wallMs() + 200) });
+const pastDeadline = (execution: ModelExecution) => execution.expired(EndReason.DEADLINE);
+
+/** A tenth of a second each. */
+export const TIME_COMMANDS: fc.Arbitrary<Step>[] = [
+  notBegun,
+  fleeting(
+    'notStarted',
+    () => ({ ttl: SHORT }),
+    false,
+    (execution) => execution.expired(EndReason.TTL),
+  ),
+  fleeting('deadlineWaiting', deadline, false, pastDeadline),
+  fleeting('deadlineRunning', deadline, true, pastDeadline),
+  fleeting(
+    'timedOut',
+    () => ({ attemptTimeout: SHORT }),
+    true,
+    (execution) => execution.failed(FailureClass.TIMEOUT, 'now'),
+  ),
+];
+
+/** A second each. */
+export const SLOW_COMMANDS: fc.Arbitrary<Step>[] = [
+  leaseLost,
+  at.map((index) =>
+    onExecution('graceOver', index, async (execution, real) => {
+      if (execution.state !== RUNNING || execution.canceling) return;
+      await real.hand.cancel(execution.id, { policy: { grace: seconds(1) } });
+      await real.hand.end(execution.id);
+      execution.canceled(EndReason.CANCEL_REQUESTED);
+    }),
+  ),
+];
