@@ -36,6 +36,19 @@ export async function startMeter(arena: Arena, ground: Ground, serverPid?: numbe
   };
 }
 
+/** Of several stretches together. */
+export function sum(costs: readonly Cost[]): Cost {
+  const total = (pick: (cost: Cost) => number) => costs.reduce((all, cost) => all + pick(cost), 0);
+  return {
+    seconds: total((cost) => cost.seconds),
+    walBytes: total((cost) => cost.walBytes),
+    statements: total((cost) => cost.statements),
+    serverCpuMs: total((cost) => cost.serverCpuMs),
+    clientCpuMs: total((cost) => cost.clientCpuMs),
+    postgresCpuMs: total((cost) => cost.postgresCpuMs),
+  };
+}
+
 /** By execution or call: bytes, statements, and microseconds of CPU. */
 export function perUnit(cost: Cost, count: number): Readonly<Record<string, number>> {
   return {

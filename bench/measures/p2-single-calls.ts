@@ -1,7 +1,6 @@
 /** P2: single creations, one per call, by 64 callers at once: are they bounded by the calls or by the commits? */
 
-import type { Ground } from '../arena/arena.js';
-import { perUnit, startMeter } from '../arena/meter.js';
+import { type Cost, type Meter, perUnit, startMeter, sum } from '../arena/meter.js';
 import { NO_ORDINAL } from '../content.js';
 import { Tally, withContestant } from '../peers/contestant.js';
 import { graphileDefaults } from '../peers/graphile-worker.js';
@@ -14,41 +13,43 @@ import { COST_COLUMNS } from './columns.js';
 import type { Context, Measure, Sample } from './measure.js';
 
 const CALLERS = 64;
-const WARM_UP_SHARE = 0.2;
+/** Each this many times, one after the other. */
+const TURNS = 5;
 const ECHO = 'an echo call on the same server';
 
-interface Calls {
-  readonly call: () => Promise<void>;
-  readonly ground: Ground;
-  readonly serverPid: number | undefined;
-}
-
 async function run(context: Context): Promise<void> {
-  const { arena } = context;
+  const { arena, progress, record } = context;
   await measureTailrace(context);
   for (const contestant of [graphileDefaults, bossBatched, rowInserts]) {
     const name = `${contestant.name}, create one`;
-    context.progress(name);
+    progress(name);
     const options = { arena, onStart: () => undefined, ended: new Tally(), workers: false };
-    const sample = await withContestant(contestant, options, ({ createOne, serverPid }, ground) =>
-      measure(context, { call: () => createOne(NO_ORDINAL), ground, serverPid }),
-    );
-    context.record(name, sample);
+    const sample = await withContestant(contestant, options, async ({ createOne, serverPid }, ground) => {
+      const calls = new Calls(
+        () => createOne(NO_ORDINAL),
+        () => startMeter(arena, ground, serverPid),
+      );
+      await takeTurns([calls], context);
+      return calls.sample();
+    });
+    record(name, sample);
   }
 }
 
-/** Both on one server and one connection, so that the calls differ in nothing but what they do. */
+/** Both on one server and one connection, in turns, so that they differ in nothing but what they do. */
 async function measureTailrace(context: Context): Promise<void> {
-  const ground = await context.arena.fresh();
+  const { arena, progress, record } = context;
+  const ground = await arena.fresh();
   const server = await startTailraceServer(ground.url);
   const clients = new TailraceClients(server.url);
-  const serverPid = server.pid;
+  const meter = () => startMeter(arena, ground, server.pid);
+  const echo = new Calls(() => clients.echo(), meter);
+  const create = new Calls(() => clients.create([NO_ORDINAL]), meter);
   try {
-    context.progress(ECHO);
-    context.record(ECHO, await measure(context, { call: () => clients.echo(), ground, serverPid }));
-    context.progress('Tailrace');
-    const call = () => clients.create([NO_ORDINAL]);
-    context.record('Tailrace, create one', await measure(context, { call, ground, serverPid }));
+    progress('Tailrace and its echo');
+    await takeTurns([echo, create], context);
+    record(ECHO, echo.sample());
+    record('Tailrace, create one', create.sample());
   } finally {
     await clients.close();
     await server.stop();
@@ -56,18 +57,42 @@ async function measureTailrace(context: Context): Promise<void> {
   }
 }
 
-async function measure({ arena, scale }: Context, { call, ground, serverPid }: Calls): Promise<Sample> {
-  const seconds = scale.seconds.calls;
-  await callFor(seconds * WARM_UP_SHARE, call);
-  const meter = await startMeter(arena, ground, serverPid);
-  const took = await callFor(seconds, call);
-  const cost = await meter.read();
-  return {
-    perSecond: took.length / cost.seconds,
-    p50: quantile(took, 0.5),
-    p99: quantile(took, 0.99),
-    ...perUnit(cost, took.length),
-  };
+/** The first turn of each is the warm-up. */
+async function takeTurns(all: readonly Calls[], { scale }: Context): Promise<void> {
+  const seconds = scale.seconds.calls / TURNS;
+  for (const calls of all) await callFor(seconds, calls.call);
+  for (let turn = 0; turn < TURNS; turn++) for (const calls of all) await calls.turn(seconds);
+}
+
+/** What one kind of call took and cost over its turns. */
+class Calls {
+  readonly #meter: () => Promise<Meter>;
+  readonly #tookMs: number[] = [];
+  readonly #costs: Cost[] = [];
+
+  constructor(
+    readonly call: () => Promise<void>,
+    meter: () => Promise<Meter>,
+  ) {
+    this.#meter = meter;
+  }
+
+  async turn(seconds: number): Promise<void> {
+    const meter = await this.#meter();
+    for (const ms of await callFor(seconds, this.call)) this.#tookMs.push(ms);
+    this.#costs.push(await meter.read());
+  }
+
+  sample(): Sample {
+    const cost = sum(this.#costs);
+    const count = this.#tookMs.length;
+    return {
+      perSecond: count / cost.seconds,
+      p50: quantile(this.#tookMs, 0.5),
+      p99: quantile(this.#tookMs, 0.99),
+      ...perUnit(cost, count),
+    };
+  }
 }
 
 /** Answers how many milliseconds each call took. */
@@ -89,7 +114,7 @@ export const p2: Measure = {
   id: 'P2',
   title: 'single creations by 64 callers, calls per second',
   about:
-    'One execution of 1 KiB per call, and nobody works. The echo is grpc.health.v1 Check through the same client; ' +
+    'One execution of 1 KiB per call, and nobody works. The echo is grpc.health.v1 Check through the same client, in turns; ' +
     'the others send statements of their own, without a server between.',
   columns: [
     { key: 'perSecond', title: 'per second' },
