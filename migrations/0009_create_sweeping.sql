@@ -56,12 +56,14 @@ begin
       when x.deadline <= v_now or x.cancel_until <= v_now then {schema}.ending_by_engine(x, 10::smallint, 8::smallint,
         9::smallint, 20::smallint, null, x.cancel_reason)
       when x.timeout_at <= v_now then {schema}.ending_of(x, 10::smallint, null, 3::smallint, d.state, d.reason, d.run_at,
-        2::smallint, d.failures, d.reclaims, 4::smallint, null, 'the attempt took longer than its timeout', null, null)
+        2::smallint, d.failures, d.reclaims, 4::smallint, null,
+        coalesce(nullif(x.cancel_reason, ''), 'the attempt took longer than its timeout'), null, null)
       when x.begin_by <= v_now then {schema}.ending_by_engine(x, 10::smallint, 11::smallint,
         (case when x.cancel_at is null then 3 else 9 end)::smallint,
-        (case when x.cancel_at is not null then 20 end)::smallint, 4::smallint, 'the worker did not begin in time')
+        (case when x.cancel_at is not null then 20 end)::smallint, 4::smallint,
+        coalesce(nullif(x.cancel_reason, ''), 'the worker did not begin in time'))
       else {schema}.ending_of(x, 10::smallint, null, 4::smallint, d.state, d.reason, d.run_at, 3::smallint, d.failures,
-        d.reclaims, null, null, 'the lease expired', null, null)
+        d.reclaims, null, null, coalesce(nullif(x.cancel_reason, ''), 'the lease expired'), null, null)
       end order by x.execution)
     into v_over
     from unnest(v_locked) x

@@ -1,10 +1,10 @@
 /** Watches with filters see the end of every execution they select, whatever path led to it, and of no other (C1). */
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { ExecutionState } from '../../gen/tailrace/v1/execution_state_pb.js';
+import { EndReason, ExecutionState } from '../../gen/tailrace/v1/execution_state_pb.js';
 import { LogEntryKind, StartPosition } from '../../gen/tailrace/v1/log_pb.js';
 import type { ReaderOptions, RecordedReader } from '../support/history/reader.js';
 import { Recorded } from '../support/history/recorded.js';
-import { KNOWN_TYPES, PATHS, type Path, walk } from '../support/terminal-paths.js';
+import { KNOWN_TYPES, PATHS, type Path, WHY, walk } from '../support/terminal-paths.js';
 
 const { SUCCEEDED, FAILED, CANCELED, EXPIRED } = ExecutionState;
 const NAMES = Object.keys(PATHS);
@@ -69,6 +69,19 @@ test.each(NAMES)('proof 16: the end is told: %s', async (name) => {
   });
   expect(entry?.outcome?.deadLetterId === '').toBe(state === SUCCEEDED || state === CANCELED);
   expect(entry?.startTime === undefined).toBe(attempts === 0);
+});
+
+test.each(NAMES)('proof 16: watches, waits and lookups tell the same: %s', async (name) => {
+  const executionId = ids.get(name) ?? '';
+  const { execution } = await recorded.clients.admin.getExecution({ executionId });
+  const awaited = await recorded.hand().look(executionId);
+  const watched = live.get('everything')?.completed.find(({ type }) => type === name)?.outcome;
+  if (execution?.outcome?.failure) delete execution.outcome.failure.details;
+  expect(watched).toEqual(execution?.outcome);
+  expect(awaited.outcome).toEqual(execution?.outcome);
+  const { state, reason } = PATHS[name] ?? {};
+  expect(watched?.failure !== undefined).toBe(state === FAILED || state === EXPIRED);
+  if (reason === EndReason.CANCEL_REQUESTED) expect(watched?.cancelReason).toBe(WHY);
 });
 
 test.each(Object.keys(WATCHES))(

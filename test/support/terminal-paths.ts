@@ -37,6 +37,9 @@ const {
   CANCELED_BY_WORKER,
 } = EndReason;
 
+/** Given with every cancel. */
+export const WHY = 'no longer needed';
+
 const nothing = async () => undefined;
 const later = { retryDelay: seconds(60) };
 const atOnce = { retryDelay: seconds(0) };
@@ -62,7 +65,7 @@ export const PATHS: Readonly<Record<string, Path>> = {
   completed: path(SUCCEEDED, UNSPECIFIED, 1, { run: (hand, claim) => hand.complete(claim) }),
   'completed after it was asked to stop': path(SUCCEEDED, UNSPECIFIED, 1, {
     run: async (hand, claim) => {
-      await hand.cancel(claim.executionId);
+      await hand.cancel(claim.executionId, { reason: WHY });
       await hand.complete(claim);
     },
   }),
@@ -100,39 +103,44 @@ export const PATHS: Readonly<Record<string, Path>> = {
   }),
   'invalid result': path(FAILED, INVALID_RESULT, 1, { run: failing(FailureClass.INVALID_RESULT) }),
 
-  'canceled while it was due': path(CANCELED, CANCEL_REQUESTED, 0, { wait: (hand, id) => hand.cancel(id) }),
+  'canceled while it was due': path(CANCELED, CANCEL_REQUESTED, 0, {
+    wait: (hand, id) => hand.cancel(id, { reason: WHY }),
+  }),
   'canceled before it was due': path(CANCELED, CANCEL_REQUESTED, 0, {
     spec: () => ({ delay: seconds(60) }),
-    wait: (hand, id) => hand.cancel(id),
+    wait: (hand, id) => hand.cancel(id, { reason: WHY }),
   }),
   'canceled between two attempts': path(CANCELED, CANCEL_REQUESTED, 1, {
     run: async (hand, claim) => {
       await hand.fail(claim, FailureClass.TRANSIENT, later);
-      await hand.cancel(claim.executionId);
+      await hand.cancel(claim.executionId, { reason: WHY });
     },
   }),
   'canceled now': path(CANCELED, CANCEL_REQUESTED, 1, {
-    run: (hand, claim) => hand.cancel(claim.executionId, { policy: { mode: CancelMode.NOW } }),
+    run: (hand, claim) => hand.cancel(claim.executionId, { reason: WHY, policy: { mode: CancelMode.NOW } }),
   }),
   'canceled by a holder that was asked': path(CANCELED, CANCEL_REQUESTED, 1, {
     run: async (hand, claim) => {
-      await hand.cancel(claim.executionId, { policy: { ...patient, lateCompletion: LateCompletion.REFUSED } });
+      await hand.cancel(claim.executionId, {
+        reason: WHY,
+        policy: { ...patient, lateCompletion: LateCompletion.REFUSED },
+      });
       await hand.fail(claim, FailureClass.CANCELED);
     },
   }),
   'canceled when the grace was over': path(CANCELED, CANCEL_REQUESTED, 1, {
-    run: (hand, claim) => hand.cancel(claim.executionId, { policy: { ...patient, grace: seconds(1) } }),
+    run: (hand, claim) => hand.cancel(claim.executionId, { reason: WHY, policy: { ...patient, grace: seconds(1) } }),
   }),
   'canceled when the lease ran out': path(CANCELED, CANCEL_REQUESTED, 1, {
     leaseSeconds: 1,
-    run: (hand, claim) => hand.cancel(claim.executionId, { policy: patient }),
+    run: (hand, claim) => hand.cancel(claim.executionId, { reason: WHY, policy: patient }),
   }),
   'canceled when the attempt timed out': path(CANCELED, CANCEL_REQUESTED, 1, {
     spec: () => ({ attemptTimeout: seconds(0.2) }),
-    run: (hand, claim) => hand.cancel(claim.executionId, { policy: patient }),
+    run: (hand, claim) => hand.cancel(claim.executionId, { reason: WHY, policy: patient }),
   }),
   'canceled by its holder': path(CANCELED, CANCELED_BY_WORKER, 1, {
-    run: (hand, claim) => hand.cancel(claim.executionId, { lease: leaseOf(claim) }),
+    run: (hand, claim) => hand.cancel(claim.executionId, { reason: WHY, lease: leaseOf(claim) }),
   }),
   'failed as canceled': path(CANCELED, CANCELED_BY_WORKER, 1, { run: failing(FailureClass.CANCELED) }),
 

@@ -7,20 +7,21 @@ import { toPayload } from '../conversion/payload.js';
 import { toTimestamp } from '../conversion/times.js';
 
 export function toOutcome(outcome: ExecutionOutcome, omitResult: boolean): Outcome {
-  const { failureClass, message, resultType } = outcome;
+  const { state, failureClass, message, resultType } = outcome;
+  const gaveUp = state === ExecutionState.FAILED || state === ExecutionState.EXPIRED;
   const shown = outcome.result !== null && !omitResult;
   return create(OutcomeSchema, {
-    state: outcome.state,
+    state,
     reason: outcome.reason ?? 0,
     endTime: toTimestamp(outcome.endedAt),
     attemptNumber: outcome.attempt,
     fencingToken: outcome.token ?? 0n,
     resultOmitted: outcome.resultOmitted || (outcome.result !== null && omitResult),
-    cancelReason: outcome.state === ExecutionState.CANCELED ? (message ?? '') : '',
+    cancelReason: state === ExecutionState.CANCELED ? (message ?? '') : '',
     deadLetterId: outcome.letter ?? '',
     ...(shown && outcome.result && { result: toPayload(resultType ?? '', outcome.result) }),
-    ...(failureClass !== null && {
-      failure: { failureClass, message: message ?? '', code: outcome.failureCode ?? '' },
+    ...(gaveUp && {
+      failure: { failureClass: failureClass ?? 0, message: message ?? '', code: outcome.failureCode ?? '' },
     }),
   });
 }

@@ -88,18 +88,17 @@ function leaseOf(row: ExecutionRow) {
 }
 
 function outcomeOf(row: ExecutionRow): MessageInitShape<typeof OutcomeSchema> {
-  const canceled = row.state === ExecutionState.CANCELED && row.failure_class === null;
-  const failed = row.failure_class !== null || (!canceled && row.message !== null);
+  const gaveUp = row.state === ExecutionState.FAILED || row.state === ExecutionState.EXPIRED;
   return {
     state: row.state,
     reason: row.reason ?? 0,
     attemptNumber: row.attempt,
     fencingToken: row.end_token ?? 0n,
     resultOmitted: row.result_omitted,
-    cancelReason: canceled ? (row.message ?? '') : '',
+    cancelReason: row.state === ExecutionState.CANCELED ? (row.message ?? '') : '',
     deadLetterId: row.dead_letter ?? '',
     ...(row.ended_at && { endTime: toTimestamp(row.ended_at) }),
     ...(row.result_type !== null && row.result !== null && { result: toPayload(row.result_type, row.result) }),
-    ...(failed && { failure: toFailure(row) }),
+    ...(gaveUp && { failure: toFailure(row) }),
   };
 }
