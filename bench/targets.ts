@@ -86,7 +86,8 @@ export const TARGETS: readonly Target[] = [
     text: 'next to no statements for a subscriber more',
     unit: '/s',
     value: figureOf('each subscriber more', 'perSecondStatements'),
-    reached: below(0.1),
+    // One that asked the database by itself would send several.
+    reached: below(0.5),
   },
   {
     measure: 'P10',
