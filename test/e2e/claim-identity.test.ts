@@ -1,6 +1,6 @@
 /** Workers that look alike: equal names, equal instances, yet no lease is shared. */
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { LogEntryKind } from '../../gen/tailrace/v1/log_pb.js';
+import { type LogEntry, LogEntryKind } from '../../gen/tailrace/v1/log_pb.js';
 import { type ByHand, leaseOf, refusal, seconds } from '../support/by-hand.js';
 import { Recorded } from '../support/history/recorded.js';
 import type { Clients } from '../support/tailrace.js';
@@ -84,8 +84,7 @@ test('proof 11: a name that comes back after a restart finds no lease of its for
   expect(again.lease?.leaseId).not.toBe(lost.lease?.leaseId);
   expect(await refusal(before.complete(lost))).toMatchObject({ reason: 'LEASE_LOST', metadata: { why: 'expired' } });
   await after.complete(again);
-  const starts = recorded.log.entries.filter(
-    ({ kind, executionId }) => kind === LogEntryKind.ATTEMPT_STARTED && executionId === id,
-  );
-  expect(starts).toHaveLength(2);
+  const told = ({ executionId, kind }: LogEntry) => executionId === id && kind === LogEntryKind.ATTEMPT_STARTED;
+  await recorded.log.entry(({ executionId, kind }) => executionId === id && kind === LogEntryKind.EXECUTION_SUCCEEDED);
+  expect(recorded.log.entries.filter(told)).toHaveLength(2);
 });
