@@ -813,7 +813,8 @@ export type Completion = Message<"tailrace.v1.Completion"> & {
   events: EmittedEvent[];
 
   /**
-   * Executions to create with it, in its flow, up to 1000; made once. The completion does not wait for them.
+   * Executions to create with it, in its flow, up to 1000; made once, so that their request_id must be empty. The
+   * completion does not wait for them.
    *
    * @generated from field: repeated tailrace.v1.ExecutionSpec children = 4;
    */
@@ -2328,7 +2329,7 @@ export type ChildSpec = Message<"tailrace.v1.ChildSpec"> & {
   name: string;
 
   /**
-   * The execution. It joins the parent's flow.
+   * The execution. It joins the parent's flow; flow_id and request_id must be empty.
    *
    * @generated from field: tailrace.v1.ExecutionSpec execution = 2;
    */
@@ -3162,8 +3163,9 @@ export const EngineService: GenService<{
    *
    * Item errors: EXECUTION_NOT_FOUND; EXECUTION_TERMINAL (metadata `state`, `attempt_number`,
    * `fencing_token`); LEASE_LOST (metadata `why`: stale, expired, revoked, superseded or other_content);
-   * WRONG_STATE (canceled, with late completions refused); STREAM_VERSION_CONFLICT; FRAME_LIMIT_EXCEEDED;
-   * LANE_CLOSED (of a child); FLOW_SEALED; PAYLOAD_TOO_LARGE.
+   * WRONG_STATE (canceled, with late completions refused; a join was satisfied without it and cancels the rest; with
+   * children: its flow is canceled); STREAM_VERSION_CONFLICT; FRAME_LIMIT_EXCEEDED; LANE_CLOSED (of a child);
+   * FLOW_LIMIT_EXCEEDED; PAYLOAD_TOO_LARGE.
    *
    * @generated from rpc tailrace.v1.EngineService.CompleteExecutions
    */
@@ -3285,9 +3287,10 @@ export const EngineService: GenService<{
   /**
    * SealFlow closes a flow to further members. Joins still declared open are sealed with it.
    *
-   * Safe to repeat: a sealed flow answers itself.
+   * Safe to repeat: a sealed flow answers itself. A sealed join whose quorum is above its slots is impossible.
    *
-   * Errors: FLOW_NOT_FOUND; REVISION_CONFLICT (metadata `current_revision`).
+   * Errors: FLOW_NOT_FOUND; REVISION_CONFLICT (metadata `current_revision`); WRONG_STATE (it never had a member: an empty
+   * flow does not succeed; cancel it instead).
    *
    * @generated from rpc tailrace.v1.EngineService.SealFlow
    */
@@ -3378,8 +3381,8 @@ export const EngineService: GenService<{
    * Safe to repeat until the execution is claimed again; children are made once.
    *
    * Errors: EXECUTION_NOT_FOUND; EXECUTION_TERMINAL; LEASE_LOST (metadata `why`, also other_content);
-   * WRONG_STATE (cancellation was asked for); LANE_CLOSED; FLOW_SEALED; FLOW_LIMIT_EXCEEDED;
-   * JOIN_LIMIT_EXCEEDED.
+   * WRONG_STATE (cancellation was asked for, of it or of its flow); LANE_CLOSED; FLOW_LIMIT_EXCEEDED. A sealed flow
+   * takes the children of its running members: it cannot settle before they end.
    *
    * @generated from rpc tailrace.v1.EngineService.WaitForChildren
    */

@@ -115,7 +115,7 @@ export type FlowMemberSpec = Message<"tailrace.v1.FlowMemberSpec"> & {
   localName: string;
 
   /**
-   * The execution. Its flow_id must be empty.
+   * The execution. Its flow_id must be empty, and its request_id: the call's own covers its members.
    *
    * @generated from field: tailrace.v1.ExecutionSpec execution = 2;
    */
@@ -345,7 +345,7 @@ export type Flow = Message<"tailrace.v1.Flow"> & {
   state: FlowState;
 
   /**
-   * True if no event is unrouted, no member live and no join open; never true too early.
+   * True if it has had a member, no event is unrouted, no member live and no join open; never true too early.
    *
    * @generated from field: bool settled = 6;
    */
@@ -711,14 +711,14 @@ export type FailedFlow = Message<"tailrace.v1.FailedFlow"> & {
   state: FlowState;
 
   /**
-   * Required members that failed and were not redriven.
+   * Required members that did not succeed and were not redriven; counted up to 10,000.
    *
    * @generated from field: int64 failed_count = 5;
    */
   failedCount: bigint;
 
   /**
-   * Members that are live.
+   * Members that are live; counted up to 10,000.
    *
    * @generated from field: int64 live_count = 6;
    */
