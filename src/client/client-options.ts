@@ -2,6 +2,7 @@
 import type { MessageInitShape } from '@bufbuild/protobuf';
 import type { ExecutionState } from '../../gen/tailrace/v1/execution_state_pb.js';
 import type { CompletionFilterSchema, LogFilterSchema } from '../../gen/tailrace/v1/log_pb.js';
+import type { CancelRules } from './cancel-policy.js';
 import type { ConnectionOptions } from './connection.js';
 import type { TailraceError } from './errors.js';
 import type { WatchOptions } from './watch.js';
@@ -24,15 +25,9 @@ export type CreateResult =
   | ({ readonly ok: true } & CreatedExecution)
   | { readonly ok: false; readonly error: TailraceError };
 
-export interface CancelOptions {
+export interface CancelOptions extends CancelRules {
   /** For people, up to 1 KiB. */
   readonly reason?: string;
-  /** `cooperative` (default) asks a running handler to stop; `now` ends the execution in the call. */
-  readonly mode?: 'cooperative' | 'now';
-  /** How long a running handler may go on. Milliseconds, 1,000 to 3,600,000, default 30,000. */
-  readonly graceMs?: number;
-  /** What happens to a completion within the grace. Default `accepted`. */
-  readonly lateCompletion?: 'accepted' | 'refused';
   /** How long to wait for a running execution to end. Milliseconds, 0 (default) to 60,000. */
   readonly waitMs?: number;
 }

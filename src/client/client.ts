@@ -9,7 +9,6 @@ import { randomUUID } from 'node:crypto';
 import { durationFromMs } from '@bufbuild/protobuf/wkt';
 import { createClient, type Client as ServiceClient } from '@connectrpc/connect';
 import { AdminService } from '../../gen/tailrace/v1/admin_service_pb.js';
-import { CancelMode, LateCompletion } from '../../gen/tailrace/v1/cancel_pb.js';
 import {
   type AwaitExecutionsResponse,
   type AwaitedExecution,
@@ -17,9 +16,15 @@ import {
   CompletionService,
 } from '../../gen/tailrace/v1/completion_service_pb.js';
 import { DeadLetterService } from '../../gen/tailrace/v1/dead_letter_service_pb.js';
-import { type CancelExecutionResponse, EngineService } from '../../gen/tailrace/v1/engine_service_pb.js';
+import {
+  type CancelExecutionResponse,
+  type CancelFlowResponse,
+  EngineService,
+} from '../../gen/tailrace/v1/engine_service_pb.js';
+import type { FlowState } from '../../gen/tailrace/v1/flow_pb.js';
 import type { CompletionEntry, LogEntry } from '../../gen/tailrace/v1/log_pb.js';
 import { monotonicMs } from '../runtime/clock.js';
+import { toCancelPolicy } from './cancel-policy.js';
 import type {
   AwaitOptions,
   CancelOptions,
@@ -33,6 +38,17 @@ import { type Connection, checkConnection, openConnection } from './connection.j
 import { lengthOf } from './content.js';
 import { fromItemError } from './errors.js';
 import { type NewExecution, toSpec } from './execution-spec.js';
+import type { Flow } from './flow.js';
+import {
+  type CreatedFlow,
+  cancellationOf,
+  creationOf,
+  type ExtendedFlow,
+  type ExtendOptions,
+  extensionOf,
+  type FlowCancelOptions,
+  idsOf,
+} from './flow-calls.js';
 import { OptionRules } from './option-rules.js';
 import { retrying } from './retry.js';
 import { split } from './split.js';
@@ -42,6 +58,8 @@ import { Watch } from './watch.js';
 const CREATE_BOUNDS = { items: 1_000, bytes: 4 * 2 ** 20 };
 /** A call that takes longer is given up and repeated. */
 const CALL_TIMEOUT_MS = 15_000;
+/** A flow may have thousands of members. */
+const FLOW_TIMEOUT_MS = 60_000;
 /** One wait of AwaitExecutions; the server permits 60 s. */
 const AWAIT_STEP_MS = 30_000;
 
@@ -108,22 +126,50 @@ export class Client {
 
   /** Waiting work ends at once; running work as `mode` says. A repeat answers the first outcome. */
   async cancel(executionId: string, options: CancelOptions = {}): Promise<CancelExecutionResponse> {
-    const { reason = '', mode = 'cooperative', lateCompletion = 'accepted', graceMs, waitMs = 0 } = options;
+    const { reason = '', waitMs = 0, ...rules } = options;
     const request = {
       namespace: this.namespace,
       requestId: randomUUID(),
       executionId,
       reason,
-      policy: {
-        mode: mode === 'now' ? CancelMode.NOW : CancelMode.COOPERATIVE,
-        ...(mode === 'cooperative' && {
-          lateCompletion: lateCompletion === 'refused' ? LateCompletion.REFUSED : LateCompletion.ACCEPTED,
-        }),
-        ...(graceMs !== undefined && { grace: durationFromMs(graceMs) }),
-      },
+      policy: toCancelPolicy(rules),
       wait: durationFromMs(waitMs),
     };
     return this.#call(() => this.engine.cancelExecution(request, { timeoutMs: waitMs + CALL_TIMEOUT_MS }));
+  }
+
+  /** All of it or nothing: throws a TailraceError if it is refused. */
+  async createFlow<Made extends string>(flow: Flow<Made>): Promise<CreatedFlow<Made>> {
+    const request = creationOf(flow, this.namespace);
+    const answer = await this.#call(() => this.engine.createFlow(request, { timeoutMs: FLOW_TIMEOUT_MS }));
+    const { flowId, revision, state, duplicate } = answer;
+    return { flowId, ids: idsOf<Made>(answer), revision, state, duplicate };
+  }
+
+  /** Adds to an open flow what an `extension()` says, all of it or nothing. */
+  async extendFlow<Made extends string, Existing extends string>(
+    flowId: string,
+    added: Flow<Made, Existing>,
+    options: ExtendOptions<Made | Existing> = {},
+  ): Promise<ExtendedFlow<Made>> {
+    const request = extensionOf(flowId, added, options, this.namespace);
+    const answer = await this.#call(() => this.engine.extendFlow(request, { timeoutMs: FLOW_TIMEOUT_MS }));
+    const { revision, state, duplicate } = answer;
+    return { ids: idsOf<Made>(answer), revision, state, duplicate };
+  }
+
+  /** Closes a flow, and joins of it that are open, to additions. `expectedRevision`: the one the caller saw. */
+  async sealFlow(flowId: string, { expectedRevision = 0n } = {}): Promise<{ revision: bigint; state: FlowState }> {
+    const request = { namespace: this.namespace, flowId, expectedRevision };
+    const { revision, state } = await this.#call(() => this.engine.sealFlow(request, { timeoutMs: CALL_TIMEOUT_MS }));
+    return { revision, state };
+  }
+
+  /** Decided in the call; members end right after, and `waitMs` waits for them. A repeat changes nothing. */
+  async cancelFlow(flowId: string, options: FlowCancelOptions = {}): Promise<CancelFlowResponse> {
+    const request = cancellationOf(flowId, options, this.namespace);
+    const timeoutMs = (options.waitMs ?? 0) + CALL_TIMEOUT_MS;
+    return this.#call(() => this.engine.cancelFlow(request, { timeoutMs }));
   }
 
   /** The execution once it has ended; without an `outcome` if the timeout passed first, which is no error. */

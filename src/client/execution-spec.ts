@@ -42,7 +42,14 @@ export interface NewExecution {
   readonly concurrencyKey?: string;
   /** Executions with the same key run one after the other, in order of creation. Up to 200 bytes. */
   readonly orderingKey?: string;
+  /** An open flow to join. Default: none. */
+  readonly flowId?: string;
+  /** In a flow: whether the flow can succeed without it. Default false. */
+  readonly optionalInFlow?: boolean;
 }
+
+/** An execution that is made as part of something with a request id of its own: of a flow, or by its parent. */
+export type MemberExecution = Omit<NewExecution, 'requestId' | 'flowId'>;
 
 export interface RetryRules {
   /** Counted failures that end it, 1 to 1000; 1 means no retry. Engine's default 5. */
@@ -60,10 +67,13 @@ export interface RetryRules {
 }
 
 export function toSpec(asked: NewExecution) {
+  return { ...toMemberSpec(asked), requestId: asked.requestId ?? randomUUID(), flowId: asked.flowId ?? '' };
+}
+
+export function toMemberSpec(asked: MemberExecution) {
   const input = toPayload(asked.input);
   return {
     type: asked.type,
-    requestId: asked.requestId ?? randomUUID(),
     executionId: asked.executionId ?? '',
     lane: asked.lane ?? '',
     priority: asked.priority ?? 0,
@@ -71,6 +81,7 @@ export function toSpec(asked: NewExecution) {
     requiredCapabilities: [...(asked.requiredCapabilities ?? [])],
     concurrencyKey: asked.concurrencyKey ?? '',
     orderingKey: asked.orderingKey ?? '',
+    optionalInFlow: asked.optionalInFlow ?? false,
     ...(input && { input }),
     ...(asked.runTime && { runTime: timestampFromDate(asked.runTime) }),
     ...(asked.deadline && { deadlineTime: timestampFromDate(asked.deadline) }),
