@@ -82,12 +82,15 @@ export function staleHoldersAreRefused(history: History): string[] {
     });
 }
 
-/** From 1, each number once. Without a whole feed a claim whose answer was lost may hide a number. */
+/**
+ * From 1, each number opened once; a claim that resumes goes on with the last one. Without a whole feed a claim whose
+ * answer was lost may hide a number.
+ */
 export function attemptNumbersHaveNoGaps(history: History): string[] {
   const whole = wholeFeed(history);
   const started = whole?.filter(({ kind }) => kind === LogEntryKind.ATTEMPT_STARTED);
-  const claims = claimsIn(history);
-  const found: string[] = [];
+  const claims = claimsIn(history).filter(({ resumed }) => !resumed);
+  const found: string[] = resumedWrong(history);
   for (const [key, count] of countBy(claims, (claim) => attemptKey(claim.execution, claim.attempt))) {
     if (count > 1) found.push(`${key} was granted ${count} times`);
   }
@@ -108,6 +111,20 @@ export function attemptNumbersHaveNoGaps(history: History): string[] {
     }
   }
   return found;
+}
+
+/** A resume names the attempt that was opened last before it. */
+function resumedWrong(history: History): string[] {
+  const claims = groupBy(claimsIn(history), ({ execution }) => execution);
+  const unanswered = history.events.some(({ event }) => event === 'unanswered');
+  return [...claims.values()].flatMap((granted) => {
+    const byToken = [...granted].sort((a, b) => (a.token < b.token ? -1 : 1));
+    return byToken.flatMap(({ resumed, attempt, execution }, i) => {
+      const before = byToken[i - 1]?.attempt;
+      const wrong = resumed && before !== attempt && !unanswered;
+      return wrong ? [`${attemptKey(execution, attempt)} was resumed after attempt ${before ?? 'none'}`] : [];
+    });
+  });
 }
 
 function claimsIn(history: History): Claimed[] {

@@ -7,7 +7,9 @@
 import { attemptNumbersHaveNoGaps, attemptsHaveOneOutcome, staleHoldersAreRefused, tokensRise } from './attempts.js';
 import { createdIsConserved, executionsEndOnce, nothingIsLost, statesFollow } from './executions.js';
 import { feedsAreGapless, feedsAreOrdered, readersAgree } from './feeds.js';
+import { flowsAreConserved } from './flows.js';
 import type { History } from './history.js';
+import { joinsFireOnce, nothingRunsBeforeItsJoin } from './joins.js';
 import { lettersAreConserved } from './letters.js';
 
 export type Property = (history: History) => string[];
@@ -25,6 +27,9 @@ export const PROPERTIES: Readonly<Record<string, Property>> = {
   'readers agree': readersAgree,
   'created is live, terminal and retired': createdIsConserved,
   'dead letters are conserved': lettersAreConserved,
+  'a join fires once': joinsFireOnce,
+  'nothing runs before its join': nothingRunsBeforeItsJoin,
+  'flows are conserved': flowsAreConserved,
 };
 
 export interface Violation {

@@ -4,13 +4,17 @@ import { LogEntryKind } from '../../../gen/tailrace/v1/log_pb.js';
 import { wholeFeed } from './feeds.js';
 import type { FeedEntry, History } from './history.js';
 
-const { SCHEDULED, QUEUED, RUNNING, SUCCEEDED, FAILED, CANCELED, EXPIRED } = ExecutionState;
+const { BLOCKED, SCHEDULED, QUEUED, RUNNING, WAITING_CHILDREN } = ExecutionState;
+const { SUCCEEDED, FAILED, CANCELED, EXPIRED, SKIPPED } = ExecutionState;
 
 /** Every move the engine may make, as the design's transition table has it. */
 const MOVES: ReadonlyMap<ExecutionState, readonly ExecutionState[]> = new Map([
-  [SCHEDULED, [SCHEDULED, QUEUED, CANCELED, EXPIRED]],
-  [QUEUED, [QUEUED, SCHEDULED, RUNNING, CANCELED, EXPIRED]],
-  [RUNNING, [QUEUED, SCHEDULED, SUCCEEDED, FAILED, CANCELED, EXPIRED]],
+  [BLOCKED, [BLOCKED, SCHEDULED, QUEUED, FAILED, CANCELED, EXPIRED, SKIPPED]],
+  // Back to BLOCKED: it was given an edge before it had started.
+  [SCHEDULED, [BLOCKED, SCHEDULED, QUEUED, CANCELED, EXPIRED]],
+  [QUEUED, [BLOCKED, QUEUED, SCHEDULED, RUNNING, CANCELED, EXPIRED]],
+  [RUNNING, [QUEUED, SCHEDULED, WAITING_CHILDREN, SUCCEEDED, FAILED, CANCELED, EXPIRED]],
+  [WAITING_CHILDREN, [QUEUED, FAILED, CANCELED, EXPIRED]],
 ]);
 
 /** Whatever a call acknowledged is still there, or was retired; and whatever is there was created. */
@@ -56,7 +60,7 @@ export function statesFollow(history: History): string[] {
     const step = `${execution}: ${LogEntryKind[kind]} from ${ExecutionState[from]} to ${ExecutionState[to]}`;
     if (kind === LogEntryKind.EXECUTION_CREATED) {
       if (before !== undefined) found.push(`${step}, though it exists`);
-      if (to !== SCHEDULED && to !== QUEUED) found.push(step);
+      if (to !== BLOCKED && to !== SCHEDULED && to !== QUEUED) found.push(step);
     } else if (before !== from) {
       found.push(`${step}, though it is ${before === undefined ? 'not created' : ExecutionState[before]}`);
     } else if (!MOVES.get(from)?.includes(to)) {

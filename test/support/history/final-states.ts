@@ -1,14 +1,17 @@
 /** How everything stands at the end of a history, asked through the public API. */
 import { DeadLetterResolution, DeadLetterState } from '../../../gen/tailrace/v1/dead_letter_pb.js';
+import { EndReason } from '../../../gen/tailrace/v1/execution_state_pb.js';
 import type { Clients } from '../tailrace.js';
+import { readFinalFlows } from './final-flows.js';
 import type { FinalExecution, FinalLetter, FinalStates } from './history.js';
 
 const PAGE = 1_000;
 
-/** To be called when nothing moves any more. */
+/** To be called when nothing moves any more. Of flows, those are read that are named with their namespaces. */
 export async function readFinalStates(
   { admin, deadLetters }: Clients,
   namespaces: Iterable<string>,
+  flows: ReadonlyMap<string, string> = new Map(),
 ): Promise<FinalStates> {
   const executions: FinalExecution[] = [];
   const letters: FinalLetter[] = [];
@@ -16,7 +19,7 @@ export async function readFinalStates(
     executions.push(...(await allExecutions(admin, namespace)));
     letters.push(...(await allLetters(deadLetters, namespace)));
   }
-  return { executions, letters, retired: [] };
+  return { executions, letters, retired: [], ...(await readFinalFlows(admin, flows)) };
 }
 
 async function allExecutions(admin: Clients['admin'], namespace: string): Promise<FinalExecution[]> {
@@ -24,8 +27,16 @@ async function allExecutions(admin: Clients['admin'], namespace: string): Promis
   let pageToken = '';
   do {
     const page = await admin.listExecutions({ namespace, pageSize: PAGE, pageToken });
-    for (const { executionId: execution, state, outcome, redriveOfExecutionId: redriveOf } of page.executions) {
-      all.push({ execution, state, redriveOf, letter: outcome?.deadLetterId ?? '' });
+    for (const { executionId: execution, state, outcome, ...more } of page.executions) {
+      all.push({
+        ...{ execution, state },
+        letter: outcome?.deadLetterId ?? '',
+        reason: outcome?.reason ?? EndReason.UNSPECIFIED,
+        redriveOf: more.redriveOfExecutionId,
+        redrivenAs: more.redrivenAsExecutionId,
+        flow: more.flowId,
+        optional: more.optionalInFlow,
+      });
     }
     pageToken = page.nextPageToken;
   } while (pageToken !== '');

@@ -4,7 +4,9 @@
  * Plain data, so that it can come from the recording clients here, from a simulation or from a file. The checker
  * (check.ts) judges it without knowing where it is from.
  */
-import type { ExecutionState } from '../../../gen/tailrace/v1/execution_state_pb.js';
+import type { EndReason, ExecutionState } from '../../../gen/tailrace/v1/execution_state_pb.js';
+import type { FlowState } from '../../../gen/tailrace/v1/flow_pb.js';
+import type { JoinKind, JoinState, SlotOutcome } from '../../../gen/tailrace/v1/join_pb.js';
 import type { LogEntryKind } from '../../../gen/tailrace/v1/log_pb.js';
 
 /**
@@ -31,9 +33,11 @@ export interface Claimed extends Timed {
   readonly lease: string;
   readonly token: bigint;
   readonly attempt: number;
+  /** It goes on with an attempt that was parked. */
+  readonly resumed: boolean;
 }
 
-export type HolderCall = 'renew' | 'progress' | 'complete' | 'fail' | 'release' | 'delay' | 'cancel';
+export type HolderCall = 'renew' | 'progress' | 'complete' | 'fail' | 'release' | 'delay' | 'cancel' | 'wait';
 
 /** A holder called under its lease and was answered. */
 export interface Held extends Timed {
@@ -64,6 +68,10 @@ export interface FeedEntry {
   readonly to: ExecutionState;
   /** The dead letter, for entries about one. */
   readonly letter: string;
+  /** The flow it concerns; empty for none. */
+  readonly flow: string;
+  /** The join, for entries about one. */
+  readonly join: string;
 }
 
 /** One message of a watch: entries, or the word that everything up to here was delivered. */
@@ -87,6 +95,13 @@ export interface FinalExecution {
   readonly letter: string;
   /** The run before it, for a redrive; empty otherwise. */
   readonly redriveOf: string;
+  /** The run after it, if it was redriven; empty otherwise. */
+  readonly redrivenAs: string;
+  /** Why it did not succeed. */
+  readonly reason: EndReason;
+  readonly flow: string;
+  /** Its failure does not make its flow fail. */
+  readonly optional: boolean;
 }
 
 export interface FinalLetter {
@@ -98,9 +113,37 @@ export interface FinalLetter {
   readonly redriven: boolean;
 }
 
+export interface FinalFlow {
+  readonly flow: string;
+  readonly state: FlowState;
+  readonly sealed: boolean;
+  readonly members: ReadonlyMap<ExecutionState, number>;
+}
+
+export interface FinalJoin {
+  readonly join: string;
+  readonly kind: JoinKind;
+  /** The execution that waits. */
+  readonly downstream: string;
+  readonly state: JoinState;
+  readonly slots: number;
+  readonly filled: number;
+}
+
+export interface FinalEdge {
+  readonly join: string;
+  readonly upstream: string;
+  readonly downstream: string;
+  readonly outcome: SlotOutcome;
+  readonly late: boolean;
+}
+
 export interface FinalStates {
   readonly executions: readonly FinalExecution[];
   readonly letters: readonly FinalLetter[];
+  readonly flows: readonly FinalFlow[];
+  readonly joins: readonly FinalJoin[];
+  readonly edges: readonly FinalEdge[];
   /** Taken by retention. */
   readonly retired: readonly string[];
 }

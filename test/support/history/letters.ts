@@ -21,7 +21,7 @@ export function lettersAreConserved(history: History): string[] {
     if (gaveUp(run) && own[0] && run.letter !== own[0].letter) {
       found.push(`${run.execution} names dead letter "${run.letter}", and its letter is ${own[0].letter}`);
     }
-    if (!gaveUp(run) && run.redriveOf === '' && own.length > 0) {
+    if (!gaveUp(run) && firstRun(run, runs) === run.execution && own.length > 0) {
       found.push(`${run.execution} is ${ExecutionState[run.state]} and has a dead letter`);
     }
   }
@@ -63,10 +63,14 @@ function gaveUp({ state }: FinalExecution): boolean {
   return state === ExecutionState.FAILED || state === ExecutionState.EXPIRED;
 }
 
+/** The run that was given up first. Made anew with an upstream, it begins afresh: a skipped run has no letter. */
 function firstRun(run: FinalExecution, runs: ReadonlyMap<string, FinalExecution>): string {
   let first = run;
-  for (let before = runs.get(first.redriveOf); before; before = runs.get(first.redriveOf)) first = before;
-  return first.execution;
+  for (;;) {
+    const before = runs.get(first.redriveOf);
+    if (before === undefined || before.state === ExecutionState.SKIPPED) return first.execution;
+    first = before;
+  }
 }
 
 function lastRun(

@@ -10,6 +10,7 @@ import {
   type CompletionEntry,
   type CompletionFilterSchema,
   type LogEntry,
+  LogEntryKind,
   type LogFilterSchema,
   StartPosition,
 } from '../../../gen/tailrace/v1/log_pb.js';
@@ -35,6 +36,8 @@ export interface ReaderOptions {
 }
 
 const RESUME_MS = 50;
+const { JOIN_SATISFIED, JOIN_IMPOSSIBLE, JOIN_EXPIRED } = LogEntryKind;
+const JOIN_KINDS: ReadonlySet<LogEntryKind> = new Set([JOIN_SATISFIED, JOIN_IMPOSSIBLE, JOIN_EXPIRED]);
 
 export class RecordedReader {
   readonly #options: ReaderOptions;
@@ -166,11 +169,13 @@ function toFeedEntry(entry: LogEntry | CompletionEntry): FeedEntry {
   const { executionId: execution } = entry;
   const position = positionOf(entry.cursor);
   if ('kind' in entry) {
-    const { kind, attemptNumber: attempt, fromState: from, toState: to, subject: letter } = entry;
-    return { position, kind, execution, attempt, from, to, letter };
+    const { kind, attemptNumber: attempt, fromState: from, toState: to, subject, flowId: flow } = entry;
+    const [letter, join] = JOIN_KINDS.has(kind) ? ['', subject] : [subject, ''];
+    return { position, kind, execution, attempt, from, to, letter, flow, join };
   }
   const to = entry.outcome?.state ?? 0;
-  return { position, kind: to - 1, execution, attempt: entry.outcome?.attemptNumber ?? 0, from: 0, to, letter: '' };
+  const attempt = entry.outcome?.attemptNumber ?? 0;
+  return { position, kind: to - 1, execution, attempt, from: 0, to, letter: '', flow: entry.flowId, join: '' };
 }
 
 export function positionOf(cursor: string): bigint {

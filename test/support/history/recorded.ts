@@ -124,14 +124,20 @@ export class Recorded {
     return new Set(this.log.entries.map(({ namespace }) => namespace));
   }
 
+  /** Namespaces of the flows that the log tells of. */
+  #flows(): Map<string, string> {
+    const told = this.log.entries.filter(({ flowId }) => flowId !== '');
+    return new Map(told.map(({ flowId, namespace }) => [flowId, namespace]));
+  }
+
   /** What was committed before a marker stands before it in the log; and nothing has moved around the marker. */
   async #settled(): Promise<History> {
     const hand = new ByHand(this.clients, 'marker');
     for (let tries = 0; tries < TRIES; tries++) {
-      const before = await readFinalStates(this.clients, this.#namespaces());
+      const before = await readFinalStates(this.clients, this.#namespaces(), this.#flows());
       const marker = await hand.createOne({ lane: 'end-of-history', type: 'marker' });
       const { cursor } = await this.log.entry(({ executionId }) => executionId === marker);
-      const final = await readFinalStates(this.clients, this.#namespaces());
+      const final = await readFinalStates(this.clients, this.#namespaces(), this.#flows());
       if (!isDeepStrictEqual(before, without(marker, final))) continue;
       const end = positionOf(cursor);
       const whole = entriesOf(this.log.feed).filter(({ position }) => position <= end);

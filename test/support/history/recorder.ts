@@ -16,8 +16,10 @@ import {
   CompleteExecutionsRequestSchema,
   CompleteExecutionsResponseSchema,
   CreateExecutionsResponseSchema,
+  CreateFlowResponseSchema,
   DelayExecutionRequestSchema,
   DelayExecutionResponseSchema,
+  ExtendFlowResponseSchema,
   FailExecutionsRequestSchema,
   FailExecutionsResponseSchema,
   ReleaseLeasesRequestSchema,
@@ -25,6 +27,8 @@ import {
   RenewLeasesRequestSchema,
   RenewLeasesResponseSchema,
   ReportProgressRequestSchema,
+  WaitForChildrenRequestSchema,
+  WaitForChildrenResponseSchema,
 } from '../../../gen/tailrace/v1/engine_service_pb.js';
 import type { Claim, LeaseRef } from '../../../gen/tailrace/v1/lease_pb.js';
 import type { Claimed, Created, Held, HistoryEvent, HolderCall, Timed } from './history.js';
@@ -64,6 +68,19 @@ export class Recorder {
     }
     if (isMessage(response, RedriveDeadLetterResponseSchema)) {
       this.#created(response.executionId, response.duplicate, timed);
+      for (const id of response.downstreamExecutionIds) this.#created(id, response.duplicate, timed);
+    }
+    if (isMessage(response, CreateFlowResponseSchema) || isMessage(response, ExtendFlowResponseSchema)) {
+      for (const id of Object.values(response.executionIds)) this.#created(id, response.duplicate, timed);
+    }
+    if (isMessage(response, WaitForChildrenResponseSchema)) {
+      for (const id of response.childExecutionIds) this.#created(id, response.duplicate, timed);
+    }
+    if (isMessage(response, CompleteExecutionsResponseSchema)) {
+      for (const { result } of response.results) {
+        if (result.case !== 'ok') continue;
+        for (const id of result.value.childExecutionIds) this.#created(id, result.value.duplicate, timed);
+      }
     }
     if (isMessage(response, ClaimExecutionsResponseSchema)) this.#claimed(response.claims, timed);
     if (isMessage(response, ClaimExecutionResponseSchema) && response.claim) this.#claimed([response.claim], timed);
@@ -84,10 +101,12 @@ export class Recorder {
   }
 
   #claimed(claims: readonly Claim[], timed: Timed): void {
-    for (const { executionId: execution, lease, attemptNumber: attempt } of claims) {
+    for (const { executionId: execution, lease, attemptNumber: attempt, resume } of claims) {
       if (!lease) throw new Error(`the claim of ${execution} has no lease`);
       const { leaseId, fencingToken: token } = lease;
-      this.events.push({ event: 'claimed', execution, lease: leaseId, token, attempt, ...timed } satisfies Claimed);
+      const resumed = resume !== undefined;
+      const event = 'claimed';
+      this.events.push({ event, execution, lease: leaseId, token, attempt, resumed, ...timed } satisfies Claimed);
     }
   }
 
@@ -141,6 +160,7 @@ function leasesOf(request: Message): (readonly [HolderCall, LeaseRef])[] {
   if (isMessage(request, ReleaseLeasesRequestSchema)) return named('release', request.leases);
   if (isMessage(request, DelayExecutionRequestSchema)) return named('delay', [request.lease]);
   if (isMessage(request, ReportProgressRequestSchema)) return named('progress', [request.lease]);
+  if (isMessage(request, WaitForChildrenRequestSchema)) return named('wait', [request.lease]);
   if (isMessage(request, CancelExecutionRequestSchema)) return named('cancel', [request.lease]);
   return [];
 }
@@ -161,5 +181,6 @@ function verdictOf(item: ItemResult | undefined): Held['verdict'] {
 /** A cancel by the holder of what has ended already changes nothing. */
 function isDuplicate(response: Message): boolean {
   if (isMessage(response, DelayExecutionResponseSchema)) return response.duplicate;
+  if (isMessage(response, WaitForChildrenResponseSchema)) return response.duplicate;
   return isMessage(response, CancelExecutionResponseSchema) && response.execution?.effect !== CancelEffect.ENDED;
 }

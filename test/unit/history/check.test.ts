@@ -1,6 +1,8 @@
 /** The checker is itself checked: it accepts a sound history and finds each violation planted in one. */
 import { describe, expect, it, test } from 'vitest';
 import { ExecutionState } from '../../../gen/tailrace/v1/execution_state_pb.js';
+import { FlowState } from '../../../gen/tailrace/v1/flow_pb.js';
+import { JoinState, SlotOutcome } from '../../../gen/tailrace/v1/join_pb.js';
 import { LogEntryKind } from '../../../gen/tailrace/v1/log_pb.js';
 import { checkHistory, expectSound, PROPERTIES } from '../../support/history/check.js';
 import type { Feed, FeedEntry, FinalStates, History } from '../../support/history/history.js';
@@ -62,6 +64,22 @@ const about = (execution: string, kind: LogEntryKind, attempt?: number) => (entr
   entry.execution === execution && entry.kind === kind && (attempt === undefined || entry.attempt === attempt);
 
 const started = LogEntryKind.ATTEMPT_STARTED;
+const { JOIN_IMPOSSIBLE } = LogEntryKind;
+
+/** The first such entry comes right before the first of the others. */
+function sooner(log: readonly FeedEntry[], which: (entry: FeedEntry) => boolean, than: (entry: FeedEntry) => boolean) {
+  const moved = log.filter(which).slice(0, 1);
+  const rest = log.filter((entry) => !moved.includes(entry));
+  return rest.toSpliced(rest.findIndex(than), 0, ...moved);
+}
+
+/** In every edge but the first. */
+const inEdges = (change: Partial<FinalStates['edges'][number]>): Plant =>
+  inFinal((final) => ({ ...final, edges: final.edges.map((edge, i) => (i === 0 ? edge : { ...edge, ...change })) }));
+
+const inFlow = (change: Partial<FinalStates['flows'][number]>): Plant =>
+  inFinal((final) => ({ ...final, flows: final.flows.map((flow) => ({ ...flow, ...change })) }));
+
 const twice = (fits: (entry: FeedEntry) => boolean) => (log: readonly FeedEntry[]) =>
   log.flatMap((entry) => (fits(entry) ? [entry, entry] : [entry]));
 
@@ -97,6 +115,8 @@ const PLANTED: Readonly<Record<string, Readonly<Record<string, Plant>>>> = {
       log.map((entry) => (about('reclaimed', started, 2)(entry) ? { ...entry, attempt: 3 } : entry)),
     ),
     'a number is used twice': also(() => claimed('reclaimed', 2, 9n)),
+    'a resume skips to a new number': also(() => claimed('parent', 2, 13n, true)),
+    'a resume goes on with what never began': also(() => claimed('waiting', 1, 13n, true)),
   },
   'states follow one another': {
     'an entry skips a state': inLog((log) => log.filter((entry) => !about('reclaimed', started, 2)(entry))),
@@ -107,6 +127,63 @@ const PLANTED: Readonly<Record<string, Readonly<Record<string, Plant>>>> = {
     'the log leaves it elsewhere than it stands': inFinal((final) => ({
       ...final,
       executions: final.executions.map((x) => (x.execution === 'waiting' ? { ...x, state: ExecutionState.QUEUED } : x)),
+    })),
+  },
+  'a join fires once': {
+    'it decides twice': inLog(twice(about('after', LogEntryKind.JOIN_SATISFIED))),
+    'it decides otherwise than it stands': inFinal((final) => ({
+      ...final,
+      joins: final.joins.map((join) => ({ ...join, state: JoinState.SATISFIED })),
+    })),
+    'it stands decided and nothing was told': inLog((log) => log.filter((x) => !about('never', JOIN_IMPOSSIBLE)(x))),
+    'it releases somebody else': inLog((log) =>
+      log.map((entry) => (entry.join === 'join of after' ? { ...entry, execution: 'never' } : entry)),
+    ),
+    'a slot is filled otherwise than its upstream ended': inEdges({ outcome: SlotOutcome.OK }),
+    'a slot was never filled': inEdges({ outcome: SlotOutcome.UNSPECIFIED }),
+    'it decides before its slot is filled': inLog((log) =>
+      sooner(log, about('after', LogEntryKind.JOIN_SATISFIED), about('source', started)),
+    ),
+    'more slots are filled than there are': inFinal((final) => ({
+      ...final,
+      joins: final.joins.map((join) => ({ ...join, filled: 2 })),
+    })),
+  },
+  'nothing runs before its join': {
+    'it is released without a decision': inLog((log) =>
+      log.filter((entry) => !about('after', LogEntryKind.JOIN_SATISFIED)(entry)),
+    ),
+    'it is released before the decision': inLog((log) =>
+      sooner(log, about('after', LogEntryKind.EXECUTION_CHANGED), about('after', LogEntryKind.JOIN_SATISFIED)),
+    ),
+    'it is skipped though its join is satisfied': inLog((log) =>
+      log.map((entry) => (entry.kind === JOIN_IMPOSSIBLE ? { ...entry, kind: LogEntryKind.JOIN_SATISFIED } : entry)),
+    ),
+    'a parent goes on before its children': inLog((log) =>
+      log.filter((entry) => !about('parent', LogEntryKind.JOIN_SATISFIED)(entry)),
+    ),
+  },
+  'flows are conserved': {
+    'it settles too early': inLog((log) =>
+      sooner(log, ({ kind }) => kind === LogEntryKind.FLOW_SETTLED, about('after', started)),
+    ),
+    'it succeeded though a member failed': inFlow({ state: FlowState.SUCCEEDED }),
+    'it has ended and is not sealed': inFlow({ sealed: false }),
+    'it failed though nothing required did': inFinal((final) => ({
+      ...final,
+      executions: final.executions.map((x) => ({ ...x, optional: true })),
+    })),
+    'it has ended and something is live': inFinal((final) => ({
+      ...final,
+      executions: final.executions.map((x) => (x.execution === 'waiting' ? { ...x, flow: 'flow' } : x)),
+    })),
+    'it lost a member': inFinal((final) => ({
+      ...final,
+      executions: final.executions.filter(({ execution }) => execution !== 'after'),
+    })),
+    'it has a member nobody heard of': inFinal((final) => ({
+      ...final,
+      executions: final.executions.map((x) => (x.execution === 'once' ? { ...x, flow: 'flow' } : x)),
     })),
   },
   'a feed has no gaps': {
@@ -149,7 +226,7 @@ const PLANTED: Readonly<Record<string, Readonly<Record<string, Plant>>>> = {
   },
   'dead letters are conserved': {
     'a failed execution has no letter': inFinal((final) => ({ ...final, letters: final.letters.slice(1) })),
-    'an expired execution has no letter': inFinal((final) => ({ ...final, letters: final.letters.slice(0, 1) })),
+    'an expired execution has no letter': inFinal((final) => ({ ...final, letters: final.letters.toSpliced(1, 1) })),
     'it has two': inFinal((final) => ({
       ...final,
       letters: final.letters.flatMap((letter) => [letter, { ...letter, letter: `${letter.letter}, again` }]),

@@ -6,23 +6,44 @@
  *     given-up   failed for good; redriven as `again`, which succeeded and closed the letter
  *     waiting    scheduled, never ran
  *     late       expired before anybody came
+ *     flow       `source` completed and released `after`, which completed; `broken` failed and so `never` was skipped
+ *     parent     waited for `child`, and went on with the same attempt
  */
-import { ExecutionState } from '../../../gen/tailrace/v1/execution_state_pb.js';
+import { EndReason, ExecutionState } from '../../../gen/tailrace/v1/execution_state_pb.js';
+import { FlowState } from '../../../gen/tailrace/v1/flow_pb.js';
+import { JoinKind, JoinState, SlotOutcome } from '../../../gen/tailrace/v1/join_pb.js';
 import { LogEntryKind } from '../../../gen/tailrace/v1/log_pb.js';
-import type { Feed, FeedEntry, FeedMessage, Held, History, HistoryEvent } from '../../support/history/history.js';
+import type {
+  Feed,
+  FeedEntry,
+  FeedMessage,
+  FinalEdge,
+  FinalExecution,
+  FinalJoin,
+  Held,
+  History,
+  HistoryEvent,
+} from '../../support/history/history.js';
 
-const { UNSPECIFIED, SCHEDULED, QUEUED, RUNNING, SUCCEEDED, FAILED, EXPIRED } = ExecutionState;
+const { UNSPECIFIED, BLOCKED, SCHEDULED, QUEUED, RUNNING, WAITING_CHILDREN } = ExecutionState;
+const { SUCCEEDED, FAILED, EXPIRED, SKIPPED } = ExecutionState;
 const {
   EXECUTION_CREATED,
+  EXECUTION_CHANGED,
   EXECUTION_SUCCEEDED,
   EXECUTION_FAILED,
   EXECUTION_EXPIRED,
+  EXECUTION_SKIPPED,
   ATTEMPT_STARTED,
   ATTEMPT_ENDED,
   DEAD_LETTER_OPENED,
   DEAD_LETTER_REDRIVING,
   DEAD_LETTER_CLOSED,
   WORKER_REGISTERED,
+  FLOW_CREATED,
+  FLOW_SETTLED,
+  JOIN_SATISFIED,
+  JOIN_IMPOSSIBLE,
 } = LogEntryKind;
 
 let order = 0;
@@ -35,12 +56,13 @@ export const created = (execution: string): HistoryEvent => ({
   ...now(),
 });
 
-export const claimed = (execution: string, attempt: number, token: bigint): HistoryEvent => ({
+export const claimed = (execution: string, attempt: number, token: bigint, resumed = false): HistoryEvent => ({
   event: 'claimed',
   execution,
   attempt,
   token,
   lease: `lease ${token}`,
+  resumed,
   ...now(),
 });
 
@@ -53,6 +75,8 @@ export const held = (
 
 type Step = Omit<FeedEntry, 'position'>;
 
+const FLOW_MEMBERS = ['source', 'broken', 'after', 'never'];
+
 const about = (kind: LogEntryKind, execution: string, more: Partial<Step> = {}): Step => ({
   kind,
   execution,
@@ -60,6 +84,8 @@ const about = (kind: LogEntryKind, execution: string, more: Partial<Step> = {}):
   from: UNSPECIFIED,
   to: UNSPECIFIED,
   letter: '',
+  flow: FLOW_MEMBERS.includes(execution) ? 'flow' : '',
+  join: '',
   ...more,
 });
 const made = (execution: string, to = QUEUED) => about(EXECUTION_CREATED, execution, { to });
@@ -70,6 +96,43 @@ const lost = (execution: string, attempt: number) =>
 const ended = (execution: string, attempt: number, kind: LogEntryKind, to: ExecutionState) => [
   about(ATTEMPT_ENDED, execution, { attempt }),
   about(kind, execution, { attempt, from: RUNNING, to }),
+];
+
+const moved = (execution: string, from: ExecutionState, to: ExecutionState) =>
+  about(EXECUTION_CHANGED, execution, { from, to });
+const decided = (kind: LogEntryKind, downstream: string) => about(kind, downstream, { join: `join of ${downstream}` });
+
+const FLOW_STEPS: readonly Step[] = [
+  about(FLOW_CREATED, '', { flow: 'flow' }),
+  made('source'),
+  made('broken'),
+  made('after', BLOCKED),
+  made('never', BLOCKED),
+  started('source', 1),
+  ...ended('source', 1, EXECUTION_SUCCEEDED, SUCCEEDED),
+  decided(JOIN_SATISFIED, 'after'),
+  moved('after', BLOCKED, QUEUED),
+  started('broken', 1),
+  ...ended('broken', 1, EXECUTION_FAILED, FAILED),
+  about(DEAD_LETTER_OPENED, 'broken', { letter: 'letter of broken' }),
+  decided(JOIN_IMPOSSIBLE, 'never'),
+  about(EXECUTION_SKIPPED, 'never', { from: BLOCKED, to: SKIPPED }),
+  started('after', 1),
+  ...ended('after', 1, EXECUTION_SUCCEEDED, SUCCEEDED),
+  about(FLOW_SETTLED, '', { flow: 'flow' }),
+];
+
+const PARENT_STEPS: readonly Step[] = [
+  made('parent'),
+  started('parent', 1),
+  moved('parent', RUNNING, WAITING_CHILDREN),
+  made('child'),
+  started('child', 1),
+  ...ended('child', 1, EXECUTION_SUCCEEDED, SUCCEEDED),
+  decided(JOIN_SATISFIED, 'parent'),
+  moved('parent', WAITING_CHILDREN, QUEUED),
+  moved('parent', QUEUED, RUNNING),
+  ...ended('parent', 1, EXECUTION_SUCCEEDED, SUCCEEDED),
 ];
 
 const STEPS: readonly Step[] = [
@@ -95,6 +158,8 @@ const STEPS: readonly Step[] = [
   started('again', 1),
   ...ended('again', 1, EXECUTION_SUCCEEDED, SUCCEEDED),
   about(DEAD_LETTER_CLOSED, 'again', { letter: 'letter of given-up' }),
+  ...FLOW_STEPS,
+  ...PARENT_STEPS,
 ];
 
 export const LOG: readonly FeedEntry[] = STEPS.map((step, i) => ({ ...step, position: BigInt(i + 1) }));
@@ -116,11 +181,25 @@ export function feedsOf(log: readonly FeedEntry[]): Feed[] {
   ];
 }
 
-const execution = (name: string, state: ExecutionState, letter = '', redriveOf = '') => ({
+const execution = (name: string, state: ExecutionState, more: Partial<FinalExecution> = {}): FinalExecution => ({
   execution: name,
   state,
-  letter,
-  redriveOf,
+  letter: '',
+  redriveOf: '',
+  redrivenAs: '',
+  reason: EndReason.UNSPECIFIED,
+  flow: FLOW_MEMBERS.includes(name) ? 'flow' : '',
+  optional: false,
+  ...more,
+});
+
+const join = (downstream: string, state: JoinState, kind = JoinKind.EDGES): FinalJoin => ({
+  ...{ join: `join of ${downstream}`, kind, downstream, state },
+  ...{ slots: 1, filled: 1 },
+});
+
+const edge = (upstream: string, downstream: string, outcome: SlotOutcome): FinalEdge => ({
+  ...{ join: `join of ${downstream}`, upstream, downstream, outcome, late: false },
 });
 
 export function cleanHistory(): History {
@@ -144,6 +223,22 @@ export function cleanHistory(): History {
       created('again'),
       claimed('again', 1, 5n),
       held('complete', 'again', 5n),
+      ...FLOW_MEMBERS.map((member) => created(member)),
+      claimed('source', 1, 6n),
+      held('complete', 'source', 6n),
+      claimed('broken', 1, 7n),
+      held('fail', 'broken', 7n),
+      claimed('after', 1, 8n),
+      held('complete', 'after', 8n),
+      created('parent'),
+      claimed('parent', 1, 10n),
+      held('wait', 'parent', 10n),
+      created('child'),
+      claimed('child', 1, 11n),
+      held('complete', 'child', 11n),
+      claimed('parent', 1, 12n, true),
+      held('complete', 'parent', 10n, 'refused'),
+      held('complete', 'parent', 12n),
     ],
     feeds: feedsOf(LOG),
     final: {
@@ -151,14 +246,28 @@ export function cleanHistory(): History {
         execution('once', SUCCEEDED),
         execution('reclaimed', SUCCEEDED),
         execution('waiting', SCHEDULED),
-        execution('late', EXPIRED, 'letter of late'),
-        execution('given-up', FAILED, 'letter of given-up'),
-        execution('again', SUCCEEDED, '', 'given-up'),
+        execution('late', EXPIRED, { letter: 'letter of late' }),
+        execution('given-up', FAILED, { letter: 'letter of given-up', redrivenAs: 'again' }),
+        execution('again', SUCCEEDED, { redriveOf: 'given-up' }),
+        execution('source', SUCCEEDED),
+        execution('broken', FAILED, { letter: 'letter of broken' }),
+        execution('after', SUCCEEDED),
+        execution('never', SKIPPED, { reason: EndReason.JOIN_IMPOSSIBLE }),
+        execution('parent', SUCCEEDED),
+        execution('child', SUCCEEDED),
       ],
       letters: [
         { letter: 'letter of given-up', execution: 'given-up', state: 'closed', redriven: true },
         { letter: 'letter of late', execution: 'late', state: 'open', redriven: false },
+        { letter: 'letter of broken', execution: 'broken', state: 'open', redriven: false },
       ],
+      flows: [{ flow: 'flow', state: FlowState.FAILED, sealed: true, members: new Map() }],
+      joins: [
+        join('after', JoinState.SATISFIED),
+        join('never', JoinState.IMPOSSIBLE),
+        join('parent', JoinState.SATISFIED, JoinKind.CHILDREN),
+      ],
+      edges: [edge('source', 'after', SlotOutcome.OK), edge('broken', 'never', SlotOutcome.FAILED)],
       retired: [],
     },
   };

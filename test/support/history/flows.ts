@@ -1,0 +1,78 @@
+/** What a history proves about flows: members are neither lost nor gained, and a flow stands as its members ended. */
+import { EndReason, ExecutionState } from '../../../gen/tailrace/v1/execution_state_pb.js';
+import { FlowState } from '../../../gen/tailrace/v1/flow_pb.js';
+import { LogEntryKind } from '../../../gen/tailrace/v1/log_pb.js';
+import { isTerminal } from './executions.js';
+import { wholeFeed } from './feeds.js';
+import { groupBy } from './grouping.js';
+import type { FinalExecution, FinalFlow, History } from './history.js';
+
+const { ACTIVE, CANCELING, SUCCEEDED, FAILED } = FlowState;
+
+export function flowsAreConserved(history: History): string[] {
+  const members = groupBy(history.final.executions, ({ flow }) => flow);
+  const standing = history.final.flows.flatMap((flow) => standsWrong(flow, members.get(flow.flow) ?? []));
+  return [...standing, ...toldWrong(history, members)];
+}
+
+/** Settled only when nothing is live; succeeded only when nothing required failed, and failed only when something did. */
+function standsWrong(flow: FinalFlow, members: readonly FinalExecution[]): string[] {
+  const { flow: id, state, sealed } = flow;
+  const told = `flow ${id} is ${FlowState[state]}`;
+  const live = members.filter((member) => !isTerminal(member.state));
+  const failed = members.filter(countsAsFailed);
+  const found: string[] = [];
+  if (state !== ACTIVE && state !== CANCELING && live.length > 0) found.push(`${told}, and ${live.length} are live`);
+  if ([SUCCEEDED, FAILED].includes(state) && !sealed) found.push(`${told}, and is not sealed`);
+  if (state === SUCCEEDED && failed.length > 0) found.push(`${told}, and ${failed.length} required members failed`);
+  if (state === FAILED && failed.length === 0) found.push(`${told}, and no required member failed`);
+  if ([SUCCEEDED, FAILED].includes(state) && members.length === 0) {
+    found.push(`${told}, and never had a member`);
+  }
+  return found;
+}
+
+/** A loser of a join does not count, nor what runs again under another name. */
+function countsAsFailed({ state, reason, optional, redrivenAs }: FinalExecution): boolean {
+  if (optional || redrivenAs !== '' || !isTerminal(state)) return false;
+  return state !== ExecutionState.SUCCEEDED && reason !== EndReason.JOIN_SATISFIED;
+}
+
+/** The feed tells of the same members, and that a flow has settled only when all of them have ended. */
+function toldWrong(history: History, members: ReadonlyMap<string, readonly FinalExecution[]>): string[] {
+  const whole = wholeFeed(history);
+  if (whole === undefined) return [];
+  const found: string[] = [];
+  const live = new Map<string, Set<string>>();
+  const made = new Map<string, Set<string>>();
+  for (const { kind, flow, execution, to } of whole) {
+    if (flow === '') continue;
+    if (kind === LogEntryKind.EXECUTION_CREATED) {
+      of(made, flow).add(execution);
+      of(live, flow).add(execution);
+    }
+    if (isTerminal(to)) of(live, flow).delete(execution);
+    const left = of(live, flow).size;
+    if (kind === LogEntryKind.FLOW_SETTLED && left > 0) found.push(`flow ${flow} settled, and ${left} were live`);
+  }
+  const there = new Set([...members.values()].flat().map(({ execution }) => execution));
+  const retired = new Set(history.final.retired);
+  for (const [flow, ids] of made) {
+    const gone = [...ids].filter((id) => !there.has(id) && !retired.has(id));
+    found.push(...gone.map((id) => `flow ${flow} lost its member ${id}`));
+  }
+  for (const [flow, ids] of members) {
+    if (flow === '') continue;
+    const untold = ids.filter(({ execution }) => !made.get(flow)?.has(execution));
+    found.push(
+      ...untold.map(({ execution }) => `flow ${flow} has a member ${execution} that the feed does not tell of`),
+    );
+  }
+  return found;
+}
+
+function of(sets: Map<string, Set<string>>, flow: string): Set<string> {
+  const set = sets.get(flow) ?? new Set();
+  sets.set(flow, set);
+  return set;
+}
