@@ -10,6 +10,10 @@ import { p1 } from './measures/p1-throughput.js';
 import { p2 } from './measures/p2-single-calls.js';
 import { p3 } from './measures/p3-latency.js';
 import { p4 } from './measures/p4-claim-cost.js';
+import { p6 } from './measures/p6-chains.js';
+import { p6b } from './measures/p6b-wide-joins.js';
+import { p6c } from './measures/p6c-slots.js';
+import { p7 } from './measures/p7-cancel-rest.js';
 import { p9 } from './measures/p9-delivery.js';
 import { p10 } from './measures/p10-idle.js';
 import { helpText, type Options, readOptions, UsageError } from './options.js';
@@ -18,7 +22,7 @@ import { Recorder, type Results } from './results.js';
 import { FULL, QUICK } from './scale.js';
 import { store } from './store.js';
 
-const MEASURES: readonly Measure[] = [p1, p2, p3, p4, p9, p10];
+const MEASURES: readonly Measure[] = [p1, p2, p3, p4, p6, p6b, p6c, p7, p9, p10];
 
 async function main(args: readonly string[]): Promise<void> {
   const options = readOptions(
@@ -27,8 +31,11 @@ async function main(args: readonly string[]): Promise<void> {
   );
   if (options.help) return say(helpText(MEASURES));
   const scale = options.quick ? QUICK : FULL;
-  if (options.costs) return say(await costs(scale, options.directory));
   const measures = MEASURES.filter(({ id }) => options.only?.includes(id) ?? true);
+  if (options.costs) {
+    const looked = options.only ? measures : [p1];
+    return say(await costs(looked, scale, { directory: options.directory, progress: tell }));
+  }
   const results = await run(options, measures);
   const table = report(results, measures);
   say(options.json ? JSON.stringify(results, null, 2) : table);

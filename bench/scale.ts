@@ -10,6 +10,7 @@ export interface Scale {
   readonly seconds: {
     readonly calls: number;
     readonly latency: number;
+    readonly chains: number;
     readonly delivery: number;
     readonly idle: number;
     /** Until what a start leaves behind has calmed down. */
@@ -19,18 +20,30 @@ export interface Scale {
   readonly waiting: readonly number[];
   /** Claims per length. */
   readonly claims: number;
+  readonly joins: {
+    /** Members of one join, from the smallest on, and members of all joins of one size together. */
+    readonly sizes: readonly number[];
+    readonly members: number;
+    /** Slots filled one by one, per size of the join. */
+    readonly slots: number;
+    /** Members of a fan-out of which one is needed, and how often that is done. */
+    readonly fanOut: number;
+    readonly fanOuts: number;
+  };
 }
 
 export const FULL: Scale = {
   throughput: { fast: 60_000, middling: 15_000, slow: 3_000 },
-  seconds: { calls: 5, latency: 10, delivery: 10, idle: 30, settle: 5 },
+  seconds: { calls: 5, latency: 10, chains: 5, delivery: 10, idle: 30, settle: 5 },
   waiting: [1_000, 100_000, 1_000_000],
   claims: 100,
+  joins: { sizes: [100, 1_000, 10_000], members: 10_000, slots: 100, fanOut: 1_000, fanOuts: 20 },
 };
 
 export const QUICK: Scale = {
   throughput: { fast: 3_000, middling: 1_000, slow: 200 },
-  seconds: { calls: 0.5, latency: 1, delivery: 1, idle: 11, settle: 1 },
+  seconds: { calls: 0.5, latency: 1, chains: 0.5, delivery: 1, idle: 11, settle: 1 },
   waiting: [1_000, 10_000, 100_000],
   claims: 20,
+  joins: { sizes: [10, 100, 1_000], members: 1_000, slots: 16, fanOut: 200, fanOuts: 4 },
 };

@@ -1,5 +1,6 @@
 /** What the figures are to reach: three that a release depends on, and what the design promises beyond them. */
 import { batchSql } from './peers/batch-sql.js';
+import { handedOn } from './peers/chains.js';
 import { graphileBatched, graphileDefaults } from './peers/graphile-worker.js';
 import { bossBatched } from './peers/pg-boss.js';
 import { tailraceRaw } from './peers/tailrace.js';
@@ -74,6 +75,48 @@ export const TARGETS: readonly Target[] = [
   { ...flat('p50'), required: true },
   flat('p99'),
   flat('pages'),
+  {
+    measure: 'P6',
+    text: '100 flows per second',
+    unit: '/s',
+    value: figureOf(handedOn.name, 'perSecond'),
+    reached: atLeast(100),
+  },
+  {
+    measure: 'P6',
+    text: 'hop p50 below 15 ms, 100 flows at once',
+    unit: 'ms',
+    value: figureOf(handedOn.name, 'p50'),
+    reached: below(15),
+  },
+  {
+    measure: 'P6',
+    text: 'hop p50 below 15 ms, 100 flows per second',
+    unit: 'ms',
+    value: figureOf(handedOn.name, 'steadyP50'),
+    reached: below(15),
+  },
+  {
+    measure: 'P6B',
+    text: 'a member of the widest join within 1.5 × of the cheapest',
+    unit: '×',
+    value: (find) => range(find.all('each').slice(1)),
+    reached: atMost(1.5),
+  },
+  {
+    measure: 'P6C',
+    text: 'pages of a slot within 1.5 ×, whatever the width',
+    unit: '×',
+    value: (find) => range(find.all('pages').slice(1)),
+    reached: atMost(1.5),
+  },
+  {
+    measure: 'P7',
+    text: 'p99 below 200 ms',
+    unit: 'ms',
+    value: (find) => find.all('p99')[0],
+    reached: below(200),
+  },
   {
     measure: 'P9',
     text: 'p99 below 50 ms with 100 subscribers',

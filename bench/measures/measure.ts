@@ -1,5 +1,5 @@
 /** What a measure is: something that is run once per repeat and records a sample for each of its contestants. */
-import type { Arena } from '../arena/arena.js';
+import type { Arena, Ground } from '../arena/arena.js';
 import type { Scale } from '../scale.js';
 
 /** One contestant's figures in one repeat, by the keys of the measure's columns. */
@@ -20,6 +20,14 @@ export interface Context {
   progress(text: string): void;
 }
 
+/** For finding out where Tailrace's time goes. */
+export interface Inspect {
+  /** Where the server writes its CPU profile when it ends. */
+  readonly profileInto: string;
+  /** Told what was measured while its database is still there, with the executions that its cost is divided by. */
+  readonly onMeasured: (contestant: string, ground: Ground, count: number) => Promise<void>;
+}
+
 export interface Measure {
   /** As in the design's list of proofs. */
   readonly id: string;
@@ -37,4 +45,6 @@ export interface Measure {
   /** Whether the profiles other than the plain one say something new about it. */
   readonly everyProfile: boolean;
   run(context: Context): Promise<void>;
+  /** Tailrace alone, looked into. */
+  readonly costs?: (context: Context, inspect: Inspect) => Promise<void>;
 }

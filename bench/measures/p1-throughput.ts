@@ -87,4 +87,9 @@ export const p1: Measure = {
   ratio: { column: 'perSecond', to: graphileDefaults.name, title: '× graphile-worker' },
   everyProfile: true,
   run,
+  costs: async ({ arena, scale, record }, { profileInto, onMeasured }) => {
+    const count = scale.throughput[tailraceRaw.pace];
+    const inspect = { profileInto, onMeasured: (ground: Ground) => onMeasured(tailraceRaw.name, ground, count) };
+    record(tailraceRaw.name, await throughputOf(tailraceRaw, arena, count, inspect));
+  },
 };

@@ -11,6 +11,7 @@ import type { Claim } from '../../gen/tailrace/v1/lease_pb.js';
 import { type CompletionEntry, StartPosition } from '../../gen/tailrace/v1/log_pb.js';
 import { openConnection } from '../../src/client/connection.js';
 import { inputOf } from '../content.js';
+import { Loops } from './loops.js';
 
 export const TYPE = 'bench';
 const CLAIM_WAIT_MS = 5_000;
@@ -24,10 +25,8 @@ export class TailraceClients {
   readonly #engine: Client<typeof EngineService>;
   readonly #completions: Client<typeof CompletionService>;
   readonly #health: Client<typeof Health>;
-  /** Aborted by close(): ends every loop and watch. */
-  readonly #ended = new AbortController();
+  readonly #loops = new Loops();
   readonly #disconnect: () => void;
-  readonly #loops: Promise<void>[] = [];
 
   constructor(url: string) {
     const { transport, close } = openConnection({ url });
@@ -56,7 +55,7 @@ export class TailraceClients {
 
   /** Claims up to `size` at once and hands them over, in so many loops, until close(). */
   claim(loops: number, size: number, handle: (claims: readonly Claim[]) => Promise<void>): void {
-    const { signal } = this.#ended;
+    const { signal } = this.#loops;
     const ask = {
       worker: { name: 'bench', instanceId: randomUUID() },
       types: [TYPE],
@@ -70,7 +69,7 @@ export class TailraceClients {
         if (claims.length > 0) await handle(claims);
       }
     };
-    for (let i = 0; i < loops; i++) this.#follow(loop());
+    for (let i = 0; i < loops; i++) this.#loops.follow(loop());
   }
 
   async complete(claims: readonly Claim[]): Promise<void> {
@@ -87,30 +86,16 @@ export class TailraceClients {
 
   /** Every end since the database was made. */
   watch(onEntries: (entries: readonly CompletionEntry[]) => void): void {
-    const { signal } = this.#ended;
+    const { signal } = this.#loops;
     const stream = this.#completions.watchCompletions({ start: StartPosition.EARLIEST }, { signal });
     const read = async () => {
       for await (const { entries } of stream) if (entries.length > 0) onEntries(entries);
     };
-    this.#follow(read());
+    this.#loops.follow(read());
   }
 
-  /** Ends everything, and throws what a loop failed with before. */
+  /** Ends every loop and watch, and throws what one failed with before. */
   async close(): Promise<void> {
-    this.#ended.abort();
-    const results = await Promise.allSettled(this.#loops);
-    this.#disconnect();
-    const failed = results.find((result) => result.status === 'rejected');
-    if (failed) throw failed.reason;
-  }
-
-  /** What close() cuts off has not failed. */
-  #follow(loop: Promise<void>): void {
-    const followed = loop.catch((error: unknown) => {
-      if (!this.#ended.signal.aborted) throw error;
-    });
-    // close() tells it.
-    followed.catch(() => undefined);
-    this.#loops.push(followed);
+    await this.#loops.end().finally(this.#disconnect);
   }
 }

@@ -1,0 +1,119 @@
+/** P6C: what the end of one member costs, on its own, as the join that it fills a slot of grows. */
+import { setTimeout as pause } from 'node:timers/promises';
+import { uuidV7 } from '../../src/runtime/random.js';
+import type { Arena, Ground } from '../arena/arena.js';
+import { startMeter } from '../arena/meter.js';
+import { fanOf } from '../peers/fans.js';
+import { FlowClients } from '../peers/tailrace-flows.js';
+import { startTailraceServer, type TailraceServer } from '../peers/tailrace-server.js';
+import { quantile } from '../statistics.js';
+import type { Context, Measure, Sample } from './measure.js';
+
+/** Around the width from which a join is folded after the commit. */
+const SIZES = [10, 64, 65] as const;
+/** Left unfilled, so that no join is satisfied meanwhile. */
+const LEFT = 2;
+const MEMBER = 'member';
+const SINK = 'sink';
+const QUIET_PAUSE_MS = 100;
+const QUIET_PAUSES = 20;
+
+async function run({ arena, scale, progress, record }: Context): Promise<void> {
+  const { sizes, slots } = scale.joins;
+  const ground = await arena.fresh();
+  const server = await startTailraceServer(ground.url);
+  try {
+    await measure(arena, ground, server, { size: SIZES[0], slots, joined: true });
+    const all = [...new Set([...SIZES, ...sizes])].sort((a, b) => a - b);
+    record('no join', await measure(arena, ground, server, { size: all[1] ?? 0, slots, joined: false }));
+    for (const size of all) {
+      const name = `a join of ${size.toLocaleString('en')}`;
+      progress(name);
+      record(name, await measure(arena, ground, server, { size, slots, joined: true }));
+    }
+  } finally {
+    await server.stop();
+    await ground.drop();
+  }
+}
+
+interface Round {
+  readonly size: number;
+  readonly slots: number;
+  readonly joined: boolean;
+}
+
+/** One completion after the other. What follows their commits counts too: it is waited for. */
+async function measure(arena: Arena, ground: Ground, server: TailraceServer, round: Round): Promise<Sample> {
+  const { size, slots, joined } = round;
+  const clients = new FlowClients(server.url);
+  // Of its own, so that nothing is left from the sizes before.
+  const type = `${MEMBER}-${size}-${joined}`;
+  try {
+    const fromEach = Math.min(size - LEFT, slots);
+    const types = { member: type, ...(joined && { sink: SINK }) };
+    const claims = [];
+    for (let left = slots; left > 0; left -= fromEach) {
+      await clients.create(fanOf({ flowId: uuidV7(), size, types }));
+      const taken = await clients.take(type, Math.min(size, slots));
+      claims.push(...taken.slice(0, Math.min(left, fromEach)));
+    }
+    await quiet(arena, ground);
+    await arena.forgetStatements();
+    const meter = await startMeter(arena, ground, server.pid);
+    const took: number[] = [];
+    for (const claim of claims) {
+      const startedMs = performance.now();
+      await clients.complete([claim]);
+      took.push(performance.now() - startedMs);
+    }
+    await quiet(arena, ground);
+    const { walBytes } = await meter.read();
+    const { pages, ms } = await spentInStatements(arena, ground);
+    return {
+      p50: quantile(took, 0.5),
+      p99: quantile(took, 0.99),
+      statements: ms / slots,
+      pages: pages / slots,
+      wal: walBytes / slots,
+    };
+  } finally {
+    await clients.close();
+  }
+}
+
+/** Until the engine has done what follows by itself: two looks without a statement in between. */
+async function quiet(arena: Arena, ground: Ground): Promise<void> {
+  for (let i = 0; i < QUIET_PAUSES; i++) {
+    const meter = await startMeter(arena, ground);
+    await pause(QUIET_PAUSE_MS);
+    if ((await meter.read()).statements === 0) return;
+  }
+}
+
+async function spentInStatements({ admin }: Arena, { name }: Ground): Promise<{ pages: number; ms: number }> {
+  const { rows } = await admin.query<{ pages: number; ms: number }>(
+    `select sum(s.shared_blks_hit + s.shared_blks_read)::float8 as pages, sum(s.total_exec_time) as ms
+     from pg_stat_statements s join pg_database d on d.oid = s.dbid where d.datname = $1 and s.toplevel`,
+    [name],
+  );
+  return rows[0] ?? { pages: Number.NaN, ms: Number.NaN };
+}
+
+export const p6c: Measure = {
+  id: 'P6C',
+  title: 'the end of one member, as its join grows',
+  about:
+    'One completion per call, one after the other. Statement time, pages and WAL are those of the whole engine until it is ' +
+    'quiet again, so that what is folded after the commit, the log and its readers count too.',
+  columns: [
+    { key: 'p50', title: 'p50 ms', digits: 2 },
+    { key: 'p99', title: 'p99 ms', digits: 2 },
+    { key: 'statements', title: 'ms in Postgres each', digits: 2 },
+    { key: 'pages', title: 'pages each' },
+    { key: 'wal', title: 'WAL B each' },
+  ],
+  ratio: { column: 'pages', title: '× without a join' },
+  everyProfile: false,
+  run,
+};
