@@ -37,6 +37,8 @@ export const FailureClass = {
   INVALID_RESULT: 6,
 } as const;
 
+export const FlowState = { ACTIVE: 1, IDLE: 2, SUCCEEDED: 3, FAILED: 4, CANCELING: 5, CANCELED: 6 } as const;
+
 export const LaneState = { OPEN: 1, PAUSED: 2, DRAINING: 3 } as const;
 
 /** What ended an attempt; stored with it, so that the same call again gets the first answer. */
@@ -44,6 +46,11 @@ export const EndCall = { COMPLETE: 1, FAIL: 2, DELAY: 3, RELEASE: 4 } as const;
 
 export function isTerminal(state: number): boolean {
   return state >= ExecutionState.SUCCEEDED;
+}
+
+/** A flow that has ended goes on only by a redrive. */
+export function isFlowEnd(state: number): boolean {
+  return state === FlowState.SUCCEEDED || state === FlowState.FAILED || state === FlowState.CANCELED;
 }
 
 /** The state's name as the contract spells it, without its prefix. */
