@@ -131,7 +131,8 @@ function listen(
 ): Promise<RunningServer> {
   const { database, registry, lines, log, after, presence } = engine;
   const writers = new Writers(database, after);
-  const deps = { database, registry, lines, log, after, writers, presence, maxPayloadBytes: config.maxPayloadBytes };
+  const { maxPayloadBytes, flowLimits } = config;
+  const deps = { database, registry, lines, log, after, writers, presence, maxPayloadBytes, flowLimits };
   return startServer({
     host: config.host,
     port: config.port,
@@ -139,7 +140,7 @@ function listen(
     readiness,
     logger,
     version: facts.version,
-    maxMessageBytes: config.maxPayloadBytes + MESSAGE_ROOM,
+    maxMessageBytes: maxPayloadBytes + MESSAGE_ROOM,
     routes: (router) => {
       router.service(EngineService, engineService(deps));
       router.service(

@@ -2,14 +2,7 @@
 import { create } from '@bufbuild/protobuf';
 import type { HandlerContext } from '@connectrpc/connect';
 import { z } from 'zod';
-import {
-  CancelEffect,
-  CancelMode,
-  CancelModeSchema,
-  type CancelPolicy,
-  LateCompletion,
-  LateCompletionSchema,
-} from '../../../gen/tailrace/v1/cancel_pb.js';
+import { CancelEffect } from '../../../gen/tailrace/v1/cancel_pb.js';
 import {
   type CancelExecutionRequest,
   type CancelExecutionResponse,
@@ -20,40 +13,20 @@ import { withEither } from '../../runtime/either-signal.js';
 import { toOutcome } from '../completion/outcome.js';
 import { toTimestamp } from '../conversion/times.js';
 import { drainingOf } from '../draining.js';
-import {
-  duration,
-  enumNumber,
-  HOUR_MS,
-  id,
-  MINUTE_MS,
-  namespace,
-  requestId,
-  SECOND_MS,
-  type Shape,
-  text,
-  validate,
-} from '../validation.js';
+import { duration, id, MINUTE_MS, namespace, requestId, type Shape, text, validate } from '../validation.js';
+import { cancelPolicy, DEFAULT_CANCELLATION } from './cancel-policy.js';
 import type { EngineServiceDeps } from './deps.js';
 import { leaseRef } from './lease-ref.js';
 import { executionNotFound, leaseLost } from './refusals.js';
 
-const DEFAULT_GRACE_MS = 30_000;
 const REASON_BYTES = 1_024;
-
-const policy = z
-  .object({
-    mode: enumNumber(CancelModeSchema),
-    grace: duration(SECOND_MS, HOUR_MS),
-    lateCompletion: enumNumber(LateCompletionSchema),
-  } satisfies Shape<CancelPolicy>)
-  .optional();
 
 const request = z.object({
   namespace,
   requestId,
   executionId: id,
   reason: text(REASON_BYTES),
-  policy,
+  policy: cancelPolicy,
   wait: duration(0, MINUTE_MS).transform((ms) => ms ?? 0),
   lease: leaseRef.optional(),
 } satisfies Shape<CancelExecutionRequest>);
@@ -64,20 +37,18 @@ export function cancelExecutionCall({ database, registry, log, after }: EngineSe
     const { executionId, lease } = asked;
     const namespaceId = await registry.namespace(asked.namespace);
     if (namespaceId === undefined) throw executionNotFound(executionId);
-    const graceMs = asked.policy?.grace ?? DEFAULT_GRACE_MS;
+    const policy = asked.policy ?? DEFAULT_CANCELLATION;
     const answer = await cancelExecution(database, {
       namespace: namespaceId,
       execution: executionId,
-      now: asked.policy?.mode === CancelMode.NOW,
-      graceMs,
-      acceptsLate: asked.policy?.lateCompletion !== LateCompletion.REFUSED,
+      ...policy,
       reason: asked.reason,
       lease: lease ? { id: lease.leaseId, token: lease.fencingToken } : null,
     });
     if (answer.verdict === 'not_found') throw executionNotFound(executionId);
     if (answer.verdict === 'lost') throw leaseLost(executionId, 'stale');
     after.committed(1);
-    if (answer.verdict === 'requested') after.due('leases', graceMs);
+    if (answer.verdict === 'requested') after.due('leases', policy.graceMs);
 
     const asks = answer.verdict === 'requested' || answer.verdict === 'already_requested';
     const wanted = { namespace: namespaceId, ids: [executionId], any: false, timeoutMs: asks ? asked.wait : 0 };

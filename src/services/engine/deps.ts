@@ -7,6 +7,15 @@ import type { LiveLog } from '../../log/live-log.js';
 import type { Database } from '../../repository/database.js';
 import type { Writers } from './writers.js';
 
+export interface FlowLimits {
+  /** Of one flow. */
+  readonly members: number;
+  /** That one join waits for. */
+  readonly slots: number;
+  /** Edges on one path. */
+  readonly depth: number;
+}
+
 export interface EngineServiceDeps {
   readonly database: Database;
   readonly registry: Registry;
@@ -17,4 +26,5 @@ export interface EngineServiceDeps {
   readonly presence: WorkerPresence;
   /** Largest input or result. */
   readonly maxPayloadBytes: number;
+  readonly flowLimits: FlowLimits;
 }
