@@ -1,6 +1,6 @@
 /**
- * An attempt: written once when it ends; an open one is its lease. Both are read in one statement, so that an attempt
- * which ends at this moment is seen as one or the other.
+ * An attempt: written once when it ends; an open one is its lease, or is parked while its execution waits. All are read in
+ * one statement, so that an attempt which ends or goes on at this moment is seen as one or the other.
  */
 
 /** Joins to `page (k1, k2)`, a list of execution ids and attempt numbers. */
@@ -9,22 +9,23 @@ export const ATTEMPT_JOINS = `
      select x.* from {schema}.attempt x where x.execution = page.k1 and x.number = page.k2 limit 1) a on true
    left join lateral (
      select x.* from {schema}.lease x where x.execution = page.k1 and x.attempt = page.k2 limit 1) l on true
+   left join lateral (
+     select x.* from {schema}.parked x where x.execution = page.k1 and x.number = page.k2 limit 1) p on true
+   left join lateral (select x.flow, x.class from {schema}.execution x where x.id = page.k1 limit 1) e on true
    cross join lateral (
      select c.type, n.name as lane from {schema}.claim_class c join {schema}.lane n on n.id = c.lane
-     where c.id = coalesce(a.class, l.class) limit 1) c
-   left join lateral (select x.flow from {schema}.execution x where x.id = page.k1 limit 1) e on true`;
+     where c.id = coalesce(a.class, l.class, e.class) limit 1) c`;
 
 /** `inline`: expression, the size up to which failure details come along. */
 export function attemptColumns(inline: string): string {
-  return `page.k1 as execution, page.k2 as number, c.lane, c.type, e.flow, coalesce(a.kind, l.kind)::int as kind,
-     a.outcome::int as outcome, coalesce(a.worker, l.worker) as worker, coalesce(a.worker_name, l.worker_name) as worker_name,
-     coalesce(a.token, l.token) as token, coalesce(a.ready_at, l.ready_at) as ready_at,
-     coalesce(a.started_at, l.started_at) as started_at, a.ended_at, clock_timestamp() as now, a.run_at, a.failure_class,
-     a.failure_code, a.message, a.details_type,
+  const either = (column: string) => `coalesce(a.${column}, l.${column}, p.${column})`;
+  return `page.k1 as execution, page.k2 as number, c.lane, c.type, e.flow, ${either('kind')}::int as kind,
+     a.outcome::int as outcome, ${either('worker')} as worker, ${either('worker_name')} as worker_name,
+     ${either('token')} as token, ${either('ready_at')} as ready_at, ${either('started_at')} as started_at,
+     a.ended_at, clock_timestamp() as now, a.run_at, a.failure_class, a.failure_code, a.message, a.details_type,
      case when octet_length(a.details) <= ${inline} then a.details end as details,
-     coalesce(a.progress_percent, l.progress_percent) as progress_percent,
-     coalesce(a.progress_message, l.progress_message) as progress_message,
-     coalesce(a.progress_at, l.progress_at) as progress_at`;
+     ${either('progress_percent')} as progress_percent, ${either('progress_message')} as progress_message,
+     ${either('progress_at')} as progress_at`;
 }
 
 export interface AttemptRow {

@@ -17,6 +17,8 @@ export const EXECUTION_JOINS = `
    left join lateral (select x.* from {schema}.ready x where x.execution = page.k1 limit 1) r on true
    left join lateral (select x.* from {schema}.scheduled x where x.execution = page.k1 limit 1) s on true
    left join lateral (select x.* from {schema}.lease x where x.execution = page.k1 limit 1) l on true
+   left join lateral (select x.* from {schema}.blocked x where x.execution = page.k1 limit 1) b on true
+   left join lateral (select x.* from {schema}.parked x where x.execution = page.k1 limit 1) p on true
    left join lateral (select x.* from {schema}.outcome x where x.execution = page.k1 limit 1) o on true
    left join lateral (
      select x.id from {schema}.dead_letter x where x.execution = page.k1 and o.state in (8, 10) limit 1) d on true
@@ -36,26 +38,33 @@ export const EXECUTION_JOINS = `
    left join lateral (select x.started_at from {schema}.attempt x where x.execution = page.k1 and x.number = 1) first on true
    left join lateral (
      select x.ended_at from {schema}.attempt x where x.execution = page.k1 and s.execution is not null
-     order by x.number desc limit 1) last on true`;
+     order by x.number desc limit 1) last on true
+   left join lateral (
+     select max(x.decided_at) as at from {schema}.barrier x
+     where x.downstream = page.k1 and x.kind = 1 and s.execution is not null) released on true`;
 
 /** `inline`: expression, the size up to which contents come along; `whole`: whether failure details do. */
 export function executionColumns(inline: string, whole: string): string {
   return `e.id, e.namespace, c.lane_id, c.lane, c.type, c.capabilities, e.class, e.request_id, e.tags, e.flow, e.letter,
-     e.redrive_of, coalesce(e.root, e.id) as root, e.created_at, e.run_at as asked_run_at, e.start_by, e.deadline,
+     e.redrive_of, coalesce(e.root, e.id) as root, e.optional, e.parent, e.created_at, e.run_at as asked_run_at, e.start_by, e.deadline,
      e.timeout_ms, e.retry_max, e.retry_initial_ms, e.retry_factor, e.retry_cap_ms, e.reclaims_max, e.count_lost,
      e.input_type, case when octet_length(e.input) <= ${inline} then e.input end as input,
      coalesce(octet_length(e.input) > ${inline}, false) as input_omitted,
      case when r.execution is not null then 3 when s.execution is not null then 2 when l.execution is not null then 4
-       else o.state end::int as state,
-     coalesce(-r.priority, s.priority, l.priority, e.priority)::int as priority, s.run_at,
-     coalesce(r.attempt, s.attempt, l.attempt, o.attempt) as attempt,
-     coalesce(r.failures, s.failures, l.failures, t.failures)::int as failures,
-     coalesce(r.reclaims, s.reclaims, l.reclaims, t.reclaims)::int as reclaims,
-     coalesce(r.ready_at, l.started_at, o.ended_at, last.ended_at, e.created_at) as state_at,
-     coalesce(first.started_at, l.started_at) as started_at,
+       when b.execution is not null then b.state else o.state end::int as state, b.barrier,
+     coalesce(-r.priority, s.priority, l.priority, b.priority, e.priority)::int as priority,
+     coalesce(s.run_at, b.run_at) as run_at,
+     coalesce(r.attempt, s.attempt, l.attempt, b.attempt, o.attempt) as attempt,
+     coalesce(r.failures, s.failures, l.failures, b.failures, t.failures)::int as failures,
+     coalesce(r.reclaims, s.reclaims, l.reclaims, b.reclaims, t.reclaims)::int as reclaims,
+     coalesce(r.ready_at, l.started_at, b.blocked_at, o.ended_at, greatest(last.ended_at, released.at), e.created_at)
+       as state_at,
+     coalesce(first.started_at, l.started_at, p.started_at) as started_at,
      r.priority::int as line_priority, r.seq as line_seq,
      l.worker, l.worker_name, l.token, l.started_at as granted_at, l.expires_at, l.begin_by, l.timeout_at,
-     l.progress_percent, l.progress_message, l.progress_at,
+     coalesce(l.progress_percent, p.progress_percent) as progress_percent,
+     coalesce(l.progress_message, p.progress_message) as progress_message,
+     coalesce(l.progress_at, p.progress_at) as progress_at,
      l.cancel_at, l.cancel_until, l.cancel_accepts_late, l.cancel_reason,
      f.failure_class as last_class, f.failure_code as last_code, f.message as last_message,
      case when ${whole} then f.details_type end as last_details_type, case when ${whole} then f.details end as last_details,
@@ -83,6 +92,10 @@ export interface ExecutionRow {
   readonly letter: string | null;
   readonly redrive_of: string | null;
   readonly root: string;
+  /** In its flow. */
+  readonly optional: boolean;
+  /** The execution that spawned it. */
+  readonly parent: string | null;
   readonly created_at: Date;
   readonly asked_run_at: Date | null;
   readonly start_by: Date | null;
@@ -98,8 +111,10 @@ export interface ExecutionRow {
   readonly input: Buffer | null;
   readonly input_omitted: boolean;
   readonly state: number;
+  /** The join it waits for, while BLOCKED or WAITING_CHILDREN. */
+  readonly barrier: string | null;
   readonly priority: number;
-  /** While it is SCHEDULED. */
+  /** While it is SCHEDULED; while BLOCKED, its earliest start once released. */
   readonly run_at: Date | null;
   /** Attempts opened so far. */
   readonly attempt: number;

@@ -1,4 +1,7 @@
-/** Pages through attempts, ended and open: of one execution by number, of lanes and types by execution, newest first. */
+/**
+ * Pages through attempts, ended and open: of one execution by number; of a flow's members, of lanes and types by execution,
+ * newest first. An open attempt stands in its lease, or is parked.
+ */
 import type { Runner } from '../database.js';
 import { statement } from '../statement.js';
 import { ATTEMPT_JOINS, type AttemptRow, attemptColumns } from './attempt-row.js';
@@ -19,14 +22,19 @@ const ofExecution = statement(
   'inspection.attempts-of-execution',
   `with ${WANTED},
    subject as materialized (
-     select e.id from {schema}.execution e where e.id = $7::uuid and e.namespace = $1::int),
+     select e.id, e.class, e.flow from {schema}.execution e where e.id = $7::uuid and e.namespace = $1::int),
    page as materialized (
      select p.k1, p.k2 from (
        (select s.execution as k1, s.number as k2 from {schema}.attempt s join subject on s.execution = subject.id
         where s.execution = $7::uuid and s.number > $8::int and ${IS_WANTED} and ${ENDED} order by s.number limit $9::int)
        union all
        select s.execution, s.attempt from {schema}.lease s join subject on s.execution = subject.id
-       where s.execution = $7::uuid and s.attempt > $8::int and $4::int[] is null and ${IS_WANTED} and ${WHEN}) p
+       where s.execution = $7::uuid and s.attempt > $8::int and $4::int[] is null and ${IS_WANTED} and ${WHEN}
+       union all
+       select s.execution, s.number from {schema}.parked s join subject on s.execution = subject.id
+       where s.execution = $7::uuid and s.number > $8::int and $4::int[] is null
+         and ${IS_WANTED.replace('s.', 'subject.')} and ${WHEN}) p
+     cross join subject where $11::uuid is null or subject.flow = $11::uuid
      order by p.k2 limit $9::int)
    select subject.id as subject, ${attemptColumns('$10::int')}
    from subject left join (page ${ATTEMPT_JOINS}) on true order by page.k2`,
@@ -49,6 +57,15 @@ const SOURCES: readonly Source[] = [
     columns: ['class', 'started_at'],
     filter: `where ${IS_WANTED} and ${WHEN}`,
   },
+  {
+    name: 'parked',
+    from: '{schema}.parked t',
+    where: '$4::int[] is null',
+    key: ['execution', 'number'],
+    columns: ['started_at'],
+    filter: `cross join lateral (select x.class from {schema}.execution x where x.id = s.k1 limit 1) e
+     where ${IS_WANTED.replace('s.', 'e.')} and ${WHEN}`,
+  },
 ];
 
 const ofLines = statement(
@@ -57,6 +74,34 @@ const ofLines = statement(
    ${boundedScan(SOURCES, { below: ['$7::uuid', '$8::int'], rows: '$9::int', budget: '$10::int' })}
    select floor.k1 as floor_execution, floor.k2 as floor_number, ${attemptColumns('-1')}
    from floor left join (page ${ATTEMPT_JOINS}) on true order by page.k1 desc, page.k2 desc`,
+);
+
+/** Members go down by id; of the one that the page before ended with, what is left. A page looks at so many members. */
+const ofFlow = statement(
+  'inspection.attempts-of-flow',
+  `with ${WANTED},
+   member as materialized (
+     select e.id, e.class, e.namespace from {schema}.execution e
+     where e.flow = $11::uuid and e.id <= $7::uuid order by e.id desc limit $10::int),
+   page as materialized (
+     select m.id as k1, s.number as k2 from member m
+     cross join lateral (
+       select x.number from (
+         (select s.number from {schema}.attempt s
+          where s.execution = m.id and (m.id < $7::uuid or s.number < $8::int) and ${ENDED}
+          order by s.number desc limit $9::int)
+         union all
+         select s.attempt from {schema}.lease s
+         where s.execution = m.id and (m.id < $7::uuid or s.attempt < $8::int) and $4::int[] is null and ${WHEN}
+         union all
+         select s.number from {schema}.parked s
+         where s.execution = m.id and (m.id < $7::uuid or s.number < $8::int) and $4::int[] is null and ${WHEN}) x
+       order by x.number desc limit $9::int) s
+     where m.namespace = $1::int and ${IS_WANTED.replace('s.', 'm.')}
+     order by m.id desc, s.number desc limit $9::int)
+   select floor.execution as floor_execution, 1 as floor_number, ${attemptColumns('-1')}
+   from (select (select m.id from member m order by m.id desc offset $10::int - 1 limit 1) as execution) floor
+   left join (page ${ATTEMPT_JOINS}) on true order by page.k1 desc, page.k2 desc`,
 );
 
 const ofLetter = statement(
@@ -73,7 +118,11 @@ const ofLetter = statement(
        union all
        select run.id, l.attempt, l.started_at from run
        cross join lateral (
-         select x.attempt, x.started_at from {schema}.lease x where x.execution = run.id limit 1) l) p
+         select x.attempt, x.started_at from {schema}.lease x where x.execution = run.id limit 1) l
+       union all
+       select run.id, w.number, w.started_at from run
+       cross join lateral (
+         select x.number, x.started_at from {schema}.parked x where x.execution = run.id limit 1) w) p
      order by p.started_at desc limit $3::int)
    select ${attemptColumns('$4::int')} from page ${ATTEMPT_JOINS} order by started_at, number`,
 );
@@ -87,6 +136,7 @@ export interface AttemptFilter {
   readonly outcomes: readonly number[] | null;
   readonly startedFrom: Date | null;
   readonly startedBefore: Date | null;
+  readonly flow: string | null;
 }
 
 export interface AttemptKey {
@@ -101,6 +151,7 @@ export interface AttemptList {
 }
 
 const BUDGET = 10_000;
+const MEMBERS = 2_000;
 const INLINE_BYTES = 64 * 1_024;
 const PAST_NUMBERS = 2 ** 31 - 1;
 
@@ -118,22 +169,31 @@ export async function listAttemptsOf(
     after,
     size + 1,
     INLINE_BYTES,
+    filter.flow,
   ]);
   return rows.length === 0 ? undefined : pageOf(rows, size, undefined);
 }
 
-/** Newest execution first, without failure details. A page reads at most `budget` rows and may be short. */
+type Floored = AttemptRow & { readonly floor_execution: string | null; readonly floor_number: number | null };
+
+/** Newest execution first, without failure details. A page reads at most `budget` rows, or members, and may be short. */
 export async function listAttempts(
   runner: Runner,
   filter: AttemptFilter,
   below: AttemptKey | undefined,
   size: number,
-  budget = BUDGET,
+  budget?: number,
 ): Promise<AttemptList> {
-  const rows = await runner.query<AttemptRow & { floor_execution: string | null; floor_number: number | null }>(
-    ofLines,
-    [...valuesOf(filter), below?.execution ?? LAST_ID, below?.number ?? PAST_NUMBERS, size + 1, budget],
-  );
+  const { flow } = filter;
+  const made = flow === null ? ofLines : ofFlow;
+  const rows = await runner.query<Floored>(made, [
+    ...valuesOf(filter),
+    below?.execution ?? LAST_ID,
+    below?.number ?? PAST_NUMBERS,
+    size + 1,
+    budget ?? (flow === null ? BUDGET : MEMBERS),
+    ...(flow === null ? [] : [flow]),
+  ]);
   const { floor_execution: execution, floor_number: number } = rows[0] ?? {};
   return pageOf(rows, size, execution && number ? { execution, number } : undefined);
 }

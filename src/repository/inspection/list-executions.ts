@@ -1,6 +1,6 @@
 /**
  * Pages through executions, newest first: of any state down the core rows, of certain states down their phase tables, of
- * given tags through the index on tags. Whatever the filter, a page reads a bounded number of rows (bounded-scan.ts).
+ * given tags through the index on tags, of a flow or a parent through theirs. Whatever the filter, a page reads a bounded number of rows (bounded-scan.ts).
  */
 import type { Runner } from '../database.js';
 import { statement } from '../statement.js';
@@ -43,18 +43,40 @@ function unsuccessful(name: string, state: number): Source {
   return { ...source, where: `${source.where} and t.namespace = $1::int and t.state = ${state} and t.state <> 7` };
 }
 
-/** Ids that were found by their tags; what moves is looked up now. */
+/** Waits for a join, in one of two states. */
+const blocked: Source = {
+  ...phase('blocked', 'blocked', 1, ['state'], 's.state = any ($13::int[])'),
+  where: `$13::int[] && '{1,6}' and t.execution >= $3::uuid`,
+};
+
+/** Of an execution that was found whatever its state: that is looked up now. */
+const NOW = `left join lateral (select l.worker, l.worker_name from {schema}.lease l where l.execution = s.k1 limit 1) l on true
+     left join lateral (select o.ended_at from {schema}.outcome o where o.execution = s.k1 limit 1) o on true
+     where ($15::int[] is null or {schema}.state_of(s.k1) = any ($15::int[]))
+       and ${OF_LEASE.replaceAll('s.', 'l.')} and ${OF_OUTCOME.replaceAll('s.', 'o.')}`;
+
+/** Ids that were found by their tags. */
 const tagged: Source = {
   name: 'tagged',
   from: 'unnest($14::uuid[]) t (id)',
   where: 'true',
   key: ['id'],
   columns: [],
-  filter: `left join lateral (select l.worker, l.worker_name from {schema}.lease l where l.execution = s.k1 limit 1) l on true
-     left join lateral (select o.ended_at from {schema}.outcome o where o.execution = s.k1 limit 1) o on true
-     where ($15::int[] is null or {schema}.state_of(s.k1) = any ($15::int[]))
-       and ${OF_LEASE.replaceAll('s.', 'l.')} and ${OF_OUTCOME.replaceAll('s.', 'o.')}`,
+  filter: NOW,
 };
+
+/** Members of a flow, or children: each served by an index that goes on by id. */
+function relatives(name: string, where: string): Source {
+  return {
+    name,
+    from: '{schema}.execution t',
+    where: `${where} and t.id >= $3::uuid`,
+    key: ['id'],
+    columns: ['class', 'created_at', 'tags', 'flow'],
+    filter: `${NOW} and ${OF_CORE.replaceAll('e.', 's.')} and ($6::jsonb is null or s.tags @> $6::jsonb)
+       and ($19::uuid is null or s.flow = $19::uuid)`,
+  };
+}
 
 const list = statement(
   'inspection.list-executions',
@@ -62,6 +84,7 @@ const list = statement(
    ${boundedScan(
      [
        { ...phase('core', 'execution', 0), key: ['id'], where: '0 = any ($13::int[]) and t.id >= $3::uuid' },
+       blocked,
        phase('scheduled', 'scheduled', 2),
        phase('queued', 'ready', 3),
        phase('running', 'lease', 4, ['worker', 'worker_name'], OF_LEASE),
@@ -71,6 +94,8 @@ const list = statement(
        unsuccessful('expired', 10),
        unsuccessful('skipped', 11),
        tagged,
+       relatives('members', 't.flow = $19::uuid and $20::uuid is null'),
+       relatives('children', 't.parent = $20::uuid'),
      ],
      { below: ['$2::uuid'], rows: '$16::int', budget: '$17::int' },
    )}
@@ -105,6 +130,8 @@ export interface ExecutionFilter {
   readonly createdBefore: Date | null;
   readonly endedFrom: Date | null;
   readonly endedBefore: Date | null;
+  readonly flow: string | null;
+  readonly parent: string | null;
 }
 
 export interface ExecutionPage {
@@ -143,19 +170,22 @@ export async function listExecutions(runner: Runner, page: ExecutionPage): Promi
     filter.createdFrom,
     filter.createdBefore,
   ];
-  const ids = filter.tags === null ? undefined : await tagsFound(runner, core, budget);
+  const related = filter.flow !== null || filter.parent !== null;
+  const ids = filter.tags === null || related ? undefined : await tagsFound(runner, core, budget);
   const rows = await runner.query<ExecutionRow & { readonly floor: string | null; readonly id: string | null }>(list, [
     ...core,
     filter.workerName,
     filter.worker,
     filter.endedFrom,
     filter.endedBefore,
-    ids === undefined ? (filter.states ?? [ANY_STATE]) : [],
+    ids === undefined && !related ? (filter.states ?? [ANY_STATE]) : [],
     ids ?? [],
     filter.states,
     size + 1,
     budget,
     page.inlineBytes,
+    filter.flow,
+    filter.parent,
   ]);
   const found = rows.filter((row): row is ExecutionRow & { floor: string | null } => row.id !== null);
   const executions = found.slice(0, size);

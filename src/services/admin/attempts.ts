@@ -23,7 +23,6 @@ import {
   refuse,
   type Shape,
   timestamp,
-  unbuilt,
   validate,
 } from '../validation.js';
 import type { AdminServiceDeps } from './deps.js';
@@ -33,7 +32,7 @@ const request = z
   .object({
     namespace,
     executionId: optionalId,
-    flowId: unbuilt('flows'),
+    flowId: optionalId,
     lane: optionalLane,
     type: optionalName(),
     outcomes: enumNumbers(AttemptOutcomeSchema).transform(orNull),
@@ -60,6 +59,7 @@ export function listAttemptsCall({ database, registry }: AdminServiceDeps) {
       outcomes: asked.outcomes,
       startedFrom: asked.minStartTime,
       startedBefore: asked.maxStartTime,
+      flow: asked.flowId,
     };
     const below = execution === undefined ? undefined : { execution, number: Number(number) };
     const page =

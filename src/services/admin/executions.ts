@@ -23,6 +23,7 @@ import {
   LANE_BYTES,
   names,
   namespace,
+  optionalId,
   optionalName,
   pageSize,
   pageToken,
@@ -41,7 +42,7 @@ const filter = z.object({
   states: enumNumbers(ExecutionStateSchema).transform(orNull),
   lanes: names(FILTER_VALUES, LANE_BYTES).transform(orNull),
   types: names(FILTER_VALUES).transform(orNull),
-  flowId: unbuilt('flows'),
+  flowId: optionalId,
   tags: tags.transform((given) => (Object.keys(given).length === 0 ? null : given)),
   workerName: optionalName(),
   workerInstanceId: optionalName(),
@@ -50,7 +51,7 @@ const filter = z.object({
   maxCreateTime: timestamp,
   minEndTime: timestamp,
   maxEndTime: timestamp,
-  parentExecutionId: unbuilt('children'),
+  parentExecutionId: optionalId,
 } satisfies Shape<ExecutionFilter>);
 
 const listRequest = z.object({
@@ -89,6 +90,8 @@ export function listExecutionsCall({ database, registry }: AdminServiceDeps) {
         createdBefore: given?.maxCreateTime ?? null,
         endedFrom: given?.minEndTime ?? null,
         endedBefore: given?.maxEndTime ?? null,
+        flow: given?.flowId ?? null,
+        parent: given?.parentExecutionId ?? null,
       },
       below: below ?? null,
       size: asked.pageSize,

@@ -1,7 +1,7 @@
 /** An execution as it stands, in the words of the contract. */
 import { create, type MessageInitShape } from '@bufbuild/protobuf';
 import { LateCompletion } from '../../../gen/tailrace/v1/cancel_pb.js';
-import { type Execution, ExecutionSchema, type OutcomeSchema } from '../../../gen/tailrace/v1/execution_pb.js';
+import { BlockKind, type Execution, ExecutionSchema, type OutcomeSchema } from '../../../gen/tailrace/v1/execution_pb.js';
 import { ExecutionState, isTerminal } from '../../domain/states.js';
 import type { ExecutionRow } from '../../repository/inspection/index.js';
 import { progressOf, toFailure } from './failure.js';
@@ -28,6 +28,8 @@ export function toExecution(row: ExecutionRow, namespace: string): Execution {
     createTime: toTimestamp(row.created_at),
     stateTime: toTimestamp(row.state_at),
     flowId: row.flow ?? '',
+    optionalInFlow: row.optional,
+    parentExecutionId: row.parent ?? '',
     redriveOfExecutionId: row.redrive_of ?? '',
     redrivenAsExecutionId: row.redriven_as ?? '',
     idempotencyKey: row.root,
@@ -62,6 +64,7 @@ function liveOf(row: ExecutionRow) {
   });
   return {
     ...(row.last_failed !== null && { lastFailure }),
+    ...(row.barrier !== null && { block: { kind: BlockKind.JOIN, subject: row.barrier } }),
     ...progressOf(row),
     ...leaseOf(row),
     ...(row.cancel_at && {
