@@ -54,7 +54,7 @@ export class RecordFilter {
 
   /** To be asked once the detail of an admitted record was read. */
   selects(record: LogRecord): boolean {
-    return this.admits(record) && this.#tags.every(([key, value]) => record.detail?.tags[key] === value);
+    return this.admits(record) && this.#tags.every(([key, value]) => record.tags[key] === value);
   }
 }
 

@@ -7,11 +7,12 @@
 import { type CursorScope, resolveCursor } from '../domain/cursor.js';
 import { EngineError } from '../domain/errors.js';
 import { isTerminal } from '../domain/states.js';
-import type { LogHead } from '../repository/log/index.js';
+import type { FlowStanding, LogHead } from '../repository/log/index.js';
 import type { QueueBounds } from '../runtime/bounded-queue.js';
 import { DistantClock } from '../runtime/distant-clock.js';
 import { type EndsWanted, EndWaiters } from './ends.js';
 import type { RecordFilter } from './filter.js';
+import { type AwaitedFlow, FlowWaiters, type FlowWanted } from './flow-waits.js';
 import type { KnownExecution, LogSource } from './source.js';
 import { Tail } from './tail.js';
 import { Watcher, type WatchMessage } from './watcher.js';
@@ -55,6 +56,7 @@ export class LiveLog {
   readonly #source: LogSource;
   readonly #tail: Tail;
   readonly #ends: EndWaiters;
+  readonly #flows: FlowWaiters;
   readonly #options: Required<LiveLogOptions>;
   readonly #watchers = new Set<Watcher>();
   readonly #clock = new DistantClock();
@@ -65,6 +67,7 @@ export class LiveLog {
     this.#source = source;
     this.#tail = new Tail(source);
     this.#ends = new EndWaiters(source, this.#tail);
+    this.#flows = new FlowWaiters(source, this.#tail);
     this.#options = { ...DEFAULTS, ...options };
   }
 
@@ -127,6 +130,17 @@ export class LiveLog {
     return new Map(
       [...known].map(([id, detail]) => [id, { ...detail, state: detail.outcome?.state ?? states.get(id) ?? UNKNOWN }]),
     );
+  }
+
+  /** Waits until a flow is settled or has ended, and tells how it stands then. Throws FLOW_NOT_FOUND. */
+  async awaitFlow(wanted: FlowWanted, signal: AbortSignal): Promise<AwaitedFlow> {
+    this.#refuseWhenClosed();
+    return await this.#flows.wait(wanted, signal);
+  }
+
+  /** Where a flow stands, and the log with it, in one snapshot. Throws FLOW_NOT_FOUND. */
+  async flow(namespace: number, flow: string): Promise<FlowStanding> {
+    return await this.#flows.read({ namespace, flow });
   }
 
   /** The database's time, about. */

@@ -1,13 +1,19 @@
 /** An entry with what readers want to know beside it. One object per entry, shared by all watchers of the process. */
 import { isTerminal } from '../domain/states.js';
-import type { LogEntry } from '../repository/log/index.js';
+import type { FlowNames, LogEntry } from '../repository/log/index.js';
 import type { KnownExecution } from './source.js';
 
 const FIXED_BYTES = 256;
+/** The kinds flow.*, by the contract's numbers. */
+const FLOW_KINDS = { first: 40, last: 49 } as const;
+/** flow.sealed, settled and canceled. */
+const MILESTONES: ReadonlySet<number> = new Set([42, 43, 45]);
 
 export class LogRecord {
   /** The execution's tags, times and outcome; undefined until somebody wanted them, or when retention took them. */
   detail: KnownExecution | undefined;
+  /** Name and tags of the flow, where the entry speaks of the flow itself; undefined as `detail` is. */
+  flow: FlowNames | undefined;
 
   constructor(
     readonly entry: LogEntry,
@@ -20,6 +26,26 @@ export class LogRecord {
   /** The end of an execution. */
   get terminal(): boolean {
     return this.entry.to !== null && isTerminal(this.entry.to);
+  }
+
+  /** It speaks of a flow itself, not of a member. */
+  get ofFlow(): boolean {
+    return this.entry.kind >= FLOW_KINDS.first && this.entry.kind <= FLOW_KINDS.last;
+  }
+
+  /** The flow may have settled or ended with it. */
+  get milestone(): boolean {
+    return MILESTONES.has(this.entry.kind);
+  }
+
+  /** Nothing beside the entry is left to read. */
+  get detailed(): boolean {
+    return this.detail !== undefined || this.flow !== undefined;
+  }
+
+  /** Of its subject: the execution, or the flow. */
+  get tags(): Readonly<Record<string, string>> {
+    return this.detail?.tags ?? this.flow?.tags ?? {};
   }
 
   /** What it takes in a buffer, about. */

@@ -1,14 +1,18 @@
-/** Where records come from: pages of the log, and the executions they speak of, in as few statements as possible. */
+/** Where records come from: pages of the log, and what they speak of, in as few statements as possible. */
 import type { Runner } from '../repository/database.js';
 import {
   type ExecutionDetail,
+  type FlowStanding,
   type LogEntry,
   type LogHead,
   readDetails,
+  readFlowNames,
+  readFlowStandings,
   readLog,
   readLogHead,
   readStates,
 } from '../repository/log/index.js';
+import { Gathering } from './gathering.js';
 import { NameCache } from './names.js';
 import { LogRecord } from './record.js';
 
@@ -27,12 +31,14 @@ export interface LogSource {
   head(): Promise<LogHead>;
   /** From this position on; undefined when nothing stands there yet. */
   page(from: bigint): Promise<Page | undefined>;
-  /** Fills in the details of these records, in one statement; none when they have them. */
+  /** Fills in the details of these records, in one statement per kind of subject; none when they have them. */
   detail(records: readonly LogRecord[]): Promise<void>;
   /** Present states, of those that exist. */
   states(ids: readonly string[]): Promise<ReadonlyMap<string, number>>;
   /** Executions by id; what does not exist is missing. Calls made while one is under way share the next statement. */
   executions(ids: readonly string[]): Promise<ReadonlyMap<string, KnownExecution>>;
+  /** Where flows stand, by id; what does not exist is missing. Calls share statements as those for executions do. */
+  flows(ids: readonly string[]): Promise<ReadonlyMap<string, FlowStanding>>;
 }
 
 export interface LogSourceOptions {
@@ -47,8 +53,8 @@ export class DatabaseLogSource implements LogSource {
   readonly #runner: Runner;
   readonly #names: NameCache;
   readonly #inlineBytes: number;
-  #gathering: { ids: Set<string>; answer: Promise<ReadonlyMap<string, KnownExecution>> } | undefined;
-  #underWay: Promise<unknown> = Promise.resolve();
+  readonly #executions = new Gathering((ids) => this.#read(ids));
+  readonly #flows = new Gathering((ids) => this.#readFlows(ids));
 
   constructor(runner: Runner, options: LogSourceOptions = {}) {
     this.#runner = runner;
@@ -74,31 +80,36 @@ export class DatabaseLogSource implements LogSource {
 
   async detail(records: readonly LogRecord[]): Promise<void> {
     const ids = new Set<string>();
-    for (const { detail, entry } of records) if (!detail && entry.execution) ids.add(entry.execution);
-    if (ids.size === 0) return;
-    const found = await this.#read(ids);
-    for (const record of records) record.detail ??= found.get(record.entry.execution ?? '');
+    const flowIds = new Set<string>();
+    for (const { detailed, entry, ofFlow } of records) {
+      if (detailed) continue;
+      if (entry.execution) ids.add(entry.execution);
+      else if (ofFlow && entry.flow) flowIds.add(entry.flow);
+    }
+    if (ids.size > 0) {
+      const found = await this.#read(ids);
+      for (const record of records) record.detail ??= found.get(record.entry.execution ?? '');
+    }
+    if (flowIds.size > 0) {
+      const found = new Map((await readFlowNames(this.#runner, [...flowIds])).map((flow) => [flow.id, flow]));
+      for (const record of records) if (record.ofFlow) record.flow ??= found.get(record.entry.flow ?? '');
+    }
   }
 
   async executions(ids: readonly string[]): Promise<ReadonlyMap<string, KnownExecution>> {
-    this.#gathering ??= this.#gather();
-    for (const id of ids) this.#gathering.ids.add(id);
-    return await this.#gathering.answer;
+    return await this.#executions.ask(ids);
+  }
+
+  async flows(ids: readonly string[]): Promise<ReadonlyMap<string, FlowStanding>> {
+    return await this.#flows.ask(ids);
   }
 
   async states(ids: readonly string[]): Promise<ReadonlyMap<string, number>> {
     return await readStates(this.#runner, ids);
   }
 
-  /** The statement is sent when the one before it is back, so that any number of callers keep one connection busy. */
-  #gather() {
-    const ids = new Set<string>();
-    const answer = this.#underWay.then(async () => {
-      this.#gathering = undefined;
-      return await this.#read(ids);
-    });
-    this.#underWay = answer.catch(() => undefined);
-    return { ids, answer };
+  async #readFlows(ids: ReadonlySet<string>): Promise<ReadonlyMap<string, FlowStanding>> {
+    return new Map((await readFlowStandings(this.#runner, [...ids])).map((flow) => [flow.id, flow]));
   }
 
   async #read(ids: ReadonlySet<string>): Promise<ReadonlyMap<string, KnownExecution>> {

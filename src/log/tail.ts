@@ -134,7 +134,7 @@ export class Tail {
   #wanted(page: Page): LogRecord[] {
     const listeners = [...this.#listeners];
     return page.filter(
-      (record) => !record.detail && !this.#asked.has(record) && listeners.some((listener) => listener.wants(record)),
+      (record) => !record.detailed && !this.#asked.has(record) && listeners.some((listener) => listener.wants(record)),
     );
   }
 }

@@ -23,20 +23,19 @@ import type { Tail, TailListener } from './tail.js';
 /** Either records, or (none) the word that everything up to the cursor was delivered. */
 export class WatchMessage {
   readonly #scope: Pick<CursorScope, 'namespace' | 'incarnation'>;
-  readonly #upTo: bigint;
 
   constructor(
     readonly records: readonly LogRecord[],
     scope: Pick<CursorScope, 'namespace' | 'incarnation'>,
-    upTo: bigint,
+    /** Everything selected up to this position was delivered. */
+    readonly upTo: bigint,
   ) {
     this.#scope = scope;
-    this.#upTo = upTo;
   }
 
   /** Goes on behind this message. */
   get cursor(): string {
-    return cursorAt(this.#scope, this.#upTo);
+    return cursorAt(this.#scope, this.upTo);
   }
 
   /** Goes on behind one of its records. */

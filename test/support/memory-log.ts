@@ -1,12 +1,15 @@
 /** A log in memory, for tests of those who read it. Counts what it is asked. */
+import { Gathering } from '../../src/log/gathering.js';
 import { LogRecord } from '../../src/log/record.js';
 import type { KnownExecution, LogSource, Page } from '../../src/log/source.js';
-import type { LogEntry, LogHead } from '../../src/repository/log/index.js';
+import type { FlowStanding, LogEntry, LogHead } from '../../src/repository/log/index.js';
 
 export class MemoryLog implements LogSource {
   readonly pageEntries = 8;
   readonly entries: LogEntry[] = [];
   pagesRead = 0;
+  flowReads = 0;
+  readonly standing = new Map<string, Pick<FlowStanding, 'state' | 'settledAt'>>();
   /** What reading does instead of reading. */
   failure: Error | undefined;
   #gate: Promise<void> = Promise.resolve();
@@ -46,6 +49,27 @@ export class MemoryLog implements LogSource {
 
   async states(): Promise<ReadonlyMap<string, number>> {
     return new Map();
+  }
+
+  readonly #flows = new Gathering(async (ids) => {
+    this.flowReads++;
+    const found = [...ids].flatMap((id) => {
+      const standing = this.standing.get(id);
+      return standing ? [[id, this.#stand(id, standing)] as const] : [];
+    });
+    await this.#gate;
+    if (this.failure) throw this.failure;
+    return new Map(found);
+  });
+
+  async flows(ids: readonly string[]): Promise<ReadonlyMap<string, FlowStanding>> {
+    return await this.#flows.ask(ids);
+  }
+
+  #stand(id: string, standing: Pick<FlowStanding, 'state' | 'settledAt'>): FlowStanding {
+    const of = this.entries.findLast(({ flow }) => flow === id);
+    const head = BigInt(this.entries.length);
+    return { id, namespace: 1, incarnation: INCARNATION, head, lastPosition: of?.position ?? 0n, ...standing };
   }
 
   async executions(): Promise<ReadonlyMap<string, KnownExecution>> {

@@ -14,6 +14,7 @@ import {
 } from '../../../gen/tailrace/v1/log_pb.js';
 import { type CursorScope, cursorAt, resolveCursor } from '../../domain/cursor.js';
 import { RecordFilter } from '../../log/filter.js';
+import type { LogSource } from '../../log/source.js';
 import { WatchMessage } from '../../log/watcher.js';
 import { toLogEntry } from '../completion/entries.js';
 import { namespaceIn } from '../namespace-in.js';
@@ -36,7 +37,7 @@ import {
   validate,
 } from '../validation.js';
 import type { AdminServiceDeps } from './deps.js';
-import { LogPages } from './log-pages.js';
+import { type HistoryWanted, LogPages } from './log-pages.js';
 import { FILTER_VALUES } from './selection.js';
 
 const CURSOR_BYTES = 1_000;
@@ -47,7 +48,7 @@ const request = z
     filter: z
       .object({
         kinds: enumNumbers(LogEntryKindSchema),
-        flowId: unbuilt('flows'),
+        flowId: optionalId,
         executionId: optionalId,
         eventTypes: unbuilt('events'),
         lanes: names(FILTER_VALUES, LANE_BYTES),
@@ -78,10 +79,10 @@ export function listLogEntriesCall(deps: AdminServiceDeps) {
     const [seq, position] = pages.keys(token) ?? [];
     const id = await namespaceIn(deps.registry, asked.namespace);
     const scope: CursorScope = { namespace: id, ...(await deps.source.head()) };
-    const { executionId: execution = null, ...filter } = asked.filter ?? {};
+    const { flowId: flow, executionId: execution, kinds, lanes, types, tags } = asked.filter ?? {};
     const page = await reader.read({
-      execution,
-      filter: new RecordFilter({ ...filter, namespace: id, execution }),
+      history: await historyOf(deps.source, flow, execution),
+      filter: new RecordFilter({ namespace: id, flow, execution, kinds, lanes, types, tags }),
       oldestFirst: asked.oldestFirst,
       first: position === undefined ? firstPosition(asked, scope) : BigInt(position),
       afterSeq: seq === undefined || seq === '0' ? undefined : BigInt(seq),
@@ -97,6 +98,17 @@ export function listLogEntriesCall(deps: AdminServiceDeps) {
       headCursor: cursorAt(scope, scope.head),
     });
   };
+}
+
+/** The entries of a flow's members stand under the flow. */
+async function historyOf(
+  source: LogSource,
+  flow: string | null | undefined,
+  execution: string | null | undefined,
+): Promise<HistoryWanted | undefined> {
+  if (!execution) return flow ? { of: flow } : undefined;
+  const of = flow ?? (await source.executions([execution])).get(execution)?.flow;
+  return of ? { of, execution } : { of: execution };
 }
 
 type Start = Pick<z.output<typeof request>, 'oldestFirst' | 'start' | 'cursor'>;

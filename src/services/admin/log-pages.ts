@@ -1,25 +1,35 @@
 /**
  * Pages through the log in either direction. A page reads a bounded stretch, so with a filter that finds little it may be
- * short, or empty, and have a next one. With an execution named, its own history is read instead of everybody's.
+ * short, or empty, and have a next one. With a flow or an execution named, its own history is read instead of everybody's.
  */
 import type { RecordFilter } from '../../log/filter.js';
 import { NameCache } from '../../log/names.js';
 import { LogRecord } from '../../log/record.js';
 import type { LogSource } from '../../log/source.js';
 import type { Database } from '../../repository/database.js';
-import { readHistory } from '../../repository/log/index.js';
+import { type HistoryPlace, readHistory } from '../../repository/log/index.js';
 
-/** Entries that a page reads at most; of one execution, transactions. */
+/** Entries that a page reads at most; of a history, transactions. */
 const READ_AT_MOST = 10_000;
 const HISTORY_ROWS = 500;
+/** Where only those that speak of one execution come back. */
+const MEMBER_ROWS = 5_000;
+
+/** Whose own history is read. */
+export interface HistoryWanted {
+  /** The flow, or the execution when it has no flow. */
+  readonly of: string;
+  /** One member of that flow. */
+  readonly execution?: string;
+}
 
 export interface LogPageWanted {
-  readonly execution: string | null;
+  readonly history: HistoryWanted | undefined;
   readonly filter: RecordFilter;
   readonly oldestFirst: boolean;
   /** The position to begin with, itself included. */
   readonly first: bigint;
-  /** For an execution: the transaction behind which its history goes on. */
+  /** For a history: the transaction behind which it goes on. */
   readonly afterSeq: bigint | undefined;
   /** Positions above the floor, up to the head. */
   readonly bounds: { readonly floor: bigint; readonly head: bigint };
@@ -31,13 +41,13 @@ export interface LogPageWanted {
 export interface LogPage {
   readonly records: readonly LogRecord[];
   /** What the next page begins with; undefined when this was the last. */
-  readonly next: { readonly position: bigint; readonly afterSeq: bigint } | undefined;
+  readonly next: HistoryPlace | undefined;
 }
 
 /** A stretch of records in the order wanted, and where reading goes on: undefined at the end. */
 interface Stretch {
   readonly records: readonly LogRecord[];
-  readonly next: { readonly position: bigint; readonly afterSeq: bigint } | undefined;
+  readonly next: HistoryPlace | undefined;
   readonly read: number;
 }
 
@@ -60,9 +70,9 @@ export class LogPages {
     while (next !== undefined && found.length <= wanted.size && read < READ_AT_MOST) {
       before = next;
       const stretch: Stretch =
-        wanted.execution === null
+        wanted.history === undefined
           ? await this.#stretch(wanted, before.position)
-          : await this.#history(wanted, wanted.execution, before);
+          : await this.#history(wanted, wanted.history, before);
       found.push(...(await this.#selected(wanted, stretch.records)));
       ({ next } = stretch);
       read += stretch.read;
@@ -90,23 +100,15 @@ export class LogPages {
     return { records, next: { position: from - 1n, afterSeq: 0n }, read: page.length };
   }
 
-  async #history(wanted: LogPageWanted, of: string, at: { position: bigint; afterSeq: bigint }): Promise<Stretch> {
-    const { oldestFirst } = wanted;
-    const history = await readHistory(this.#database, {
-      of,
-      limit: HISTORY_ROWS,
-      newestFirst: !oldestFirst,
-      ...(at.afterSeq !== 0n && { after: at.afterSeq }),
+  async #history({ oldestFirst }: LogPageWanted, wanted: HistoryWanted, from: HistoryPlace): Promise<Stretch> {
+    const limit = wanted.execution === undefined ? HISTORY_ROWS : MEMBER_ROWS;
+    const { entries, next } = await readHistory(this.#database, { ...wanted, from, limit, newestFirst: !oldestFirst });
+    await this.#names.load(entries);
+    const records = entries.map((entry) => {
+      const names = this.#names.classOf(entry.class);
+      const namespace = this.#names.namespaceOf(entry.namespace);
+      return new LogRecord(entry, namespace, names?.lane ?? '', names?.type ?? '');
     });
-    await this.#names.load(history.entries);
-    const records = history.entries
-      .filter(({ position }) => (oldestFirst ? position >= at.position : position <= at.position))
-      .map((entry) => {
-        const names = this.#names.classOf(entry.class);
-        const namespace = this.#names.namespaceOf(entry.namespace);
-        return new LogRecord(entry, namespace, names?.lane ?? '', names?.type ?? '');
-      });
-    const next = history.next === undefined ? undefined : { position: at.position, afterSeq: history.next };
     return { records, next, read: HISTORY_ROWS };
   }
 

@@ -58,6 +58,7 @@ export function toCompletionEntry(record: LogRecord, { message, omitPayloads }: 
 export function toLogEntry(record: LogRecord, { message, omitPayloads }: Shown): LogEntry {
   const { detail, entry } = record;
   const said = parse(entry.body);
+  if (record.flow) said['name'] = record.flow.name;
   return create(LogEntrySchema, {
     cursor: message.cursorOf(record),
     kind: entry.kind,
@@ -67,11 +68,11 @@ export function toLogEntry(record: LogRecord, { message, omitPayloads }: Shown):
     flowId: entry.flow ?? detail?.flow ?? '',
     lane: record.lane,
     type: record.type,
-    tags: detail?.tags ?? {},
+    tags: record.tags,
     attemptNumber: entry.attempt ?? 0,
     fromState: entry.from ?? 0,
     toState: entry.to ?? 0,
-    subject: words(said['letter']) || words(said['subject']),
+    subject: words(said['letter']) || words(said['join']) || words(said['subject']),
     actor: words(said['actor']) || words(said['worker']),
     reason: words(said['reason']),
     body: bodyOf(record, said, omitPayloads),
@@ -113,7 +114,7 @@ function attemptOf(record: LogRecord, said: JsonObject): MessageInitShape<typeof
     namespace: record.namespace,
     lane: record.lane,
     type: record.type,
-    flowId: detail?.flow ?? '',
+    flowId: detail?.flow ?? entry.flow ?? '',
     outcome: number(said['outcome']),
     worker: { name: words(said['worker']) },
     ...(entry.kind === LogEntryKind.ATTEMPT_STARTED ? { startTime: time } : { endTime: time }),

@@ -121,7 +121,7 @@ describe('ListLogEntries', () => {
       };
       while (next !== undefined) {
         const page: Awaited<ReturnType<LogPages['read']>> = await pages.read({
-          execution: null,
+          history: undefined,
           filter: new RecordFilter({ namespace: 1 }),
           oldestFirst,
           first: next.position,

@@ -4,7 +4,11 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { Database } from '../../../src/repository/database.js';
 import {
   ensureLogPartitions,
+  type HistoryPlace,
+  type LogEntry,
   positionOf,
+  readFlowNames,
+  readFlowStandings,
   readHistory,
   readLog,
   readLogHead,
@@ -146,8 +150,8 @@ describe('the history of one execution', () => {
     await step();
     const forward = await readHistory(log, { of: A, limit: 3 });
     expect(forward.entries.map(({ body }) => body)).toEqual(['a0', 'A0', 'a1', 'A1', 'a2', 'A2']);
-    const after = forward.next === undefined ? {} : { after: forward.next };
-    const rest = await readHistory(log, { of: A, limit: 3, ...after });
+    const from = forward.next && { from: forward.next };
+    const rest = await readHistory(log, { of: A, limit: 3, ...from });
     expect(rest.entries.map(({ body }) => body)).toEqual(['a3', 'A3', 'a4', 'A4']);
     expect(rest.next).toBeUndefined();
     const newest = await readHistory(log, { of: B, limit: 2, newestFirst: true });
@@ -169,6 +173,102 @@ describe('the history of one execution', () => {
     expect(all.entries.map(({ body }) => body)).toEqual(['in a', 'in b', 'flow']);
     const one = await readHistory(log, { of: flow, execution: B, limit: 10 });
     expect(one.entries.map(({ body }) => body)).toEqual(['in b']);
+  });
+});
+
+describe('the history of one flow', () => {
+  const flow = '00000000-0000-7000-8000-0000000000f2';
+
+  const speak = async (client: pg.Client, bodies: string[], execution = A) => {
+    const ids = bodies.map(() => execution);
+    await client.query(APPEND, [ids, bodies.map(() => flow), bodies]);
+  };
+
+  async function pages(limit: number, asked: { newestFirst?: boolean; execution?: string } = {}): Promise<LogEntry[]> {
+    const entries: LogEntry[] = [];
+    let next: HistoryPlace | undefined;
+    do {
+      const page = await readHistory(log, { of: flow, limit, ...asked, ...(next && { from: next }) });
+      entries.push(...page.entries);
+      ({ next } = page);
+    } while (next !== undefined);
+    return entries;
+  }
+
+  test('comes in the order of positions, from either end, however late a transaction was', async () => {
+    const [other, early, later] = [await connect(), await connect(), await connect()];
+    const { head } = await readLogHead(log);
+    await speak(other, ['1', '2']);
+    await step();
+    await early.query('begin');
+    await speak(early, ['early'], B);
+    for (const body of ['3', '4', '5']) await speak(other, [body]);
+    await step();
+    await later.query('begin');
+    await speak(later, ['later', 'latest'], B);
+    for (const body of ['6', '7']) await speak(other, [body]);
+    await append(other, ['of nobody']);
+    await step();
+    await early.query('commit');
+    await step();
+    for (const body of ['8', '9']) await speak(other, [body]);
+    await step();
+    await later.query('commit');
+    await speak(other, ['10']);
+    await step();
+
+    const read = (await readLog(log, head + 1n, 100)).filter((entry) => entry.flow === flow);
+    expect(read.map(({ body }) => body)).toEqual([
+      '1',
+      '2',
+      '3',
+      '4',
+      '5',
+      '6',
+      '7',
+      'early',
+      '8',
+      '9',
+      'later',
+      'latest',
+      '10',
+    ]);
+    for (const limit of [1, 2, 3, 4, 5, 8, 13, 50]) {
+      expect(await pages(limit)).toEqual(read);
+      expect(await pages(limit, { newestFirst: true })).toEqual([...read].reverse());
+      const own = read.filter(({ execution }) => execution === B);
+      expect(await pages(limit, { execution: B })).toEqual(own);
+      expect(await pages(limit, { execution: B, newestFirst: true })).toEqual(own.reverse());
+    }
+    for (const { position } of read) {
+      const behind = await readHistory(log, { of: flow, limit: 50, from: { position: position + 1n, afterSeq: 0n } });
+      expect(behind.entries).toEqual(read.filter((entry) => entry.position > position));
+      const from = { position: position - 1n, afterSeq: 0n };
+      for (const limit of [1, 50]) {
+        const before = await readHistory(log, { of: flow, limit, from, newestFirst: true });
+        expect(before.entries.every((entry) => entry.position < position)).toBe(true);
+        expect(before.next === undefined || before.next.position < position).toBe(true);
+      }
+    }
+  });
+
+  test('tells where it stands: nothing lies behind the position of its last entry', async () => {
+    const client = await connect();
+    const id = '00000000-0000-7000-8000-0000000000f3';
+    await client.query(
+      `insert into tailrace.flow (id, namespace, began, created_at, name, tags) values ($1, 1, true, now(), 'f', '{"a":"b"}')`,
+      [id],
+    );
+    expect(await readFlowStandings(log, [id, A])).toMatchObject([{ id, namespace: 1, state: 1, lastPosition: 0n }]);
+    await client.query(APPEND, [
+      [A, B, A],
+      [id, id, null],
+      ['first', 'second', 'of nobody'],
+    ]);
+    expect(await readFlowStandings(log, [id])).toMatchObject([{ settledAt: null, lastPosition: undefined }]);
+    const { head } = await step();
+    expect(await readFlowStandings(log, [id])).toMatchObject([{ head, lastPosition: head - 1n }]);
+    expect(await readFlowNames(log, [id, A])).toEqual([{ id, name: 'f', tags: { a: 'b' } }]);
   });
 });
 

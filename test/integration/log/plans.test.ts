@@ -8,6 +8,8 @@ import {
   positionOf,
   readClassNames,
   readDetails,
+  readFlowNames,
+  readFlowStandings,
   readHistory,
   readLog,
   readLogHead,
@@ -60,6 +62,7 @@ async function everyStatement(head: bigint): Promise<Record<string, number>> {
   await timed('position', () => positionOf(session, 20n));
   await timed('history', () => readHistory(session, { of: one, limit: 50 }));
   await timed('history from its end', () => readHistory(session, { of: one, limit: 50, newestFirst: true }));
+  await timed('flows', async () => [await readFlowStandings(session, [one]), await readFlowNames(session, [one])]);
   await timed('details', () => readDetails(session, [one], 1_000));
   await timed('states', () => readStates(session, [one]));
   await timed('names', async () => [await readClassNames(session, [1]), await readNamespaceNames(session, [1])]);
@@ -76,8 +79,10 @@ test('no statement scans a table, and none takes long', async () => {
 
 const ARGUMENTS: Readonly<Record<string, string>> = {
   'log.read': '(1000, 512)',
-  'log.history': `('00000000-0000-7000-8000-000000000001', 0, 50)`,
-  'log.history-backward': `('00000000-0000-7000-8000-000000000001', 1000000, 50)`,
+  'log.history': `('00000000-0000-7000-8000-000000000001', 0, 50, null)`,
+  'log.history-backward': `('00000000-0000-7000-8000-000000000001', 1000000, 50, null)`,
+  'log.flow-standings': `(array['00000000-0000-7000-8000-000000000001'::uuid])`,
+  'log.flow-names': `(array['00000000-0000-7000-8000-000000000001'::uuid])`,
   'log.position': '(1000)',
   'log.details': `(array['00000000-0000-7000-8000-000000000001'::uuid], 1000)`,
 };
