@@ -10,6 +10,7 @@ import { Backoff } from '../client/backoff.js';
 import { asTailraceError } from '../client/errors.js';
 import { monotonicMs, pause } from '../runtime/clock.js';
 import { WakeSignal } from '../runtime/wake-signal.js';
+import type { Claimant } from './claimant.js';
 import type { EngineClient } from './engine-client.js';
 import type { CompleteOptions } from './options.js';
 
@@ -24,8 +25,7 @@ const NETWORK_MS = 10_000;
 export interface ClaimerOptions {
   readonly engine: Pick<EngineClient, 'claimExecutions'>;
   readonly options: CompleteOptions;
-  readonly instanceId: string;
-  readonly types: readonly string[];
+  readonly claimant: Claimant;
   /** How many more executions can be taken now. */
   readonly room: () => number;
   /** `askedMs`: monotonic time from before the claim was sent. */
@@ -80,19 +80,15 @@ export class Claimer {
 
   /** Answers how long to pause before the next one. */
   async #claim(room: number, signal: AbortSignal): Promise<number> {
-    const { engine, options, instanceId, types, accept, onDrain } = this.#options;
+    const { engine, options, claimant, accept, onDrain } = this.#options;
     const askedMs = monotonicMs();
     try {
       const { claims, drain } = await engine.claimExecutions(
         {
           namespace: options.namespace,
-          worker: { name: options.name, instanceId },
-          lanes: [...options.lanes],
-          types: [...types],
-          capabilities: [...options.capabilities],
+          ...claimant,
           maxExecutions: Math.min(room, MOST_CLAIMS),
           wait: durationFromMs(options.claimWaitMs),
-          leaseDuration: durationFromMs(options.leaseDurationMs),
         },
         { signal, timeoutMs: options.claimWaitMs + NETWORK_MS },
       );

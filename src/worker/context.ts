@@ -1,10 +1,34 @@
 /** What a handler is given: the claim, readably, and the ways to speak while it works. */
+import { timestampDate } from '@bufbuild/protobuf/wkt';
 import type { AttemptKind, Failure } from '../../gen/tailrace/v1/attempt_pb.js';
 import type { Claim } from '../../gen/tailrace/v1/lease_pb.js';
+import { ResumeCause } from '../../gen/tailrace/v1/signal_pb.js';
 import { Content } from '../client/content.js';
+import type { MemberExecution } from '../client/execution-spec.js';
+import type { JoinRules } from '../client/join-rules.js';
+import type { AwaitedChild, Children, ChildrenWait } from './children.js';
 import { Delay } from './handler-errors.js';
 import type { HeldLease } from './held-lease.js';
+import { JoinedInputs, type ReadResult } from './joined-inputs.js';
 import type { LogFields, WorkerLog } from './log.js';
+
+/** Why and after which wait an attempt goes on. Times are on the database's clock. */
+export interface Resume {
+  readonly cause: ResumeCause;
+  /** How often this attempt has waited, from 1. */
+  readonly number: number;
+  readonly suspended: Date | undefined;
+  readonly resumed: Date | undefined;
+}
+
+/** How a handler reaches beyond itself. */
+interface Means {
+  /** Progress is there to be told. */
+  readonly tell: () => void;
+  readonly log: WorkerLog;
+  readonly children: Children;
+  readonly read: ReadResult;
+}
 
 /**
  * Does the work and returns its result: any JSON value, bytes, what `text()` and `bytes()` make, or nothing. It may run
@@ -18,17 +42,23 @@ export class HandlerContext {
   readonly input: Content;
   /** Aborts with one of CancelRequestedError, LeaseLostError, AttemptTimeoutError, WorkerStoppingError as its reason. */
   readonly signal: AbortSignal;
+  /** What the upstreams of a flow's member left. Not handed over again after a wait for children. */
+  readonly inputs: JoinedInputs;
+  /** Present when the handler is called again after `waitForChildren()`: what they left. */
+  readonly children: JoinedInputs | undefined;
   readonly #lease: HeldLease;
-  readonly #tell: () => void;
-  readonly #log: WorkerLog;
+  readonly #means: Means;
 
-  constructor(lease: HeldLease, tell: () => void, log: WorkerLog) {
+  constructor(lease: HeldLease, means: Means) {
+    const { input, joinedInputs, resume } = lease.claim;
     this.claim = lease.claim;
-    this.input = new Content(lease.claim.input);
+    this.input = new Content(input);
     this.signal = lease.signal;
+    const waited = resume?.cause === ResumeCause.CHILDREN;
+    this.inputs = new JoinedInputs(waited ? [] : joinedInputs, means.read);
+    this.children = waited ? new JoinedInputs(joinedInputs, means.read) : undefined;
     this.#lease = lease;
-    this.#tell = tell;
-    this.#log = log;
+    this.#means = means;
   }
 
   get executionId(): string {
@@ -45,6 +75,29 @@ export class HandlerContext {
 
   get tags(): Readonly<Record<string, string>> {
     return this.claim.tags;
+  }
+
+  /** The flow it belongs to; empty without one. */
+  get flowId(): string {
+    return this.claim.flowId;
+  }
+
+  /** The execution that made it; empty without one. */
+  get parentExecutionId(): string {
+    return this.claim.parentExecutionId;
+  }
+
+  /** Present when this attempt goes on after a wait. */
+  get resume(): Resume | undefined {
+    const { resume } = this.claim;
+    if (!resume) return undefined;
+    const { cause, suspensionNumber, suspendTime, resumeTime } = resume;
+    return {
+      cause,
+      number: suspensionNumber,
+      suspended: suspendTime && timestampDate(suspendTime),
+      resumed: resumeTime && timestampDate(resumeTime),
+    };
   }
 
   /** From 1, without gaps. */
@@ -84,7 +137,7 @@ export class HandlerContext {
   progress(percent: number, message = ''): void {
     const told = Number.isFinite(percent) ? Math.min(100, Math.max(0, percent)) : 0;
     this.#lease.progress = { percent: told, message: message.replaceAll('\0', '').toWellFormed().slice(0, 256) };
-    this.#tell();
+    this.#means.tell();
   }
 
   /**
@@ -95,8 +148,25 @@ export class HandlerContext {
     throw new Delay(ms, reason);
   }
 
+  /**
+   * Makes an execution with this one's completion, in its flow, once: nothing is made if the handler fails. Up to 1000.
+   * The completion does not wait for it.
+   */
+  spawn(child: MemberExecution): void {
+    this.#means.children.spawn(child);
+  }
+
+  /**
+   * Makes children, in its flow, and waits for them without holding a lease or a slot: `return ctx.waitForChildren(…)`.
+   * The handler is called again, by any worker, when the wait is over or cannot succeed any more, with what they left
+   * in `ctx.children`; branch on that first, for nothing else is remembered. Up to 1000 children; canceled with it.
+   */
+  waitForChildren(children: readonly AwaitedChild[], rules: JoinRules = {}): ChildrenWait {
+    return this.#means.children.waitFor(children, rules);
+  }
+
   /** To the worker's `log`, with the execution's id, type, lane and attempt. */
   log(message: string, fields: LogFields = {}): void {
-    this.#log('info', message, fields);
+    this.#means.log('info', message, fields);
   }
 }

@@ -28,6 +28,11 @@ export interface WorkerOptions extends ConnectionOptions {
   readonly claimWaitMs?: number;
   /** How long `stop()` lets handlers go on before it aborts them. Milliseconds, 0 to 3,600,000, default 30,000. */
   readonly drainMs?: number;
+  /**
+   * Whether the completion of a flow's member asks for what it released in the same call, for the slot it frees.
+   * Default true: a chain then costs one call per hop.
+   */
+  readonly eagerHandOver?: boolean;
   /** Gets everything the worker and its handlers say. Default: warnings and errors to the standard error output. */
   readonly log?: WorkerLog;
 }
@@ -53,6 +58,7 @@ export function completeOptions(given: WorkerOptions): CompleteOptions {
     leaseDurationMs: given.leaseDurationMs ?? 6_000,
     claimWaitMs: given.claimWaitMs ?? 60_000,
     drainMs: given.drainMs ?? 30_000,
+    eagerHandOver: given.eagerHandOver ?? true,
     log: given.log ?? logProblems,
   };
   const rules = new OptionRules();

@@ -1,5 +1,5 @@
 /**
- * How a handler ended, in the engine's terms: a result, a failure of some class, or a delay.
+ * How a handler ended, in the engine's terms: a result, a wait for children, a failure of some class, or a delay.
  *
  * Texts are cut here to what the engine takes, so that the report of a failure is not refused itself.
  */
@@ -9,6 +9,7 @@ import { FailureClass } from '../../gen/tailrace/v1/attempt_pb.js';
 import { type Payload, PayloadSchema } from '../../gen/tailrace/v1/payload_pb.js';
 import { ContentError, toPayload } from '../client/content.js';
 import type { TailraceError } from '../client/errors.js';
+import { Children, ChildrenWait, type SpawnedChild } from './children.js';
 import { CanceledError, Delay, PermanentError, RateLimitedError } from './handler-errors.js';
 import { AttemptTimeoutError } from './stop-reasons.js';
 
@@ -25,7 +26,8 @@ export interface FailedOutcome {
 }
 
 export type Outcome =
-  | { readonly kind: 'completed'; readonly result: Payload | undefined }
+  | { readonly kind: 'completed'; readonly result: Payload | undefined; readonly children: readonly SpawnedChild[] }
+  | { readonly kind: 'parked'; readonly wait: ChildrenWait }
   | { readonly kind: 'delayed'; readonly delayMs: number; readonly reason: string }
   | FailedOutcome;
 
@@ -33,11 +35,14 @@ const MESSAGE_CHARACTERS = 4_000;
 const STACK_CHARACTERS = 16_000;
 const CODE_CHARACTERS = 50;
 const CAUSES = 5;
+const NOT_RETURNED = 'the handler called waitForChildren() and returned something else: it returns what that answers';
 
 /** What a handler returned. What cannot be sent will not be sendable next time either. */
-export function outcomeOfResult(value: unknown): Outcome {
+export function outcomeOfResult(value: unknown, children = new Children()): Outcome {
+  if (value instanceof ChildrenWait) return { kind: 'parked', wait: value };
+  if (children.wait) return failed(FailureClass.INVALID_RESULT, new Error(NOT_RETURNED));
   try {
-    return { kind: 'completed', result: toPayload(value) };
+    return { kind: 'completed', result: toPayload(value), children: children.spawned };
   } catch (error) {
     return failed(FailureClass.INVALID_RESULT, error);
   }
@@ -58,11 +63,17 @@ export function outcomeOfThrown(thrown: unknown, signal: AbortSignal): Outcome {
   return failed(classOf(because), because);
 }
 
-/** The engine will not take this result, however often it is sent. */
-export function outcomeOfRefusal(error: TailraceError): Outcome {
+/** The engine will not take this end, however often it is sent. */
+export function outcomeOfRefusal(error: TailraceError): FailedOutcome {
   const { reason, metadata, violations } = error;
-  const failure = failureOf(FailureClass.INVALID_RESULT, error.message, reason ?? '');
+  const failure = failureOf(classOfRefusal(error), error.message, reason ?? '');
   return { kind: 'failed', failure: { ...failure, details: json({ reason, metadata, violations }) } };
+}
+
+/** A lane may be open, and a server newer, when the handler runs again. */
+function classOfRefusal({ reason }: TailraceError): FailureClass {
+  if (reason === 'WRONG_STATE') return FailureClass.CANCELED;
+  return reason === 'LANE_CLOSED' || reason === 'UNIMPLEMENTED' ? FailureClass.TRANSIENT : FailureClass.INVALID_RESULT;
 }
 
 /** The engine will not take this report of a failure either: what is left when everything refusable is left out. */

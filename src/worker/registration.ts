@@ -5,6 +5,7 @@
 import { durationMs } from '@bufbuild/protobuf/wkt';
 import { asTailraceError } from '../client/errors.js';
 import { Loop } from '../runtime/loop.js';
+import type { Claimant } from './claimant.js';
 import type { EngineClient } from './engine-client.js';
 import type { CompleteOptions } from './options.js';
 
@@ -15,8 +16,7 @@ const CALL = { timeoutMs: 5_000 };
 export interface RegistrationOptions {
   readonly engine: Pick<EngineClient, 'heartbeatWorker' | 'unregisterWorker'>;
   readonly options: CompleteOptions;
-  readonly instanceId: string;
-  readonly types: readonly string[];
+  readonly claimant: Claimant;
   readonly onDrain: (reason: string) => void;
 }
 
@@ -60,7 +60,7 @@ export class Registration {
   }
 
   get #identity() {
-    return { name: this.#options.options.name, instanceId: this.#options.instanceId };
+    return this.#options.claimant.worker;
   }
 
   async #next(): Promise<number> {
@@ -70,14 +70,14 @@ export class Registration {
   }
 
   async #heartbeat(): Promise<number> {
-    const { engine, options, types, onDrain } = this.#options;
+    const { engine, options, claimant, onDrain } = this.#options;
     const answer = await engine.heartbeatWorker(
       {
         namespace: options.namespace,
         worker: this.#identity,
         lanes: options.lanes.map(({ lane }) => lane),
-        types: [...types],
-        capabilities: [...options.capabilities],
+        types: claimant.types,
+        capabilities: claimant.capabilities,
         maxConcurrency: options.slots,
         labels: { ...options.labels },
       },

@@ -1,7 +1,7 @@
 /**
  * Sends reports of one kind in batches, and again while refusals are passing ones and the lease can be believed in.
  *
- * Reports gather while two calls are under way, so batches grow with the load and a single report goes out at once.
+ * Reports gather while the calls of the line are under way, so batches grow with the load and a single report goes out at once.
  * A call refused for its content is halved until the culprit is alone; the others do not suffer from it. What is still
  * unsaid when the trust window ends is dropped: the engine takes the execution back. Nothing is ever unsent: a report
  * is tried at least once, for the engine's fence decides, not this clock.
@@ -20,15 +20,19 @@ export interface Report<T> {
 export interface ReportLineOptions<T> {
   /** Most reports in one call. */
   readonly items: number;
+  /** Most calls under way. */
+  readonly calls: number;
   /** Answers one entry per report: undefined if it was recorded. Throws if the whole call failed. */
   readonly send: (reports: readonly Report<T>[]) => Promise<(TailraceError | undefined)[]>;
   /** Called once per report, with what finally refused it. */
   readonly settled: (report: Report<T>, refusal: TailraceError | undefined) => void;
 }
 
-const CALLS = 2;
 const BATCH_BYTES = 4 * 2 ** 20;
 const DECIDED = ['LEASE_LOST', 'EXECUTION_TERMINAL', 'EXECUTION_NOT_FOUND', 'WRONG_STATE'];
+/** What is said of children that cannot be made; WRONG_STATE: it, or its flow, is to be canceled. The lease is still held. */
+export const CHILDREN_REFUSED = ['LANE_CLOSED', 'FLOW_LIMIT_EXCEEDED', 'UNIMPLEMENTED', 'WRONG_STATE'];
+const FINAL = [...DECIDED, ...CHILDREN_REFUSED];
 
 export class ReportLine<T> {
   readonly #options: ReportLineOptions<T>;
@@ -52,7 +56,7 @@ export class ReportLine<T> {
     this.#scheduled = true;
     setImmediate(() => {
       this.#scheduled = false;
-      while (this.#calls < CALLS && this.#queue.length > 0) void this.#call(this.#take());
+      while (this.#calls < this.#options.calls && this.#queue.length > 0) void this.#call(this.#take());
     });
   }
 
@@ -105,7 +109,7 @@ export class ReportLine<T> {
     }
     const refused = batch.flatMap((report, index) => {
       const error = answers[index];
-      const final = !error || error.refusesContent || DECIDED.includes(error.reason ?? '');
+      const final = !error || error.refusesContent || FINAL.includes(error.reason ?? '');
       if (final) this.#options.settled(report, error);
       return final ? [] : [{ report, error }];
     });

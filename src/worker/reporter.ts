@@ -1,29 +1,40 @@
 /**
- * Tells the engine how attempts ended: completions and failures in batches, delays one by one.
+ * Tells the engine how handlers ended: completions and failures in batches, delays and waits for children one by one.
  *
  * `settled` is called once per lease, when the engine has recorded the outcome or will not take it any more. A result
- * refused for its content is reported as a failure INVALID_RESULT at once instead of being sent until its lease ends.
+ * refused for its content is reported as a failure INVALID_RESULT at once instead of being sent until its lease ends;
+ * so, with a class that fits, is one whose children cannot be made.
  */
 import type { MessageInitShape } from '@bufbuild/protobuf';
 import { durationFromMs } from '@bufbuild/protobuf/wkt';
 import type { CompletionSchema, FailureReportSchema } from '../../gen/tailrace/v1/engine_service_pb.js';
 import type { ItemError } from '../../gen/tailrace/v1/error_pb.js';
+import type { Payload } from '../../gen/tailrace/v1/payload_pb.js';
 import { lengthOf } from '../client/content.js';
 import { fromItemError, type TailraceError } from '../client/errors.js';
+import { monotonicMs } from '../runtime/clock.js';
 import type { EngineClient } from './engine-client.js';
+import type { HandOver } from './hand-over.js';
 import type { HeldLease } from './held-lease.js';
 import { bare, type FailedOutcome, type Outcome, outcomeOfRefusal } from './outcome.js';
-import { type Report, ReportLine } from './report-line.js';
+import { CHILDREN_REFUSED, type Report, ReportLine } from './report-line.js';
 
 type Completed = Extract<Outcome, { kind: 'completed' }>;
 type Delayed = Extract<Outcome, { kind: 'delayed' }>;
+type Parked = Extract<Outcome, { kind: 'parked' }>;
 
 /** A call that hangs is given up and repeated, which is safe: the same lease and content answer the first answer. */
 const CALL = { timeoutMs: 10_000 };
+/** Each call says much. */
+const BATCHES = { items: 500, calls: 2 };
+/** Each call says one thing, so that more of them are made. */
+const SINGLES = { items: 1, calls: 8 };
 
 export interface ReporterOptions {
-  readonly engine: Pick<EngineClient, 'completeExecutions' | 'failExecutions' | 'delayExecution'>;
+  readonly engine: Pick<EngineClient, 'completeExecutions' | 'failExecutions' | 'delayExecution' | 'waitForChildren'>;
   readonly namespace: string;
+  /** Absent: completions claim nothing. */
+  readonly handOver?: HandOver | undefined;
   /** The refusal is undefined if it was recorded. */
   readonly settled: (lease: HeldLease, refusal: TailraceError | undefined) => void;
 }
@@ -33,18 +44,23 @@ export class Reporter {
   readonly #completions: ReportLine<Completed>;
   readonly #failures: ReportLine<FailedOutcome>;
   readonly #delays: ReportLine<Delayed>;
+  readonly #waits: ReportLine<Parked>;
 
   constructor(options: ReporterOptions) {
     this.#options = options;
     const settled = (report: Report<Outcome>, refusal?: TailraceError) => this.#settled(report, refusal);
-    this.#completions = new ReportLine<Completed>({ items: 500, send: (reports) => this.#complete(reports), settled });
-    this.#failures = new ReportLine<FailedOutcome>({ items: 500, send: (reports) => this.#fail(reports), settled });
-    this.#delays = new ReportLine<Delayed>({ items: 1, send: (reports) => this.#delay(reports), settled });
+    this.#completions = new ReportLine<Completed>({ ...BATCHES, send: (reports) => this.#complete(reports), settled });
+    this.#failures = new ReportLine<FailedOutcome>({ ...BATCHES, send: (reports) => this.#fail(reports), settled });
+    this.#delays = new ReportLine<Delayed>({ ...SINGLES, send: (reports) => this.#delay(reports), settled });
+    this.#waits = new ReportLine<Parked>({ ...SINGLES, send: (reports) => this.#park(reports), settled });
   }
 
   report(lease: HeldLease, outcome: Outcome): void {
     if (outcome.kind === 'completed') {
-      this.#completions.add({ lease, content: outcome, bytes: lengthOf(outcome.result) });
+      this.#options.handOver?.keep(lease);
+      this.#completions.add({ lease, content: outcome, bytes: lengthOf(outcome.result) + bytesOf(outcome) });
+    } else if (outcome.kind === 'parked') {
+      this.#waits.add({ lease, content: outcome, bytes: outcome.wait.bytes });
     } else if (outcome.kind === 'delayed') {
       this.#delays.add({ lease, content: outcome, bytes: 0 });
     } else {
@@ -53,18 +69,24 @@ export class Reporter {
   }
 
   #settled({ lease, content }: Report<Outcome>, refusal: TailraceError | undefined): void {
-    const again = refusal?.refusesContent ? instead(content, refusal) : undefined;
+    this.#options.handOver?.free(lease);
+    const again = refusal && instead(content, refusal);
     if (again) this.report(lease, again);
     else this.#options.settled(lease, refusal);
   }
 
   async #complete(reports: readonly Report<Completed>[]) {
     const completions = reports.map(({ lease, content }): MessageInitShape<typeof CompletionSchema> => {
-      return { lease: lease.ref, ...(content.result && { result: content.result }) };
+      return { lease: lease.ref, children: [...content.children], ...(content.result && { result: content.result }) };
     });
-    const { namespace, engine } = this.#options;
-    const { results } = await engine.completeExecutions({ namespace, completions }, CALL);
-    return results.map(refusalOf);
+    const { namespace, engine, handOver } = this.#options;
+    const leases = reports.map(({ lease }) => lease);
+    const claimNext = handOver?.ask(leases);
+    const askedMs = monotonicMs();
+    const request = { namespace, completions, ...(claimNext && { claimNext }) };
+    const answer = await engine.completeExecutions(request, CALL);
+    if (claimNext) handOver?.answered(leases, answer, askedMs);
+    return answer.results.map(refusalOf);
   }
 
   async #fail(reports: readonly Report<FailedOutcome>[]) {
@@ -85,10 +107,26 @@ export class Reporter {
     }
     return reports.map(() => undefined);
   }
+
+  async #park(reports: readonly Report<Parked>[]) {
+    for (const { lease, content } of reports) {
+      const { namespace, engine } = this.#options;
+      const { children, policy } = content.wait;
+      await engine.waitForChildren({ namespace, lease: lease.ref, children: [...children], policy }, CALL);
+    }
+    return reports.map(() => undefined);
+  }
 }
 
-/** What to report in place of something refused for its content; undefined if there is nothing smaller. */
+function bytesOf({ children }: Completed): number {
+  return children.reduce((sum, { input }) => sum + lengthOf(input as Payload | undefined), 0);
+}
+
+/** What to report in place of something refused, while the lease is still held; undefined if there is nothing smaller. */
 function instead(refused: Outcome, refusal: TailraceError): Outcome | undefined {
+  const asksForChildren = refused.kind === 'parked' || (refused.kind === 'completed' && refused.children.length > 0);
+  if (asksForChildren && CHILDREN_REFUSED.includes(refusal.reason ?? '')) return outcomeOfRefusal(refusal);
+  if (!refusal.refusesContent) return undefined;
   if (refused.kind !== 'failed') return outcomeOfRefusal(refusal);
   return refused.failure.details ? bare(refused) : undefined;
 }

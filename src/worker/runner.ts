@@ -3,6 +3,8 @@
  * somebody else's by now.
  */
 import { FailureClass } from '../../gen/tailrace/v1/attempt_pb.js';
+import type { Content } from '../client/content.js';
+import { Children } from './children.js';
 import { type Handler, HandlerContext } from './context.js';
 import type { HeldLease } from './held-lease.js';
 import type { LeaseKeeper } from './lease-keeper.js';
@@ -15,6 +17,8 @@ export interface RunnerOptions {
   readonly handlers: ReadonlyMap<string, Handler>;
   readonly keeper: LeaseKeeper;
   readonly reporter: Reporter;
+  /** Reads the whole result of an execution. */
+  readonly read: (executionId: string, signal: AbortSignal) => Promise<Content>;
   readonly log: WorkerLog;
   /** A handler has ended. */
   readonly onEnd: () => void;
@@ -64,11 +68,14 @@ export class Runner {
   }
 
   async #outcome(lease: HeldLease, log: WorkerLog): Promise<Outcome> {
-    const { handlers, keeper } = this.#options;
+    const { handlers, keeper, read } = this.#options;
     try {
       const handler = handlers.get(lease.claim.type);
       if (!handler) throw new Error(`this worker has no handler for ${lease.claim.type}`);
-      const outcome = outcomeOfResult(await handler(new HandlerContext(lease, () => keeper.renewSoon(), log)));
+      const tell = () => keeper.renewSoon();
+      const children = new Children();
+      const context = new HandlerContext(lease, { tell, log, children, read: (id) => read(id, lease.signal) });
+      const outcome = outcomeOfResult(await handler(context), children);
       if (outcome.kind === 'failed') log('warn', `the result cannot be sent: ${outcome.failure.message ?? ''}`, {});
       return outcome;
     } catch (thrown) {
@@ -83,9 +90,10 @@ export class Runner {
 }
 
 /**
- * Nothing is said for a lease the engine has taken away. Where only the trust window ended, a result is still offered
- * once: nobody may have taken over, and the engine's fence decides.
+ * Nothing is said for a lease the engine has taken away. Where only the trust window ended, a result or a wait is still
+ * offered once: nobody may have taken over, and the engine's fence decides.
  */
 function isDropped({ ended, lost }: HeldLease, outcome: Outcome): boolean {
-  return ended || (lost !== undefined && (lost.why !== 'trust_ended' || outcome.kind !== 'completed'));
+  const offered = outcome.kind === 'completed' || outcome.kind === 'parked';
+  return ended || (lost !== undefined && (lost.why !== 'trust_ended' || !offered));
 }

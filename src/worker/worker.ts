@@ -8,6 +8,7 @@
  */
 import { randomUUID } from 'node:crypto';
 import { createClient } from '@connectrpc/connect';
+import { AdminService } from '../../gen/tailrace/v1/admin_service_pb.js';
 import { EngineService } from '../../gen/tailrace/v1/engine_service_pb.js';
 import type { Claim } from '../../gen/tailrace/v1/lease_pb.js';
 import { type Connection, openConnection } from '../client/connection.js';
@@ -16,14 +17,17 @@ import { retrying } from '../client/retry.js';
 import { split } from '../client/split.js';
 import { monotonicMs } from '../runtime/clock.js';
 import { WakeSignal } from '../runtime/wake-signal.js';
+import { type Claimant, claimantOf } from './claimant.js';
 import { Claimer } from './claimer.js';
 import type { Handler } from './context.js';
 import type { EngineClient } from './engine-client.js';
+import { HandOver } from './hand-over.js';
 import { HeldLease } from './held-lease.js';
 import { LeaseKeeper } from './lease-keeper.js';
 import { type CompleteOptions, completeOptions, type WorkerOptions } from './options.js';
 import { Registration } from './registration.js';
 import { Reporter } from './reporter.js';
+import { readResult } from './results.js';
 import { Runner } from './runner.js';
 import { WorkerStoppingError } from './stop-reasons.js';
 
@@ -44,6 +48,7 @@ export class Worker {
   readonly #engine: EngineClient;
   readonly #keeper: LeaseKeeper;
   readonly #runner: Runner;
+  readonly #handOver: HandOver;
   /** Wakes a stop when something has ended. */
   readonly #changed = new WakeSignal();
   #announceStop: () => void = () => {};
@@ -63,9 +68,18 @@ export class Worker {
     const engine = this.#engine;
     this.#keeper = new LeaseKeeper({ engine, namespace, leaseDurationMs, log });
     const settled = (lease: HeldLease, refusal?: TailraceError) => this.#settled(lease, refusal);
-    const reporter = new Reporter({ engine, namespace, settled });
     const onEnd = () => this.#somethingEnded();
-    this.#runner = new Runner({ handlers: this.#handlers, keeper: this.#keeper, reporter, log, onEnd });
+    this.#handOver = new HandOver({
+      claimant: () => this.#claimant,
+      accept: (claims, askedMs) => this.#accept(claims, askedMs),
+      onDrain: () => this.#drain(''),
+      onChange: onEnd,
+    });
+    const handOver = this.#options.eagerHandOver ? this.#handOver : undefined;
+    const reporter = new Reporter({ engine, namespace, handOver, settled });
+    const admin = createClient(AdminService, this.#connection.transport);
+    const read = (executionId: string, signal: AbortSignal) => readResult(admin, { namespace, executionId }, signal);
+    this.#runner = new Runner({ handlers: this.#handlers, keeper: this.#keeper, reporter, read, log, onEnd });
   }
 
   /** Names the handler of an execution type, before `start()`. */
@@ -86,8 +100,7 @@ export class Worker {
     const shared = {
       engine: this.#engine,
       options: this.#options,
-      instanceId: this.instanceId,
-      types: [...this.#handlers.keys()],
+      claimant: this.#claimant,
       onDrain: (reason = '') => this.#drain(reason),
     };
     this.#claimer = new Claimer({
@@ -117,12 +130,13 @@ export class Worker {
   }
 
   async #stop(): Promise<void> {
+    this.#handOver.stop();
     await this.#claimer?.stop();
     await this.#until(() => this.#keeper.size === 0 && this.#runner.running === 0, this.#options.drainMs);
     this.#runner.abortAll(new WorkerStoppingError());
     await this.#until(() => this.#runner.running === 0, ABORTED_MS);
     await this.#release(this.#runner.unfinished);
-    await this.#until(() => this.#keeper.size === 0, REPORTS_MS);
+    await this.#until(() => this.#keeper.size === 0 && this.#handOver.arriving === 0, REPORTS_MS);
     await this.#keeper.stop();
     await this.#registration?.stop();
     this.#connection.close();
@@ -134,17 +148,23 @@ export class Worker {
     while (!isSo() && monotonicMs() < endMs) await this.#changed.wait(endMs - monotonicMs());
   }
 
-  #room(): number {
-    const { slots } = this.#options;
-    return Math.min(slots - this.#runner.running, 2 * slots - this.#keeper.size);
+  get #claimant(): Claimant {
+    return claimantOf(this.#options, this.instanceId, [...this.#handlers.keys()]);
   }
 
+  #room(): number {
+    const { slots } = this.#options;
+    return Math.min(slots - this.#runner.running, 2 * slots - this.#keeper.size) - this.#handOver.kept;
+  }
+
+  /** Never rejects. */
   async #accept(claims: readonly Claim[], askedMs: number): Promise<void> {
     const leases = claims.map((claim) => new HeldLease(claim, askedMs));
-    if (this.#stopping) return this.#release(leases);
     const [first] = leases;
     // The wait at the server may have used up the trust window: no handler starts in doubt.
-    if (first && first.renewalMs <= monotonicMs() && !(await this.#confirm(leases))) return;
+    const doubtful = first && first.renewalMs <= monotonicMs() && !this.#stopping;
+    if (doubtful && !(await this.#confirm(leases))) return;
+    if (this.#stopping) return this.#release(leases);
     for (const lease of leases) if (!lease.lost) void this.#runner.run(lease);
   }
 

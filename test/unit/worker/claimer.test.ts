@@ -4,6 +4,7 @@ import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { ClaimExecutionsResponseSchema } from '../../../gen/tailrace/v1/engine_service_pb.js';
 import { ErrorDetailSchema } from '../../../gen/tailrace/v1/error_pb.js';
 import { monotonicMs } from '../../../src/runtime/clock.js';
+import { claimantOf } from '../../../src/worker/claimant.js';
 import { Claimer, type ClaimerOptions } from '../../../src/worker/claimer.js';
 import { completeOptions } from '../../../src/worker/options.js';
 import { claimOf } from './claims.js';
@@ -40,8 +41,7 @@ beforeEach(() => {
   claimer = new Claimer({
     engine: { claimExecutions },
     options,
-    instanceId: 'instance',
-    types: ['test'],
+    claimant: claimantOf(options, 'instance', ['test']),
     room: () => options.slots - running,
     accept: async ({ length }) => {
       waiting -= length;

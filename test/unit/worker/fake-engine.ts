@@ -1,18 +1,32 @@
 /** An engine in memory behind a real transport: hands out what it is given and remembers what it is told. */
 import { type Code, ConnectError, createRouterTransport, type Transport } from '@connectrpc/connect';
+import { AdminService } from '../../../gen/tailrace/v1/admin_service_pb.js';
 import { CompletionService } from '../../../gen/tailrace/v1/completion_service_pb.js';
 import {
+  type CompleteExecutionsRequest,
   type Completion,
   EngineService,
   type FailureReport,
   type HeartbeatWorkerRequest,
   type RenewLeasesRequest,
+  type WaitForChildrenRequest,
 } from '../../../gen/tailrace/v1/engine_service_pb.js';
+import { ExecutionState } from '../../../gen/tailrace/v1/execution_state_pb.js';
 import type { Claim } from '../../../gen/tailrace/v1/lease_pb.js';
+import { toPayload } from '../../../src/client/content.js';
 import { renewed } from './claims.js';
+
+interface HandedOver {
+  readonly claims?: Claim[];
+  readonly drain?: boolean;
+}
 
 export class FakeEngine {
   readonly completions: Completion[] = [];
+  readonly completeCalls: CompleteExecutionsRequest[] = [];
+  readonly waits: WaitForChildrenRequest[] = [];
+  /** Executions whose results were read. */
+  readonly reads: string[] = [];
   readonly failures: FailureReport[] = [];
   readonly released: string[] = [];
   readonly renewals: RenewLeasesRequest[] = [];
@@ -24,6 +38,8 @@ export class FakeEngine {
   /** While set, every call is refused with it. */
   away: Code | undefined;
   onRenew = renewed;
+  /** What a completion hands over. */
+  onComplete: (request: CompleteExecutionsRequest) => HandedOver | Promise<HandedOver> = () => ({});
   readonly transport: Transport;
   #waiting: Claim[] = [];
   #arrived: () => void = () => {};
@@ -46,10 +62,17 @@ export class FakeEngine {
           this.renewals.push(request);
           return { results: request.renewals.map(() => this.onRenew()) };
         },
-        completeExecutions: ({ completions }) => {
+        completeExecutions: async (request) => {
           this.#mayBeAway();
-          this.completions.push(...completions);
-          return { results: completions.map(() => ({ result: { case: 'ok', value: {} } })) };
+          this.completeCalls.push(request);
+          this.completions.push(...request.completions);
+          const results = request.completions.map(() => ({ result: { case: 'ok' as const, value: {} } }));
+          return { results, ...(await this.onComplete(request)) };
+        },
+        waitForChildren: (request) => {
+          this.#mayBeAway();
+          this.waits.push(request);
+          return { state: ExecutionState.WAITING_CHILDREN };
         },
         failExecutions: ({ reports }) => {
           this.#mayBeAway();
@@ -62,6 +85,13 @@ export class FakeEngine {
         },
       });
       service(CompletionService, {});
+      service(AdminService, {
+        getExecution: ({ executionId }) => {
+          this.#mayBeAway();
+          this.reads.push(executionId);
+          return { execution: { executionId, outcome: { result: toPayload(`all of ${executionId}`) ?? {} } } };
+        },
+      });
     });
   }
 

@@ -97,7 +97,7 @@ describe('what a handler returns', () => {
   });
 
   test('nothing is no result', () => {
-    expect(outcomeOfResult(undefined)).toEqual({ kind: 'completed', result: undefined });
+    expect(outcomeOfResult(undefined)).toEqual({ kind: 'completed', result: undefined, children: [] });
   });
 
   const cycle: unknown[] = [];

@@ -6,10 +6,13 @@ import {
   CompleteExecutionsResponseSchema,
   DelayExecutionResponseSchema,
   FailExecutionsResponseSchema,
+  WaitForChildrenResponseSchema,
 } from '../../../gen/tailrace/v1/engine_service_pb.js';
 import { type ErrorDetail, ErrorDetailSchema, type ItemError } from '../../../gen/tailrace/v1/error_pb.js';
+import { JoinMode } from '../../../gen/tailrace/v1/join_pb.js';
 import { text, toPayload } from '../../../src/client/content.js';
 import type { TailraceError } from '../../../src/client/errors.js';
+import { Children, ChildrenWait } from '../../../src/worker/children.js';
 import type { HeldLease } from '../../../src/worker/held-lease.js';
 import { outcomeOfResult, outcomeOfThrown } from '../../../src/worker/outcome.js';
 import { Reporter, type ReporterOptions } from '../../../src/worker/reporter.js';
@@ -35,16 +38,17 @@ const failExecutions = vi.fn<Engine['failExecutions']>(async ({ reports = [] }) 
   }),
 );
 const delayExecution = vi.fn<Engine['delayExecution']>(async () => create(DelayExecutionResponseSchema));
+const waitForChildren = vi.fn<Engine['waitForChildren']>(async () => create(WaitForChildrenResponseSchema));
 let settled: { id: string; refusal: TailraceError | undefined }[];
 let reporter: Reporter;
 
 beforeEach(() => {
   vi.useFakeTimers();
-  for (const call of [completeExecutions, failExecutions, delayExecution]) call.mockReset();
+  for (const call of [completeExecutions, failExecutions, delayExecution, waitForChildren]) call.mockReset();
   verdict = () => undefined;
   settled = [];
   reporter = new Reporter({
-    engine: { completeExecutions, failExecutions, delayExecution },
+    engine: { completeExecutions, failExecutions, delayExecution, waitForChildren },
     namespace: 'n',
     settled: (lease, refusal) => settled.push({ id: lease.ref.executionId, refusal }),
   });
@@ -234,6 +238,80 @@ test('delays go out one by one', async () => {
     [2n, 500_000_000, ''],
   ]);
   expect(settledIds()).toEqual(['e1', 'e2']);
+});
+
+describe('a wait for children', () => {
+  const wait = () => new ChildrenWait([{ type: 'child', input: 1, name: 'one' }, { type: 'child' }], { quorum: 1 });
+
+  test('is an end of its own: the call with the lease, the children and the policy', async () => {
+    reporter.report(heldLease('e1'), { kind: 'parked', wait: wait() });
+    await vi.advanceTimersByTimeAsync(1);
+    expect(waitForChildren.mock.calls[0]?.[0]).toMatchObject({
+      namespace: 'n',
+      lease: { executionId: 'e1', leaseId: 'lease 1 of e1', fencingToken: 1n },
+      children: [
+        { name: 'one', execution: { type: 'child', input: toPayload(1) }, optional: false },
+        { name: '', execution: { type: 'child' } },
+      ],
+      policy: { mode: JoinMode.QUORUM, quorum: 1 },
+    });
+    expect(settled).toEqual([{ id: 'e1', refusal: undefined }]);
+  });
+
+  test('is said again with the same content until it is taken', async () => {
+    waitForChildren.mockRejectedValueOnce(new ConnectError('gone', Code.Unavailable));
+    waitForChildren.mockRejectedValueOnce(refusalOfCall('CONTENTION', Code.Aborted));
+    reporter.report(heldLease('e1'), { kind: 'parked', wait: wait() });
+    await vi.advanceTimersByTimeAsync(1_000);
+    expect(waitForChildren).toHaveBeenCalledTimes(3);
+    expect(waitForChildren.mock.calls[2]?.[0]).toEqual(waitForChildren.mock.calls[0]?.[0]);
+    expect(settledIds()).toEqual(['e1']);
+  });
+
+  test('of a lost lease is settled with the refusal', async () => {
+    waitForChildren.mockRejectedValueOnce(refusalOfCall('LEASE_LOST', Code.FailedPrecondition));
+    reporter.report(heldLease('e1'), { kind: 'parked', wait: wait() });
+    await vi.advanceTimersByTimeAsync(5_000);
+    expect(waitForChildren).toHaveBeenCalledTimes(1);
+    expect(failExecutions).not.toHaveBeenCalled();
+    expect(settled).toMatchObject([{ id: 'e1', refusal: { reason: 'LEASE_LOST' } }]);
+  });
+
+  test.each([
+    ['WRONG_STATE', FailureClass.CANCELED],
+    ['LANE_CLOSED', FailureClass.TRANSIENT],
+    ['FLOW_LIMIT_EXCEEDED', FailureClass.INVALID_RESULT],
+    ['INVALID_FIELD', FailureClass.INVALID_RESULT],
+  ])('refused as %s becomes a failure at once', async (reason, failureClass) => {
+    waitForChildren.mockRejectedValueOnce(refusalOfCall(reason, Code.FailedPrecondition));
+    reporter.report(heldLease('e1'), { kind: 'parked', wait: wait() });
+    await vi.advanceTimersByTimeAsync(5);
+    expect(failExecutions.mock.calls[0]?.[0].reports).toMatchObject([
+      { lease: { executionId: 'e1' }, failure: { failureClass, code: reason } },
+    ]);
+    expect(settled).toEqual([{ id: 'e1', refusal: undefined }]);
+  });
+
+  test('many are said beside each other', async () => {
+    waitForChildren.mockImplementation(() => new Promise(() => {}));
+    for (const id of names(20)) reporter.report(heldLease(id), { kind: 'parked', wait: wait() });
+    await vi.advanceTimersByTimeAsync(5);
+    expect(waitForChildren).toHaveBeenCalledTimes(8);
+  });
+});
+
+test('children that cannot be made fail the completion that asks for them, and no other', async () => {
+  verdict = (id) => (id === 'e1' ? itemError('LANE_CLOSED') : undefined);
+  const children = new Children();
+  children.spawn({ type: 'child', lane: 'closed' });
+  reporter.report(heldLease('e1'), outcomeOfResult(1, children));
+  complete('e2');
+  await vi.advanceTimersByTimeAsync(5);
+  const [[{ completions = [] } = {}] = []] = completeExecutions.mock.calls;
+  expect(completions.map(({ children: made }) => made?.length)).toEqual([1, 0]);
+  expect(failExecutions.mock.calls[0]?.[0].reports).toMatchObject([
+    { failure: { failureClass: FailureClass.TRANSIENT, code: 'LANE_CLOSED' } },
+  ]);
 });
 
 test('a result travels as it was given', async () => {
