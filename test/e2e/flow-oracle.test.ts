@@ -1,0 +1,39 @@
+/**
+ * Flows as a property: whatever depends on whatever, and however its members end in whatever order, the engine runs,
+ * skips and cancels what the oracle says, each join decides once, and the history is sound.
+ *
+ * A failure prints its seed and path; TAILRACE_TEST_SEED makes the same flows again.
+ */
+import fc from 'fast-check';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { drive } from '../support/flow-oracle/drive.js';
+import { plans } from '../support/flow-oracle/plan.js';
+import { Recorded } from '../support/history/recorded.js';
+
+const RUNS = 100;
+const MOST_MEMBERS = 25;
+const BOUND_MS = 60_000;
+const given = process.env['TAILRACE_TEST_SEED'];
+
+let recorded: Recorded;
+beforeAll(async () => {
+  recorded = await Recorded.start();
+});
+afterAll(() => recorded.stop());
+
+test('whatever depends on whatever, the engine does as the oracle says', async () => {
+  const other = await recorded.another();
+  let runs = 0;
+  const property = fc.asyncProperty(plans(MOST_MEMBERS), async (plan) => {
+    runs++;
+    const servers = () => [recorded.clients, other.clients];
+    expect(await drive(plan, { recorded, servers, rough: false })).toEqual([]);
+  });
+  await fc.assert(property, {
+    numRuns: RUNS,
+    interruptAfterTimeLimit: BOUND_MS,
+    markInterruptAsFailure: false,
+    ...(given && { seed: Number(given) }),
+  });
+  expect(runs).toBeGreaterThan(20);
+});
