@@ -1,0 +1,78 @@
+/**
+ * Flows while servers are killed and workers die: what the oracle says holds all the same, each join decides once, and
+ * nothing is lost or done twice.
+ *
+ * A failure prints its seed and path; TAILRACE_TEST_SEED makes the same flows and choices again.
+ */
+import fc from 'fast-check';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { pause } from '../../src/runtime/clock.js';
+import { Chance } from '../support/chance.js';
+import { drive } from '../support/flow-oracle/drive.js';
+import { plans } from '../support/flow-oracle/plan.js';
+import { recordingClients } from '../support/history/clients.js';
+import { Recorded } from '../support/history/recorded.js';
+import { ServerProcess } from '../support/server-process.js';
+import type { Clients } from '../support/tailrace.js';
+
+const RUNS = 25;
+const MOST_MEMBERS = 20;
+const BOUND_MS = 50_000;
+const given = process.env['TAILRACE_TEST_SEED'];
+
+let recorded: Recorded;
+beforeAll(async () => {
+  recorded = await Recorded.start();
+});
+afterAll(() => recorded.stop());
+
+/** A server that is killed again and again, and what is left when the test is over. */
+class Mortal {
+  clients: Clients | undefined;
+  kills = 0;
+  #over = false;
+  readonly #running: Promise<void>;
+
+  constructor(readonly dice: Chance) {
+    this.#running = this.#run();
+  }
+
+  async stop(): Promise<void> {
+    this.#over = true;
+    await this.#running;
+  }
+
+  async #run(): Promise<void> {
+    while (!this.#over) {
+      const server = await ServerProcess.start(recorded.tailrace.database);
+      this.clients = recordingClients(server.url, recorded.recorder);
+      await pause(200 + this.dice.below(800));
+      await server.kill();
+      this.clients = undefined;
+      this.kills++;
+    }
+  }
+}
+
+test('servers and workers die, and the engine does as the oracle says', async () => {
+  const mortal = new Mortal(new Chance(Number(given ?? 1)));
+  let runs = 0;
+  const property = fc.asyncProperty(plans(MOST_MEMBERS), async (plan) => {
+    runs++;
+    // Most calls go to the one that dies, while it lives.
+    const servers = () => (mortal.clients ? [mortal.clients, mortal.clients, recorded.clients] : [recorded.clients]);
+    expect(await drive(plan, { recorded, servers, rough: true })).toEqual([]);
+  });
+  try {
+    await fc.assert(property, {
+      numRuns: RUNS,
+      interruptAfterTimeLimit: BOUND_MS,
+      markInterruptAsFailure: false,
+      ...(given && { seed: Number(given) }),
+    });
+  } finally {
+    await mortal.stop();
+  }
+  expect(runs).toBeGreaterThan(5);
+  expect(mortal.kills).toBeGreaterThan(3);
+});

@@ -1,0 +1,47 @@
+/** `tailrace serve` in a process of its own, to be killed as the kernel or a machine kills: without a last word. */
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { createInterface } from 'node:readline';
+import type { TestDatabase } from './postgres.js';
+
+export class ServerProcess {
+  readonly #child: ChildProcess;
+  readonly url: string;
+
+  private constructor(child: ChildProcess, url: string) {
+    this.#child = child;
+    this.url = url;
+  }
+
+  static async start({ url, schema }: Pick<TestDatabase, 'url' | 'schema'>): Promise<ServerProcess> {
+    const environment = {
+      DATABASE_URL: url,
+      TAILRACE_SCHEMA: schema,
+      TAILRACE_PORT: '0',
+      TAILRACE_LOG_LEVEL: 'silent',
+      TAILRACE_DATABASE_CONNECTIONS: '4',
+    };
+    const child = spawn(process.execPath, ['--import', 'tsx', 'src/main.ts', 'serve'], {
+      env: { ...process.env, ...environment },
+      stdio: ['ignore', 'pipe', 'inherit'],
+    });
+    if (!child.stdout) throw new Error('a child without standard output');
+    for await (const line of createInterface({ input: child.stdout })) {
+      const address = /serves .* at (http\S+)/.exec(line)?.[1];
+      if (address) return new ServerProcess(child, address);
+    }
+    throw new Error('the server ended before it served');
+  }
+
+  /** At once, for callers that cannot wait. */
+  strike(): void {
+    this.#child.kill('SIGKILL');
+  }
+
+  async kill(): Promise<void> {
+    if (this.#child.exitCode !== null || this.#child.signalCode !== null) return;
+    const exited = once(this.#child, 'exit');
+    this.strike();
+    await exited;
+  }
+}
