@@ -53,3 +53,18 @@ export interface WatchLogOptions extends WatchOptions {
   /** Leave payloads and results out. */
   readonly omitPayloads?: boolean;
 }
+
+export interface WatchFlowOptions extends Omit<WatchOptions, 'from'> {
+  /** Go on after a cursor seen before. Default: from the present state on. */
+  readonly cursor?: string;
+  /** Leave payloads and results out. */
+  readonly omitPayloads?: boolean;
+}
+
+export interface AwaitFlowOptions {
+  /** `ended` (default): SUCCEEDED, FAILED or CANCELED. `settled`: nothing of it is live; it may be open for more. */
+  readonly until?: 'ended' | 'settled';
+  /** Milliseconds. Default: without end. */
+  readonly timeoutMs?: number;
+  readonly signal?: AbortSignal;
+}

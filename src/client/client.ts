@@ -12,8 +12,10 @@ import { AdminService } from '../../gen/tailrace/v1/admin_service_pb.js';
 import {
   type AwaitExecutionsResponse,
   type AwaitedExecution,
+  type AwaitFlowResponse,
   AwaitMode,
   CompletionService,
+  FlowMilestone,
 } from '../../gen/tailrace/v1/completion_service_pb.js';
 import { DeadLetterService } from '../../gen/tailrace/v1/dead_letter_service_pb.js';
 import {
@@ -26,12 +28,14 @@ import type { CompletionEntry, LogEntry } from '../../gen/tailrace/v1/log_pb.js'
 import { monotonicMs } from '../runtime/clock.js';
 import { toCancelPolicy } from './cancel-policy.js';
 import type {
+  AwaitFlowOptions,
   AwaitOptions,
   CancelOptions,
   ClientOptions,
   CreatedExecution,
   CreateResult,
   WatchCompletionsOptions,
+  WatchFlowOptions,
   WatchLogOptions,
 } from './client-options.js';
 import { type Connection, checkConnection, openConnection } from './connection.js';
@@ -49,6 +53,7 @@ import {
   type FlowCancelOptions,
   idsOf,
 } from './flow-calls.js';
+import { FlowWatch } from './flow-watch.js';
 import { OptionRules } from './option-rules.js';
 import { retrying } from './retry.js';
 import { split } from './split.js';
@@ -201,6 +206,24 @@ export class Client {
     }
   }
 
+  /** How a flow stands once it got there. `done` is false if the timeout passed first, which is no error. */
+  async awaitFlow(flowId: string, options: AwaitFlowOptions = {}): Promise<AwaitFlowResponse> {
+    const { until = 'ended', timeoutMs = Number.POSITIVE_INFINITY, signal } = options;
+    const endMs = monotonicMs() + timeoutMs;
+    for (;;) {
+      const stepMs = Math.ceil(Math.max(0, Math.min(AWAIT_STEP_MS, endMs - monotonicMs())));
+      const request = {
+        namespace: this.namespace,
+        flowId,
+        until: until === 'settled' ? FlowMilestone.SETTLED : FlowMilestone.ENDED,
+        timeout: durationFromMs(stepMs),
+      };
+      const bounds = { timeoutMs: stepMs + CALL_TIMEOUT_MS, ...(signal && { signal }) };
+      const answer = await this.#call(() => this.completions.awaitFlow(request, bounds), signal);
+      if (answer.done || monotonicMs() >= endMs) return answer;
+    }
+  }
+
   /** Resolves once the watch is in place. Iterate it; it resumes by itself (watch.ts). */
   watchCompletions(options: WatchCompletionsOptions = {}): Promise<Watch<CompletionEntry>> {
     const { filter, omitResults = false } = options;
@@ -221,6 +244,14 @@ export class Client {
       options,
       this.#retryForMs,
     );
+  }
+
+  /** Resolves with the flow's present state. Iterate what happens to it; the iteration ends when the flow has. */
+  watchFlow(flowId: string, options: WatchFlowOptions = {}): Promise<FlowWatch> {
+    const { omitPayloads = false } = options;
+    const wanted = { namespace: this.namespace, flowId, omitPayloads };
+    const open = (cursor: string, signal: AbortSignal) => this.completions.watchFlow({ ...wanted, cursor }, { signal });
+    return FlowWatch.open(open, options, this.#retryForMs);
   }
 
   #call<T>(call: () => Promise<T>, signal?: AbortSignal): Promise<T> {

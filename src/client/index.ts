@@ -14,6 +14,7 @@ export { asTailraceError, Code, type FieldViolation, fromItemError, TailraceErro
 export type { MemberExecution, NewExecution, RetryRules } from './execution-spec.js';
 export { type EdgeOptions, extension, type Flow, type FlowJoinRules, type FlowOptions, flow } from './flow.js';
 export type { CreatedFlow, ExtendedFlow, ExtendOptions, FlowCancelOptions } from './flow-calls.js';
+export type { FlowSnapshot, FlowWatch } from './flow-watch.js';
 export type { JoinRules } from './join-rules.js';
 export { InvalidOptionsError } from './option-rules.js';
 export type { Watch, WatchOptions } from './watch.js';

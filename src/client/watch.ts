@@ -8,6 +8,7 @@
  */
 
 import type { MessageShape } from '@bufbuild/protobuf';
+import type { FlowSchema } from '../../gen/tailrace/v1/flow_pb.js';
 import { type HeartbeatSchema, StartPosition } from '../../gen/tailrace/v1/log_pb.js';
 import { monotonicMs, pause } from '../runtime/clock.js';
 import { Backoff } from './backoff.js';
@@ -22,12 +23,13 @@ export interface WatchOptions {
   readonly onInterruption?: (error: Error) => void;
 }
 
-interface Message<E> {
+export interface Message<E> {
   readonly entries: readonly E[];
   readonly heartbeat?: MessageShape<typeof HeartbeatSchema> | undefined;
+  readonly flow?: MessageShape<typeof FlowSchema> | undefined;
 }
 
-/** The place to begin, as both watch requests spell it. */
+/** The place to begin, as the requests of watches over the log spell it. */
 export type Start = { cursor: string } | { start: StartPosition };
 
 export type OpenStream<E> = (start: Start, signal: AbortSignal) => AsyncIterable<Message<E>>;
@@ -37,13 +39,16 @@ export class Watch<E extends { readonly cursor: string }> implements AsyncIterab
   readonly #options: WatchOptions;
   readonly #abort = new AbortController();
   readonly #backoff = new Backoff(50, 2_000);
+  readonly #isLast: (message: Message<E>) => boolean;
+  #over = false;
   #next: Start;
   #messages: AsyncIterator<Message<E>> | undefined;
   #first: Message<E> | undefined;
 
-  private constructor(open: OpenStream<E>, options: WatchOptions) {
+  private constructor(open: OpenStream<E>, options: WatchOptions, isLast: (message: Message<E>) => boolean) {
     this.#open = open;
     this.#options = options;
+    this.#isLast = isLast;
     const { from = 'latest', signal } = options;
     if (typeof from === 'object') this.#next = { cursor: from.cursor };
     else this.#next = { start: from === 'earliest' ? StartPosition.EARLIEST : StartPosition.LATEST };
@@ -51,13 +56,17 @@ export class Watch<E extends { readonly cursor: string }> implements AsyncIterab
     signal?.addEventListener('abort', () => this.close(), { once: true, signal: this.#abort.signal });
   }
 
-  /** Resolves once the watch is in place: whatever is committed later will be handed out. */
+  /**
+   * Resolves once the watch is in place: whatever is committed later will be handed out. `isLast`: of a message after
+   * which the server ends the stream because there is no more; any other end is an interruption.
+   */
   static async open<E extends { readonly cursor: string }>(
     open: OpenStream<E>,
     options: WatchOptions,
     retryForMs: number,
+    isLast: (message: Message<E>) => boolean = () => false,
   ): Promise<Watch<E>> {
-    const watch = new Watch(open, options);
+    const watch = new Watch(open, options, isLast);
     watch.#first = await watch.#receive(monotonicMs() + retryForMs);
     return watch;
   }
@@ -89,7 +98,7 @@ export class Watch<E extends { readonly cursor: string }> implements AsyncIterab
     }
   }
 
-  /** The next message, over as many streams as it takes; undefined once closed. */
+  /** The next message, over as many streams as it takes; undefined once closed, or when the last one is over. */
   async #receive(untilMs: number): Promise<Message<E> | undefined> {
     const { signal } = this.#abort;
     while (!signal.aborted) {
@@ -100,8 +109,10 @@ export class Watch<E extends { readonly cursor: string }> implements AsyncIterab
         const { value, done } = await this.#messages.next();
         if (!done) {
           this.#backoff.reset();
+          this.#over = this.#isLast(value);
           return value;
         }
+        if (this.#over) return undefined;
         error = new Error('the server ended the stream');
         pauseMs = this.#backoff.next();
       } catch (thrown) {
