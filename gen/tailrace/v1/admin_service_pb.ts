@@ -1872,7 +1872,7 @@ export type GetFlowTreeRequest = Message<"tailrace.v1.GetFlowTreeRequest"> & {
   flowId: string;
 
   /**
-   * Only what lies below this event or execution. Empty: the whole tree.
+   * Only this event or execution, as the root, and what lies below it. Empty: the whole tree.
    *
    * @generated from field: string root_node_id = 3;
    */
@@ -4338,7 +4338,7 @@ export const AdminService: GenService<{
    * GetFlowTree answers the events and executions of a flow as a tree of causes, parents before children.
    * An event whose cause is absent is a root.
    *
-   * Read only. Errors: FLOW_NOT_FOUND; BAD_CURSOR.
+   * Read only. Errors: FLOW_NOT_FOUND; EXECUTION_NOT_FOUND (root_node_id is no member); BAD_CURSOR.
    *
    * @generated from rpc tailrace.v1.AdminService.GetFlowTree
    */

@@ -217,7 +217,7 @@ export const LimitsSchema: GenMessage<Limits> = /*@__PURE__*/
   messageDesc(file_tailrace_v1_stats, 3);
 
 /**
- * FlowCount is the number of flows in one state.
+ * FlowCount is the number of flows in one state, counted up to 100,000.
  *
  * @generated from message tailrace.v1.FlowCount
  */

@@ -13,6 +13,7 @@ export interface LetterFilter {
   readonly createdFrom: Date | null;
   readonly createdBefore: Date | null;
   readonly execution: string | null;
+  readonly flow: string | null;
 }
 
 /** Columns of the row that selects() looks at. */
@@ -27,9 +28,10 @@ export const SELECTING_COLUMNS = [
   'actor',
   'created_at',
   'execution',
+  'flow',
 ] as const;
 
-/** Parameters $2 to $12; `d` names the row. */
+/** Parameters $2 to $13; `d` names the row. */
 export function selects(d: string): string {
   return `($2::int[] is null or ${d}.state = any ($2::int[]))
        and ($3::text[] is null or ${d}.lane = any ($3::text[]))
@@ -41,7 +43,8 @@ export function selects(d: string): string {
        and ($9::text is null or ${d}.actor = $9::text)
        and ($10::timestamptz is null or ${d}.created_at >= $10::timestamptz)
        and ($11::timestamptz is null or ${d}.created_at < $11::timestamptz)
-       and ($12::uuid is null or ${d}.execution = $12::uuid)`;
+       and ($12::uuid is null or ${d}.execution = $12::uuid)
+       and ($13::uuid is null or ${d}.flow = $13::uuid)`;
 }
 
 export function selectingValues(filter: LetterFilter): readonly unknown[] {
@@ -57,5 +60,6 @@ export function selectingValues(filter: LetterFilter): readonly unknown[] {
     filter.createdFrom,
     filter.createdBefore,
     filter.execution,
+    filter.flow,
   ];
 }

@@ -1,6 +1,6 @@
 /**
  * Pages through dead letters, newest first: down the index of each state wanted, or of one fingerprint, of one execution,
- * of tags. Whatever the filter, a page reads a bounded number of rows (inspection/bounded-scan.ts).
+ * of a flow, of tags. Whatever the filter, a page reads a bounded number of rows (inspection/bounded-scan.ts).
  */
 import type { Runner } from '../database.js';
 import { boundedScan, type Source } from '../inspection/bounded-scan.js';
@@ -13,7 +13,7 @@ const OPEN = 1;
 const REDRIVING = 2;
 const CLOSED = 3;
 
-/** `$13` says which way in is taken. */
+/** `$14` says which way in is taken. */
 function source(name: string, where: string, from = '{schema}.dead_letter t'): Source {
   return {
     name,
@@ -28,7 +28,7 @@ function source(name: string, where: string, from = '{schema}.dead_letter t'): S
 function ofState(name: string, state: number): Source {
   return source(
     name,
-    `t.state = ${state} and $13::text = 'state' and ($2::int[] is null or ${state} = any ($2::int[]))`,
+    `t.state = ${state} and $14::text = 'state' and ($2::int[] is null or ${state} = any ($2::int[]))`,
   );
 }
 
@@ -39,23 +39,29 @@ const list = statement(
       ofState('open', OPEN),
       ofState('redriving', REDRIVING),
       ofState('closed', CLOSED),
-      source('alike', `t.fingerprint = ($6::text[])[1] and $13::text = 'fingerprint'`),
+      source('alike', `t.fingerprint = ($6::text[])[1] and $14::text = 'fingerprint'`),
       // The inner select keeps the plan from walking all letters in the order of their ids to find a few.
       source(
         'named',
         'true',
-        `(select x.* from {schema}.dead_letter x where $13::text = 'execution' and x.execution = $12::uuid offset 0) t`,
+        `(select x.* from {schema}.dead_letter x where $14::text = 'execution' and x.execution = $12::uuid offset 0) t`,
+      ),
+      source(
+        'of_flow',
+        'true',
+        `(select x.* from {schema}.dead_letter x
+           where $14::text = 'flow' and x.flow = $13::uuid and x.flow is not null offset 0) t`,
       ),
       source(
         'tagged',
         'true',
         `(select x.* from {schema}.dead_letter x
-           where $13::text = 'tags' and x.tags @> $8::jsonb and x.tags <> '{}' offset 0) t`,
+           where $14::text = 'tags' and x.tags @> $8::jsonb and x.tags <> '{}' offset 0) t`,
       ),
     ],
-    { below: ['$14::uuid'], rows: '$15::int', budget: '$16::int' },
+    { below: ['$15::uuid'], rows: '$16::int', budget: '$17::int' },
   )}
-   select floor.k1 as floor, ${letterColumns('$17::int', 'false')}
+   select floor.k1 as floor, ${letterColumns('$18::int', 'false')}
    from floor left join (page
      cross join lateral (select x.* from {schema}.dead_letter x where x.id = page.k1 limit 1) d) on true
    order by d.id desc`,
@@ -64,7 +70,14 @@ const list = statement(
 const count = statement(
   'dead-letters.count',
   `select count(*)::int as n from (
-     select from {schema}.dead_letter d where d.namespace = $1::int and ${selects('d')} limit $13::int) x`,
+     select from {schema}.dead_letter d where d.namespace = $1::int and ${selects('d')} limit $14::int) x`,
+);
+
+const countOfFlow = statement(
+  'dead-letters.count-of-flow',
+  `select count(*)::int as n from (
+     select from (select x.* from {schema}.dead_letter x where x.flow = $13::uuid and x.flow is not null offset 0) d
+     where d.namespace = $1::int and ${selects('d')} limit $14::int) x`,
 );
 
 const countTagged = statement(
@@ -118,13 +131,15 @@ export async function countDeadLetters(
   filter: LetterFilter,
   most: number,
 ): Promise<number> {
-  const [row] = await runner.query<{ n: number }>(count, [namespace, ...selectingValues(filter), most + 1]);
+  const made = filter.flow === null ? count : countOfFlow;
+  const [row] = await runner.query<{ n: number }>(made, [namespace, ...selectingValues(filter), most + 1]);
   return row?.n ?? 0;
 }
 
 /** Tags that few letters have are the way in; those that many have are met soon enough on any other. */
 async function wayIn(runner: Runner, filter: LetterFilter, budget: number): Promise<string> {
   if (filter.execution !== null) return 'execution';
+  if (filter.flow !== null) return 'flow';
   if (filter.tags !== null) {
     const [row] = await runner.query<{ n: number }>(countTagged, [JSON.stringify(filter.tags), budget]);
     if ((row?.n ?? 0) < budget) return 'tags';

@@ -4,8 +4,8 @@ import { statement } from '../statement.js';
 
 const fold = statement('inspection.fold-counts', 'select busy, folded, upto from {schema}.fold_counts($1)');
 
-/** Letters of one state are counted up to this many. */
-export const LETTERS_COUNTED = 100_000;
+/** Letters, and flows, of one state are counted up to this many. */
+export const EACH_COUNTED = 100_000;
 
 const read = statement(
   'inspection.stats',
@@ -18,7 +18,12 @@ const read = statement(
        cross join lateral (
          select count(*) as n from (
            select from {schema}.dead_letter x where x.namespace = $1::int and x.state = s.state
-           limit ${LETTERS_COUNTED}) x) d) as letters`,
+           limit ${EACH_COUNTED}) x) d) as letters,
+     (select jsonb_object_agg(s.state, f.n) from generate_series(1, 6) s (state)
+       cross join lateral (
+         select count(*) as n from (
+           select from {schema}.flow x where x.namespace = $1::int and x.state = s.state
+           limit ${EACH_COUNTED}) x) f) as flows`,
 );
 
 export interface Folded {
@@ -41,8 +46,9 @@ export interface Stats {
   readonly position: bigint;
   /** By state; 0: ever created. States without any may be missing. */
   readonly executions: Readonly<Record<string, number>>;
-  /** By state, each up to LETTERS_COUNTED. */
+  /** By state, each up to EACH_COUNTED. */
   readonly letters: Readonly<Record<string, number>>;
+  readonly flows: Readonly<Record<string, number>>;
 }
 
 export async function readStats(runner: Runner, namespace: number): Promise<Stats> {

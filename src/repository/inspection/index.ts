@@ -1,6 +1,6 @@
 /** Looking at executions and at what surrounds them. */
 export type { AttemptRow } from './attempt-row.js';
-export { type Folded, foldCounts, LETTERS_COUNTED, readStats, type Stats } from './counts.js';
+export { EACH_COUNTED, type Folded, foldCounts, readStats, type Stats } from './counts.js';
 export type { ExecutionRow } from './execution-row.js';
 export { readExecution } from './get-execution.js';
 export {

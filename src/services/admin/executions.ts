@@ -34,7 +34,7 @@ import {
   validate,
 } from '../validation.js';
 import type { AdminServiceDeps } from './deps.js';
-import { FILTER_VALUES, INLINE_BYTES, NOTHING_INLINE, orNull } from './selection.js';
+import { FILTER_VALUES, INLINE_BYTES, NOTHING_INLINE, orNull, tagsOrNull } from './selection.js';
 
 const getRequest = z.object({ namespace, executionId: id } satisfies Shape<GetExecutionRequest>);
 
@@ -43,7 +43,7 @@ const filter = z.object({
   lanes: names(FILTER_VALUES, LANE_BYTES).transform(orNull),
   types: names(FILTER_VALUES).transform(orNull),
   flowId: optionalId,
-  tags: tags.transform((given) => (Object.keys(given).length === 0 ? null : given)),
+  tags: tags.transform(tagsOrNull),
   workerName: optionalName(),
   workerInstanceId: optionalName(),
   subscription: unbuilt('subscriptions'),

@@ -4,33 +4,38 @@
 import type { MessageInitShape } from '@bufbuild/protobuf';
 import { EndReason } from '../../../gen/tailrace/v1/execution_state_pb.js';
 import { HoldKind, type HoldSchema, type NextTimerSchema, TimerKind } from '../../../gen/tailrace/v1/explain_pb.js';
+import { JoinMode, OnJoinTimeout } from '../../../gen/tailrace/v1/join_pb.js';
 import { ExecutionState, isTerminal, LaneState, stateName } from '../../domain/states.js';
+import type { WaitRow } from '../../repository/flows/index.js';
 import { AHEAD_COUNTED, type ExecutionRow, type Surroundings } from '../../repository/inspection/index.js';
 import { toTimestamp } from '../conversion/times.js';
 
 export type Hold = MessageInitShape<typeof HoldSchema> & { readonly message: string };
 
-export function holdsOf(row: ExecutionRow, around: Surroundings): Hold[] {
+/** `wait`: the join it waits for, if it does. */
+export function holdsOf(row: ExecutionRow, around: Surroundings, wait?: WaitRow): Hold[] {
   if (isTerminal(row.state)) return [terminalHold(row)];
   if (row.state === ExecutionState.RUNNING) return [leaseHold(row)];
+  const joins = wait ? [joinHold(row, wait)] : [];
   const scheduled: Hold[] = row.run_at ? [runTimeHold(row, row.run_at)] : [];
   const obstacles = [...laneHolds(row, around), ...workerHolds(row, around)];
   if (row.state === ExecutionState.QUEUED && obstacles.length === 0) return [inLineHold(row, around)];
-  return [...scheduled, ...obstacles];
+  return [...joins, ...scheduled, ...obstacles];
 }
 
 /** The earliest of everything that time may do to it. */
-export function nextTimerOf(row: ExecutionRow): MessageInitShape<typeof NextTimerSchema> | undefined {
+export function nextTimerOf(row: ExecutionRow, wait?: WaitRow): MessageInitShape<typeof NextTimerSchema> | undefined {
   if (isTerminal(row.state)) return undefined;
   const waitsForFirst = row.attempt === 0;
   const timers: readonly (readonly [TimerKind, Date | null])[] = [
-    [TimerKind.RUN_TIME, row.run_at],
+    [TimerKind.RUN_TIME, row.state === ExecutionState.SCHEDULED ? row.run_at : null],
     [TimerKind.TTL, waitsForFirst ? row.start_by : null],
     [TimerKind.DEADLINE, row.deadline],
     [TimerKind.LEASE, row.expires_at],
     [TimerKind.ATTEMPT_TIMEOUT, row.timeout_at],
     [TimerKind.CANCEL_GRACE, row.cancel_until],
     [TimerKind.START_WITHIN, row.begin_by],
+    [TimerKind.JOIN, wait?.expires_at ?? null],
   ];
   const [first] = timers
     .flatMap(([kind, at]) => (at === null ? [] : [{ kind, at }]))
@@ -61,6 +66,39 @@ function leaseHold(row: ExecutionRow): Hold {
       `renewed, the execution goes on.${canceling}`,
     ...(row.expires_at && { untilTime: toTimestamp(row.expires_at) }),
   };
+}
+
+function joinHold(row: ExecutionRow, wait: WaitRow): Hold {
+  const ofChildren = row.state === ExecutionState.WAITING_CHILDREN;
+  const slots = ofChildren ? 'children' : 'slots';
+  const filled = `${wait.filled} of ${wait.slots} ${slots} ${ofChildren ? 'have ended' : 'are filled'}`;
+  const missing = wait.missing.map(
+    ({ name, upstream, state }) => `${name} (${upstream}, ${state === null ? 'gone' : stateName(state)})`,
+  );
+  const more = wait.slots - wait.filled - missing.length;
+  const named = more > 0 ? [...missing, `${more} more`] : missing;
+  const open = wait.sealed ? '' : ' Slots may still be added.';
+  const expires = wait.expires_at
+    ? ` Its time is up at ${wait.expires_at.toISOString()}; then it ${atTimeout(wait)}.`
+    : '';
+  return {
+    kind: ofChildren ? HoldKind.CHILDREN : HoldKind.JOIN,
+    subject: wait.id,
+    message:
+      `It waits for ${wanted(wait, ofChildren ? 'children' : 'upstreams')}: ${filled}` +
+      `${named.length > 0 ? `; missing: ${named.join(', ')}` : ''}.${open}${expires}`,
+    ...(wait.expires_at && { untilTime: toTimestamp(wait.expires_at) }),
+  };
+}
+
+function wanted({ mode, quorum, distinct_sources: distinct }: WaitRow, what: string): string {
+  if (mode === JoinMode.ALL) return `all of its ${what}`;
+  const source = distinct ? ' of distinct sources' : '';
+  return mode === JoinMode.ANY ? `one success of its ${what}` : `${quorum} successes${source} of its ${what}`;
+}
+
+function atTimeout(wait: WaitRow): string {
+  return wait.on_timeout === OnJoinTimeout.RELEASE_PARTIAL ? 'goes on with those that are there' : 'fails';
 }
 
 function runTimeHold(row: ExecutionRow, until: Date): Hold {

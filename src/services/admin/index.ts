@@ -5,6 +5,13 @@ import { listAttemptsCall } from './attempts.js';
 import type { AdminServiceDeps } from './deps.js';
 import { getExecutionCall, listExecutionsCall } from './executions.js';
 import { explainExecutionCall } from './explain.js';
+import { listEdgesCall } from './flows/edges.js';
+import { listFailedFlowsCall } from './flows/failed.js';
+import { getFlowCall } from './flows/get.js';
+import { listJoinsCall } from './flows/joins.js';
+import { listFlowsCall } from './flows/list.js';
+import { listFlowMembersCall } from './flows/members.js';
+import { getFlowTreeCall } from './flows/tree.js';
 import { getLaneCall, listLanesCall, pauseLaneCall, resumeLaneCall } from './lanes.js';
 import { listLogEntriesCall } from './log-entries.js';
 import { changeExecutionCall, revokeLeaseCall } from './operations.js';
@@ -31,6 +38,13 @@ export function adminService(deps: AdminServiceDeps): Partial<ServiceImpl<typeof
     revokeLease: revokeLeaseCall(deps),
     changeExecution: changeExecutionCall(deps),
     listLogEntries: listLogEntriesCall(deps),
+    getFlow: getFlowCall(deps),
+    listFlows: listFlowsCall(deps),
+    listFlowMembers: listFlowMembersCall(deps),
+    listEdges: listEdgesCall(deps),
+    listJoins: listJoinsCall(deps),
+    getFlowTree: getFlowTreeCall(deps),
+    listFailedFlows: listFailedFlowsCall(deps),
     getStats: getStatsCall(deps),
     getServerInfo: getServerInfoCall(deps),
   };

@@ -10,3 +10,8 @@ export const NOTHING_INLINE = -1;
 export function orNull<T>(values: readonly T[]): readonly T[] | null {
   return values.length === 0 ? null : values;
 }
+
+/** No tags select everything, too. */
+export function tagsOrNull(given: Readonly<Record<string, string>>): Readonly<Record<string, string>> | null {
+  return Object.keys(given).length === 0 ? null : given;
+}

@@ -9,7 +9,7 @@ import {
 import { cursorAt } from '../../domain/cursor.js';
 import { readStats } from '../../repository/inspection/index.js';
 import { listLanes } from '../../repository/lanes/index.js';
-import { toExecutionCounts } from '../conversion/lane.js';
+import { toCounts } from '../conversion/lane.js';
 import { toDuration } from '../conversion/times.js';
 import { namespaceIn } from '../namespace-in.js';
 import { namespace, type Shape, validate } from '../validation.js';
@@ -30,12 +30,13 @@ export function getStatsCall({ database, registry, source }: AdminServiceDeps) {
       : [];
     const letters = (state: number) => BigInt(stats.letters[state] ?? 0);
     return create(GetStatsResponseSchema, {
-      executions: toExecutionCounts(stats.executions),
+      executions: toCounts(stats.executions),
       createdCount: BigInt(stats.executions[0] ?? 0),
+      flows: toCounts(stats.flows),
       deadLetters: { open: letters(1), redriving: letters(2), closed: letters(3) },
       lanes: lanes.map((row) => ({
         lane: row.name,
-        executions: toExecutionCounts(row.counts),
+        executions: toCounts(row.counts),
         openDeadLetters: BigInt(row.letters),
         ...(row.oldest_ms !== null && { oldestQueuedAge: toDuration(Math.max(0, row.oldest_ms)) }),
       })),

@@ -1,10 +1,17 @@
 /** Dead letters in the words of the contract. */
 import { create } from '@bufbuild/protobuf';
 import { type DeadLetter, DeadLetterSchema } from '../../../gen/tailrace/v1/dead_letter_pb.js';
+import { DeadLetterReason } from '../../../gen/tailrace/v1/dead_letter_reason_pb.js';
 import type { LetterRow } from '../../repository/dead-letters/index.js';
 import { toFailure } from './failure.js';
 import { toPayload } from './payload.js';
 import { toTimestamp } from './times.js';
+
+/** As the end of the join wrote it into the details. */
+interface SlotsSeen {
+  readonly arrived: readonly { readonly name: string }[];
+  readonly missing: readonly { readonly name: string }[];
+}
 
 export function toDeadLetter(row: LetterRow, namespace: string): DeadLetter {
   return create(DeadLetterSchema, {
@@ -30,9 +37,17 @@ export function toDeadLetter(row: LetterRow, namespace: string): DeadLetter {
     actor: row.actor,
     note: row.note,
     createTime: toTimestamp(row.created_at),
+    ...slotsOf(row),
     ...(row.input_type !== null && row.input !== null && { input: toPayload(row.input_type, row.input) }),
     ...(row.edited_type !== null && row.edited !== null && { editedInput: toPayload(row.edited_type, row.edited) }),
     ...(row.last_redrive_at && { redriveTime: toTimestamp(row.last_redrive_at) }),
     ...(row.closed_at && { closeTime: toTimestamp(row.closed_at) }),
   });
+}
+
+/** Nothing where the details were left out. The reason is that of the run that wrote them. */
+function slotsOf({ reason, details }: LetterRow): { filledSlots?: string[]; missingSlots?: string[] } {
+  if (reason !== DeadLetterReason.JOIN_EXPIRED || details === null) return {};
+  const { arrived, missing } = JSON.parse(details.toString()) as SlotsSeen;
+  return { filledSlots: arrived.map(({ name }) => name), missingSlots: missing.map(({ name }) => name) };
 }

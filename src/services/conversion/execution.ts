@@ -1,7 +1,12 @@
 /** An execution as it stands, in the words of the contract. */
 import { create, type MessageInitShape } from '@bufbuild/protobuf';
 import { LateCompletion } from '../../../gen/tailrace/v1/cancel_pb.js';
-import { BlockKind, type Execution, ExecutionSchema, type OutcomeSchema } from '../../../gen/tailrace/v1/execution_pb.js';
+import {
+  BlockKind,
+  type Execution,
+  ExecutionSchema,
+  type OutcomeSchema,
+} from '../../../gen/tailrace/v1/execution_pb.js';
 import { ExecutionState, isTerminal } from '../../domain/states.js';
 import type { ExecutionRow } from '../../repository/inspection/index.js';
 import { progressOf, toFailure } from './failure.js';

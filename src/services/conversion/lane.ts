@@ -1,7 +1,6 @@
 /** Lanes in the words of the contract. */
-import { create, type MessageInitShape } from '@bufbuild/protobuf';
+import { create } from '@bufbuild/protobuf';
 import { type Lane, LaneSchema } from '../../../gen/tailrace/v1/lane_pb.js';
-import type { ExecutionCountSchema } from '../../../gen/tailrace/v1/stats_pb.js';
 import { ExecutionState } from '../../domain/states.js';
 import type { LaneRow } from '../../repository/lanes/index.js';
 import { toSetRetryPolicy } from './retry.js';
@@ -41,9 +40,7 @@ export function toLane(row: LaneRow, namespace: string, cursorAt: (position: big
 }
 
 /** States that hold any; 0, which counts creations, is no state. */
-export function toExecutionCounts(
-  counts: Readonly<Record<string, number>>,
-): MessageInitShape<typeof ExecutionCountSchema>[] {
+export function toCounts(counts: Readonly<Record<string, number>>): { state: number; count: bigint }[] {
   return Object.entries(counts)
     .map(([state, count]) => ({ state: Number(state), count: BigInt(count) }))
     .filter(({ state, count }) => state > 0 && count !== 0n)

@@ -29,7 +29,7 @@ export const letterFilter = z
     fingerprints: names(VALUES),
     subscriptions: unbuilt('subscriptions'),
     consumers: unbuilt('consumers'),
-    flowId: unbuilt('flows'),
+    flowId: optionalId,
     eventTypes: unbuilt('events'),
     tags,
     minCreateTime: timestamp,
@@ -55,6 +55,7 @@ export function toLetterFilter(given: z.output<typeof letterFilter>): LetterFilt
     createdFrom: given?.minCreateTime ?? null,
     createdBefore: given?.maxCreateTime ?? null,
     execution: given?.executionId ?? null,
+    flow: given?.flowId ?? null,
   };
 }
 
