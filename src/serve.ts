@@ -145,7 +145,7 @@ function listen(
       router.service(EngineService, engineService(deps));
       router.service(
         CompletionService,
-        completionService({ live: log, namespaceId: (name) => registry.namespaceFor(name || 'default') }),
+        completionService({ live: log, database, namespaceId: (name) => registry.namespaceFor(name || 'default') }),
       );
       router.service(DeadLetterService, deadLetterService(deps));
       router.service(AdminService, adminService({ ...deps, source: engine.source, server: facts }));

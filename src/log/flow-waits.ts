@@ -32,6 +32,8 @@ export interface AwaitedFlow {
   readonly settled: boolean;
   /** False if the timeout passed, or the signal aborted, first. */
   readonly reached: boolean;
+  /** The log's, for cursors. */
+  readonly incarnation: string;
 }
 
 interface Waiter {
@@ -116,7 +118,7 @@ export class FlowWaiters implements TailListener {
   }
 }
 
-function awaited({ state, settledAt }: FlowStanding, { until }: FlowWanted): AwaitedFlow {
+function awaited({ state, settledAt, incarnation }: FlowStanding, { until }: FlowWanted): AwaitedFlow {
   const settled = settledAt !== null;
-  return { state, settled, reached: until === 'ended' ? isFlowEnd(state) : settled };
+  return { state, settled, incarnation, reached: until === 'ended' ? isFlowEnd(state) : settled };
 }

@@ -78,7 +78,11 @@ export async function startDesk(): Promise<Desk> {
       router.service(EngineService, engineService({ ...deps, lines, log, presence, writers }));
       router.service(
         CompletionService,
-        completionService({ live: log, namespaceId: (name) => engine.registry.namespaceFor(name || 'default') }),
+        completionService({
+          live: log,
+          database: engine.database,
+          namespaceId: (name) => engine.registry.namespaceFor(name || 'default'),
+        }),
       );
       router.service(AdminService, adminService({ ...deps, source: new DatabaseLogSource(engine.database), server }));
       router.service(DeadLetterService, deadLetterService(deps));

@@ -17,16 +17,20 @@ import { ALL_NAMESPACES } from '../../domain/cursor.js';
 import { RecordFilter } from '../../log/filter.js';
 import type { LiveLog } from '../../log/live-log.js';
 import type { WatchMessage } from '../../log/watcher.js';
+import type { Runner } from '../../repository/database.js';
 import { toTimestamp } from '../conversion/times.js';
 import { withUnimplemented } from '../unimplemented.js';
 import { validate } from '../validation.js';
 import { awaitExecutions } from './await.js';
+import { awaitFlow } from './await-flow.js';
 import { remembering, toCompletionEntry, toLogEntry } from './entries.js';
 import { startOf, watchCompletionsRequest, watchLogRequest } from './requests.js';
+import { watchFlow } from './watch-flow.js';
 
 export interface CompletionDependencies {
   readonly live: LiveLog;
   readonly namespaceId: (name: string) => Promise<number>;
+  readonly database: Runner;
 }
 
 export function completionService(dependencies: CompletionDependencies): ServiceImpl<typeof CompletionService> {
@@ -70,5 +74,7 @@ export function completionService(dependencies: CompletionDependencies): Service
     watchCompletions,
     watchLog,
     awaitExecutions: awaitExecutions(dependencies),
+    watchFlow: watchFlow(dependencies, logEntry),
+    awaitFlow: awaitFlow(dependencies),
   });
 }

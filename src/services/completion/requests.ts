@@ -2,8 +2,11 @@
 import { z } from 'zod';
 import {
   type AwaitExecutionsRequest,
+  type AwaitFlowRequest,
   AwaitModeSchema,
+  FlowMilestoneSchema,
   type WatchCompletionsRequest,
+  type WatchFlowRequest,
   type WatchLogRequest,
 } from '../../../gen/tailrace/v1/completion_service_pb.js';
 import { ExecutionStateSchema } from '../../../gen/tailrace/v1/execution_state_pb.js';
@@ -105,6 +108,20 @@ export const awaitExecutionsRequest = z.object({
   timeout: duration(0, MINUTE_MS).transform((ms) => ms ?? 0),
   omitResults: z.boolean(),
 } satisfies Shape<AwaitExecutionsRequest>);
+
+export const watchFlowRequest = z.object({
+  namespace,
+  flowId: id,
+  cursor,
+  omitPayloads: z.boolean(),
+} satisfies Shape<WatchFlowRequest>);
+
+export const awaitFlowRequest = z.object({
+  namespace,
+  flowId: id,
+  until: enumNumber(FlowMilestoneSchema),
+  timeout: duration(0, MINUTE_MS).transform((ms) => ms ?? 0),
+} satisfies Shape<AwaitFlowRequest>);
 
 interface Begin {
   readonly start: number;

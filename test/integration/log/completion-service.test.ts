@@ -34,7 +34,11 @@ beforeAll(async () => {
     readiness: new Readiness(),
     logger: pino({ level: 'silent' }),
     version: 'test',
-    routes: (router) => router.service(CompletionService, completionService({ live: engine.live, namespaceId })),
+    routes: (router) =>
+      router.service(
+        CompletionService,
+        completionService({ live: engine.live, database: engine.database, namespaceId }),
+      ),
   });
   client = createClient(CompletionService, createGrpcTransport({ baseUrl: server.address.url }));
 });
