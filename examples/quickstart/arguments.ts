@@ -3,8 +3,9 @@ import { parseArgs } from 'node:util';
 
 export const HELP = `usage: npm run quickstart -- [folder] [--json] [--help]
 
-Counts words, headings and links of every Markdown file under a folder, one execution per file, with two worker
-processes. One of them is killed half way; the other takes over what it held.
+Counts words, headings and links of every Markdown file under a folder (of the first 5,000), with two worker processes.
+The files are members of a flow, whose last member waits for all of them and adds up the report. One worker is killed
+half way; the other takes over what it held.
 
   folder   where to look; default: the documentation of the installed packages (node_modules)
   --json   print the report as JSON; progress goes to the standard error output either way

@@ -8,14 +8,16 @@ import { join, relative, resolve, sep } from 'node:path';
 export interface Found {
   /** Absolute. */
   readonly folder: string;
-  /** Relative to the folder, sorted. */
+  /** Relative to the folder, sorted; so many at most. */
   readonly files: readonly string[];
+  /** Files beyond that. */
+  readonly leftOut: number;
   /** Folders that could not be read. */
   readonly unreadable: number;
 }
 
 /** Throws an error with a message for people. */
-export async function findMarkdown(start: string): Promise<Found> {
+export async function findMarkdown(start: string, most: number): Promise<Found> {
   const folder = resolve(start);
   const root = await stat(folder).catch(() => undefined);
   if (!root?.isDirectory()) throw new Error(`${start} is not a folder that can be read`);
@@ -32,5 +34,6 @@ export async function findMarkdown(start: string): Promise<Found> {
       if (entry.isFile() && /\.(md|markdown)$/i.test(entry.name)) files.push(relative(folder, path));
     }
   }
-  return { folder, files: files.sort(), unreadable };
+  const found = files.sort().slice(0, most);
+  return { folder, files: found, leftOut: files.length - found.length, unreadable };
 }

@@ -1,19 +1,22 @@
 /**
- * The quickstart: a server, two worker processes and this client, which has every Markdown file under a folder analyzed
- * as one execution each, kills one worker half way, and proves that nothing was lost and nothing counted twice.
+ * The quickstart: a server, two worker processes and this client, which makes a flow of every Markdown file under a
+ * folder and a report over all of them, kills one worker half way, prints the report, and proves that nothing was lost
+ * and nothing counted twice.
  *
  * Ends with 0, 1 (something is wrong, and said), or 130 (interrupted). Whatever it started, it stops.
  */
 import { randomBytes } from 'node:crypto';
-import { Client, text } from '../../src/client/index.js';
+import { Client, Content } from '../../src/client/index.js';
 import { monotonicMs } from '../../src/runtime/clock.js';
 import { HELP, readArguments } from './arguments.js';
+import { filesFlow, MOST_FILES, REPORT } from './files-flow.js';
 import { type Found, findMarkdown } from './find-markdown.js';
 import { paceFor, SLOTS, WORKERS } from './pace.js';
 import { type Child, Processes } from './processes.js';
 import { Progress } from './progress.js';
 import { type Kill, type Report, reportAsText, reportOf } from './report.js';
 import { Tally } from './tally.js';
+import type { Totals } from './totals.js';
 
 const progress = new Progress();
 const processes = new Processes();
@@ -63,14 +66,23 @@ async function analyzeAll(found: Found, url: string, client: Client): Promise<Re
       tally.add(entry);
       if (victim && !kill && isHalfWay(tally.ended, files.length)) kill = killHalfWay(victim, tally.ended);
       progress.update(tally.ended, files.length, kill ? `worker ${kill.worker} is dead` : 'two workers');
-      if (tally.ended === files.length) break;
+      if (tally.report) break;
     }
   })();
-  const creating = client.createMany(files.map((file) => ({ type: 'analyze-markdown', lane, input: text(file) })));
-  const [results] = await Promise.race([Promise.all([creating, watching]), endOf(survivor)]);
+  const creating = client.createFlow(filesFlow(files, lane));
+  const [{ ids }] = await Promise.race([Promise.all([creating, watching]), endOf(survivor)]);
   interrupted.signal.throwIfAborted();
-  const created = new Set(results.flatMap((result) => (result.ok ? [result.executionId] : [])));
-  return reportOf({ found, tally, created, kill, tookMs: monotonicMs() - startedMs, pace });
+  const tookMs = monotonicMs() - startedMs;
+  const created = new Set(Object.entries(ids).flatMap(([name, id]) => (name === REPORT ? [] : [id])));
+  return reportOf({ found, totals: await totals(client, ids[REPORT]), tally, created, kill, tookMs, pace });
+}
+
+/** The result of the flow's last member, whole: a watch leaves large ones out. */
+async function totals(client: Client, executionId = ''): Promise<Totals> {
+  const { execution } = await client.admin.getExecution({ executionId });
+  const result = new Content(execution?.outcome?.result).json<Totals>();
+  if (!result) throw new Error(`there is no report: ${execution?.outcome?.failure?.message ?? 'it was not made'}`);
+  return result;
 }
 
 /** With fewer files everything is over after the first round. */
@@ -95,9 +107,10 @@ async function main(): Promise<number> {
     process.stdout.write(HELP);
     return 0;
   }
-  const found = await findMarkdown(folder);
+  const found = await findMarkdown(folder, MOST_FILES);
   if (found.files.length === 0) throw new Error(`there is no Markdown file under ${found.folder}`);
-  progress.say(`${found.files.length} Markdown files under ${found.folder}`);
+  const more = found.leftOut > 0 ? ` (and ${found.leftOut} more, which are left out)` : '';
+  progress.say(`${found.files.length} Markdown files under ${found.folder}${more}`);
   const report = await run(found, await serverUrl());
   process.stdout.write(json ? `${JSON.stringify(report, null, 2)}\n` : reportAsText(report));
   return report.books.problems.length === 0 ? 0 : 1;

@@ -1,8 +1,11 @@
-/** The report of the quickstart: what the files hold, how the kill was survived, and whether the books balance. */
-import type { Analysis } from './analyze-markdown.js';
+/**
+ * What the quickstart prints: what the files hold, which the report at the end of the flow has added up, how the kill was
+ * survived, and whether the books balance.
+ */
 import type { Found } from './find-markdown.js';
-import { LEASE_MS, WORKERS } from './pace.js';
+import { LEASE_MS } from './pace.js';
 import type { Tally } from './tally.js';
+import type { Totals } from './totals.js';
 
 const SHOWN = 5;
 
@@ -16,7 +19,10 @@ export interface Kill {
 
 export interface Run {
   readonly found: Found;
+  /** What the handler at the end of the flow made of its inputs. */
+  readonly totals: Totals;
   readonly tally: Tally;
+  /** The executions of the files. */
   readonly created: ReadonlySet<string>;
   readonly kill: Kill | undefined;
   /** From the first creation to the last completion. */
@@ -27,24 +33,14 @@ export interface Run {
 
 export type Report = ReturnType<typeof reportOf>;
 
-export function reportOf({ found, tally, created, kill, tookMs, pace }: Run) {
-  const analyses = [...tally.analyses.values()];
-  const sum = (of: (analysis: Analysis) => number) => analyses.reduce((total, analysis) => total + of(analysis), 0);
-  const problems = tally.problems(found.files, created);
+export function reportOf({ found, totals, tally, created, kill, tookMs, pace }: Run) {
+  const problems = tally.problems(found.files, created, totals);
   return {
+    ...totals,
     folder: found.folder,
     files: found.files.length,
+    leftOutFiles: found.leftOut,
     unreadableFolders: found.unreadable,
-    words: sum(({ words }) => words),
-    headings: sum(({ headings }) => headings),
-    links: sum(({ links }) => links),
-    brokenRelativeLinks: analyses.flatMap(({ file, broken }) => broken.map((link) => ({ file, link }))),
-    slowest: analyses
-      .sort((a, b) => b.ms - a.ms)
-      .slice(0, SHOWN)
-      .map(({ file, ms }) => ({ file, ms: Math.round(ms * 10) / 10 })),
-    failed: tally.failed,
-    byWorker: WORKERS.map((name) => ({ name, files: analyses.filter(({ worker }) => worker === name).length })),
     kill: kill && {
       worker: kill.worker,
       pid: kill.pid,
@@ -76,13 +72,14 @@ export function reportAsText(report: Report): string {
       ['words', number(report.words)],
       ['headings', number(report.headings)],
       ['links', number(report.links)],
-      ['broken relative links', number(broken.length)],
+      ['broken relative links', number(report.brokenRelativeLinkCount)],
     ]),
     ...onePerFile(broken).map(({ file, link }) => `    ${file} → ${link}`),
-    ...(broken.length > SHOWN ? ['    … (--json lists all)'] : []),
+    ...(broken.length > SHOWN ? ['    … (--json lists more)'] : []),
     '  slowest files',
     ...report.slowest.map(({ file, ms }) => `    ${ms.toFixed(1).padStart(6)} ms  ${file}`),
     ...report.failed.slice(0, SHOWN).map(({ message }) => `  failed: ${message}`),
+    '  (added up by the last member of the flow, which was handed what all the others left)',
     '',
     'Recovery',
     ...killAsText(kill),
@@ -113,7 +110,7 @@ function killAsText(kill: Report['kill']): string[] {
   ];
 }
 
-function onePerFile(broken: Report['brokenRelativeLinks']): Report['brokenRelativeLinks'] {
+function onePerFile(broken: Totals['brokenRelativeLinks']): Totals['brokenRelativeLinks'] {
   return broken.filter(({ file }, index) => broken[index - 1]?.file !== file).slice(0, SHOWN);
 }
 

@@ -1,9 +1,12 @@
 /**
- * Counts completions as they arrive, and proves the books: every file created once, ended once, counted once.
+ * Counts completions as they arrive, and proves the books: every file created once, ended once, counted once, and
+ * counted by the report at the end of the flow too.
  */
 import { type CompletionEntry, Content, ExecutionState } from '../../src/client/index.js';
 import { monotonicMs } from '../../src/runtime/clock.js';
 import type { Analysis } from './analyze-markdown.js';
+import { REPORT } from './files-flow.js';
+import type { Totals } from './totals.js';
 
 export interface Failed {
   readonly executionId: string;
@@ -19,12 +22,19 @@ export class Tally {
   /** Executions that needed more than one attempt. */
   repeated = 0;
   lastRepeatedMs = 0;
+  /** How the report at the end of the flow ended, once it has. */
+  report: CompletionEntry | undefined;
 
   get ended(): number {
     return this.analyses.size + this.failed.length;
   }
 
-  add({ executionId, outcome }: CompletionEntry): void {
+  add(entry: CompletionEntry): void {
+    const { executionId, outcome } = entry;
+    if (entry.type === REPORT) {
+      this.report = entry;
+      return;
+    }
     if (this.analyses.has(executionId) || this.failed.some((failed) => failed.executionId === executionId)) {
       this.twice++;
       return;
@@ -39,7 +49,7 @@ export class Tally {
   }
 
   /** Whatever is wrong with the books; empty if nothing is. */
-  problems(files: readonly string[], created: ReadonlySet<string>): string[] {
+  problems(files: readonly string[], created: ReadonlySet<string>, totals: Totals): string[] {
     const analyzed = [...this.analyses.values()].map(({ file }) => file);
     const strangers = [...this.analyses.keys(), ...this.failed.map(({ executionId }) => executionId)].filter(
       (executionId) => !created.has(executionId),
@@ -49,6 +59,8 @@ export class Tally {
     return [
       ...unequal('executions created', created.size, files.length),
       ...unequal('executions ended', this.ended, files.length),
+      ...unequal('files in the report', totals.files, this.analyses.size),
+      ...unequal('failed files in the report', totals.failed.length, this.failed.length),
       ...unequal('executions ended twice', this.twice, 0),
       ...unequal('executions nobody created', strangers.length, 0),
       ...unequal('files counted', new Set(analyzed).size, files.length - this.failed.length),

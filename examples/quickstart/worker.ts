@@ -7,7 +7,9 @@ import { join } from 'node:path';
 import { monotonicMs, pause } from '../../src/runtime/clock.js';
 import { type HandlerContext, PermanentError, Worker } from '../../src/worker/index.js';
 import { type Analysis, brokenLinks, count } from './analyze-markdown.js';
+import { REPORT } from './files-flow.js';
 import { holdMs, LEASE_MS, SLOTS } from './pace.js';
+import { totalsOf } from './totals.js';
 
 const [url = '', lane = '', folder = '', name = '', pace = '0'] = process.argv.slice(2);
 
@@ -35,6 +37,7 @@ const worker = new Worker({
   log: () => {},
 });
 worker.handle('analyze-markdown', analyze);
+worker.handle(REPORT, ({ inputs }) => totalsOf(inputs));
 await worker.start();
 for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => worker.stop());
 process.stdin.on('end', () => worker.stop()).resume();

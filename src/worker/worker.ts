@@ -196,7 +196,9 @@ export class Worker {
   #settled(lease: HeldLease, refusal: TailraceError | undefined): void {
     if (refusal) {
       const { executionId, type, attemptNumber } = lease.claim;
-      this.#options.log('warn', 'the outcome was not taken', { error: refusal, executionId, type, attemptNumber });
+      // That a canceled execution takes no outcome is how cancellation works, a join's of its losers too.
+      const level = refusal.reason === 'WRONG_STATE' ? 'info' : 'warn';
+      this.#options.log(level, 'the outcome was not taken', { error: refusal, executionId, type, attemptNumber });
     }
     this.#keeper.remove(lease);
     this.#somethingEnded();

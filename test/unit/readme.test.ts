@@ -4,14 +4,18 @@ import { expect, test } from 'vitest';
 
 const readme = readFileSync('README.md', 'utf8');
 
-test('its worker is the example that the tests run, with the names of the package', () => {
-  const example = readFileSync('examples/worker-in-twenty-lines.ts', 'utf8')
-    .replace(/^\/\*\*.*\*\/\n/, '')
-    .replace('../src/client/index.js', 'tailrace/client')
-    .replace('../src/worker/index.js', 'tailrace/worker');
-  const [, shown] = /```ts\n([\s\S]*?)```/.exec(readme) ?? [];
-  expect(shown).toBe(example);
-  expect(example.trimEnd().split('\n').length).toBeLessThanOrEqual(20);
+/** The programs it shows, in their order. */
+const EXAMPLES = ['examples/worker-in-twenty-lines.ts', 'examples/flow/sum-of-squares.ts'];
+
+test('its programs are the examples that the tests run, with the names of the package', () => {
+  const examples = EXAMPLES.map((path) =>
+    readFileSync(path, 'utf8')
+      .replace(/^\/\*\*.*\*\/\n/, '')
+      .replace(/(\.\.\/)+src\/client\/index\.js/, 'tailrace/client')
+      .replace(/(\.\.\/)+src\/worker\/index\.js/, 'tailrace/worker'),
+  );
+  expect([...readme.matchAll(/```ts\n([\s\S]*?)```/g)].map(([, shown]) => shown)).toEqual(examples);
+  expect(examples[0]?.trimEnd().split('\n').length).toBeLessThanOrEqual(20);
 });
 
 test('its commands are scripts of the package, and its links lead somewhere', () => {

@@ -64,7 +64,8 @@ test('relative links are broken if they lead nowhere inside the folder', async (
 });
 
 test('files are found without following links, and what is installed is left out', async () => {
-  expect((await findMarkdown(folder)).files).toEqual(['a.md', join('sub', 'B b.MARKDOWN')]);
-  expect((await findMarkdown(join(folder, 'sub', 'node_modules'))).files).toEqual(['d.md']);
-  await expect(findMarkdown(join(folder, 'gone'))).rejects.toThrow(/gone is not a folder/);
+  expect((await findMarkdown(folder, 10)).files).toEqual(['a.md', join('sub', 'B b.MARKDOWN')]);
+  expect(await findMarkdown(folder, 1)).toMatchObject({ files: ['a.md'], leftOut: 1 });
+  expect((await findMarkdown(join(folder, 'sub', 'node_modules'), 10)).files).toEqual(['d.md']);
+  await expect(findMarkdown(join(folder, 'gone'), 10)).rejects.toThrow(/gone is not a folder/);
 });
