@@ -49,6 +49,8 @@ async function add(count: number, priority = 0, type = 'work'): Promise<number> 
     tags: {},
     input: null,
     redrive: null,
+    flow: null,
+    parent: null,
   });
   await createExecutions(database, Array.from({ length: count }, item));
   return line?.id ?? 0;

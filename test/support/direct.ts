@@ -26,6 +26,8 @@ export function newExecution(classId: number, more: Partial<NewExecution> = {}):
     tags: {},
     input: null,
     redrive: null,
+    flow: null,
+    parent: null,
     ...more,
   };
 }

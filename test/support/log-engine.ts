@@ -76,6 +76,8 @@ export class LogEngine {
         tags,
         input: null,
         redrive: null,
+        flow: null,
+        parent: null,
       })),
     );
     this.nudge();

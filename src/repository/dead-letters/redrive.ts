@@ -176,6 +176,8 @@ function toExecution(asked: Redrive, original: Original, classId: number): Omit<
     },
     tags: original.tags,
     input: asked.input ?? kept,
+    flow: null,
+    parent: null,
   };
 }
 

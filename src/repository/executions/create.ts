@@ -43,11 +43,26 @@ export interface NewExecution {
   readonly input: Content | null;
   /** For a redrive: the dead letter, the first run (whose idempotency key it keeps) and the run before. */
   readonly redrive: { readonly letter: string; readonly root: string; readonly of: string } | null;
+  /** The flow it joins. A child joins its parent's, whatever is named here. */
+  readonly flow: { readonly id: string; readonly optional: boolean } | null;
+  /** The execution that spawned it. */
+  readonly parent: string | null;
 }
 
 export interface CreationAnswer {
-  /** reused: the request id (or execution id) belongs to other content. closed: the lane takes no new work. */
-  readonly verdict: 'created' | 'duplicate' | 'reused' | 'closed';
+  /**
+   * reused: the request id (or execution id) belongs to other content. closed: the lane takes no new work. no_flow,
+   * flow_sealed, flow_canceled: the flow is not there or takes nothing. busy: the flow was locked by somebody; try again.
+   */
+  readonly verdict:
+    | 'created'
+    | 'duplicate'
+    | 'reused'
+    | 'closed'
+    | 'no_flow'
+    | 'flow_sealed'
+    | 'flow_canceled'
+    | 'busy';
   readonly execution: string;
   readonly state: number;
 }

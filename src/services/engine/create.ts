@@ -13,8 +13,9 @@ import { EngineError } from '../../domain/errors.js';
 import type { CreationAnswer } from '../../repository/executions/index.js';
 import { list, namespace, type Shape, validate } from '../validation.js';
 import type { EngineServiceDeps } from './deps.js';
+import { flowCanceled, flowNotFound, flowSealed, laneClosed } from './flows/refusals.js';
 import { answerEach, checkItems, refuseRepeats, throwMalformed } from './items.js';
-import { classKey, executionSpec, type Spec, toNewExecution } from './spec.js';
+import { executionSpec, type Spec, toNewExecutions } from './spec.js';
 
 const MAX_ITEMS = 1_000;
 
@@ -25,7 +26,7 @@ const request = z.object({
 } satisfies Shape<CreateExecutionsRequest>);
 
 export function createExecutionsCall(deps: EngineServiceDeps) {
-  const spec = executionSpec(deps.maxPayloadBytes);
+  const spec = executionSpec(deps.maxPayloadBytes, 'alone');
   return async (message: CreateExecutionsRequest): Promise<CreateExecutionsResponse> => {
     const asked = validate(request, message);
     let checked = checkItems(spec, asked.executions, 'executions');
@@ -44,7 +45,7 @@ export function createExecutionsCall(deps: EngineServiceDeps) {
     const results = await answerEach(
       checked,
       (items) => decide(deps, asked.namespace, items, asked.atomic),
-      (answer) => toCreated(answer, asked.atomic),
+      (answer, { flowId }) => toCreated(answer, flowId ?? '', asked.atomic),
     );
     return create(CreateExecutionsResponseSchema, { results });
   };
@@ -57,27 +58,42 @@ async function decide(
   atomic: boolean,
 ): Promise<CreationAnswer[]> {
   const id = await registry.namespaceFor(name);
-  const classes = await registry.classesFor(specs.map((spec) => classKey(spec, id)));
-  const items = specs.map((spec, i) => {
-    const line = classes[i];
-    const lane = line && registry.lane(line.lane);
-    if (line === undefined || lane === undefined) throw new Error('a class has no lane');
-    return toNewExecution(spec, line.id, lane);
-  });
+  const items = await toNewExecutions(registry, id, specs);
   return await (atomic ? writers.createAtomically(items) : writers.create(items));
 }
 
-function toCreated(answer: CreationAnswer, atomic: boolean): CreatedExecution | EngineError {
+function toCreated(answer: CreationAnswer, flow: string, atomic: boolean): CreatedExecution | EngineError {
   const { verdict, execution: executionId, state } = answer;
   if (verdict === 'created' || verdict === 'duplicate') {
     return create(CreatedExecutionSchema, { executionId, duplicate: verdict === 'duplicate', state });
   }
-  const refused =
-    verdict === 'closed'
-      ? new EngineError('LANE_CLOSED', 'the lane is draining and takes no new work')
-      : new EngineError('REQUEST_ID_REUSED', 'this id was used before, for other content', {
-          metadata: { execution_id: executionId },
-        });
+  const refused = refusalOf(verdict, executionId, flow);
   if (atomic) throw refused;
   return refused;
+}
+
+function refusalOf(
+  verdict: Exclude<CreationAnswer['verdict'], 'created' | 'duplicate'>,
+  execution: string,
+  flow: string,
+) {
+  switch (verdict) {
+    case 'reused':
+      return new EngineError('REQUEST_ID_REUSED', 'this id was used before, for other content', {
+        metadata: { execution_id: execution },
+      });
+    case 'closed':
+      return laneClosed();
+    case 'no_flow':
+      return flowNotFound(flow);
+    case 'flow_sealed':
+      return flowSealed(flow);
+    case 'flow_canceled':
+      return flowCanceled(flow);
+    case 'busy':
+      return new EngineError('CONTENTION', 'the flow is locked by another transaction; repeat the call', {
+        metadata: { flow_id: flow },
+        retryDelayMs: 100,
+      });
+  }
 }

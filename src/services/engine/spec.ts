@@ -2,6 +2,7 @@
 import { z } from 'zod';
 import type { RetryPolicy } from '../../../gen/tailrace/v1/attempt_pb.js';
 import type { ExecutionSpec } from '../../../gen/tailrace/v1/execution_pb.js';
+import type { Registry } from '../../dispatch/registry.js';
 import { wrongClientId } from '../../domain/ids.js';
 import type { NewExecution } from '../../repository/executions/index.js';
 import type { ClassKey, LaneDefaults } from '../../repository/registry/index.js';
@@ -21,6 +22,7 @@ import {
   refuse,
   requestId,
   type Shape,
+  shown,
   tags,
   timestamp,
   unbuilt,
@@ -61,14 +63,28 @@ export const retryPolicy = z
   }))
   .optional();
 
-export function executionSpec(maxPayloadBytes: number) {
+/** An id that the client may make; null when it leaves that to the server. */
+export const clientId = optionalId.check((context) => {
+  const { value } = context;
+  const wrong = value === null ? undefined : wrongClientId(value, wallMs());
+  if (wrong !== undefined) refuse(context.issues, value, `${wrong}; it is "${value}"`);
+});
+
+/**
+ * Where a spec stands: by itself; as a member of the flow that the call makes or extends; as a child of the holder, which
+ * joins its parent's flow. Members and children are made with their call, once, so nothing of theirs protects a repeat.
+ */
+export type SpecPlace = 'alone' | 'member' | 'child';
+
+const NOT_THERE: Readonly<Record<Exclude<SpecPlace, 'alone'>, readonly ('executionId' | 'requestId' | 'flowId')[]>> = {
+  member: ['requestId', 'flowId'],
+  child: ['executionId', 'requestId', 'flowId'],
+};
+
+export function executionSpec(maxPayloadBytes: number, place: SpecPlace) {
   return z
     .object({
-      executionId: optionalId.check((context) => {
-        const { value } = context;
-        const wrong = value === null ? undefined : wrongClientId(value, wallMs());
-        if (wrong !== undefined) refuse(context.issues, value, `${wrong}; it is "${value}"`);
-      }),
+      executionId: clientId,
       requestId,
       lane: optionalLane,
       type: name(),
@@ -85,12 +101,23 @@ export function executionSpec(maxPayloadBytes: number) {
       concurrencyKey: unbuilt('concurrency keys'),
       orderingKey: unbuilt('ordering keys'),
       deadHeadPolicy: unbuilt('ordering keys'),
-      flowId: unbuilt('flows'),
-      optionalInFlow: unbuilt('flows'),
+      flowId: optionalId,
+      optionalInFlow: z.boolean(),
       failureEvents: unbuilt('events'),
     } satisfies Shape<ExecutionSpec>)
     .check((context) => {
-      const { runTime, delay, deadlineTime } = context.value;
+      const { runTime, delay, deadlineTime, flowId, optionalInFlow } = context.value;
+      if (place === 'alone') {
+        if (optionalInFlow && flowId === null) {
+          refuse(context.issues, optionalInFlow, 'needs flow_id', ['optionalInFlow']);
+        }
+      } else {
+        for (const field of NOT_THERE[place]) {
+          const value = context.value[field];
+          if (value !== null)
+            refuse(context.issues, value, `must be empty for a ${place}; it is ${shown(value)}`, [field]);
+        }
+      }
       if (runTime !== null && delay !== null) {
         refuse(context.issues, delay, 'must be absent when run_time is given', ['delay']);
       }
@@ -107,7 +134,7 @@ export type Spec = z.output<ReturnType<typeof executionSpec>>;
 
 const DEFAULT_LANE = 'default';
 
-export function classKey(spec: Spec, namespace: number): ClassKey {
+function classKey(spec: Spec, namespace: number): ClassKey {
   return {
     namespace,
     lane: spec.lane ?? DEFAULT_LANE,
@@ -117,8 +144,8 @@ export function classKey(spec: Spec, namespace: number): ClassKey {
 }
 
 /** What the spec leaves open is filled in from the lane now, so that a later change of the lane leaves it alone. */
-export function toNewExecution(spec: Spec, classId: number, lane: LaneDefaults): NewExecution {
-  const { retryPolicy: asked } = spec;
+function toNewExecution(spec: Spec, classId: number, lane: LaneDefaults): NewExecution {
+  const { retryPolicy: asked, flowId } = spec;
   return {
     id: spec.executionId ?? uuidV7(),
     namespace: lane.namespace,
@@ -142,14 +169,35 @@ export function toNewExecution(spec: Spec, classId: number, lane: LaneDefaults):
     tags: spec.tags,
     input: spec.input,
     redrive: null,
+    flow: flowId === null ? null : { id: flowId, optional: spec.optionalInFlow },
+    parent: null,
   };
+}
+
+/** For a call that makes many, in the order of the specs. Lanes and classes they need are made on first use. */
+export async function toNewExecutions(
+  registry: Registry,
+  namespace: number,
+  specs: readonly Spec[],
+): Promise<NewExecution[]> {
+  const classes = await registry.classesFor(specs.map((spec) => classKey(spec, namespace)));
+  return specs.map((spec, i) => {
+    const line = classes[i];
+    const lane = line && registry.lane(line.lane);
+    if (line === undefined || lane === undefined) throw new Error('a class has no lane');
+    return toNewExecution(spec, line.id, lane);
+  });
 }
 
 const NO_HASH = Buffer.alloc(0);
 
 /** Only what carries a key is ever compared. */
 function hashOf(spec: Spec): Buffer {
-  if (spec.requestId === null && spec.executionId === null) return NO_HASH;
+  return spec.requestId === null && spec.executionId === null ? NO_HASH : specHash(spec);
+}
+
+/** Of everything but the request id. */
+export function specHash(spec: Spec): Buffer {
   const { input, tags: labels, requiredCapabilities, requestId: _key, ...rest } = spec;
   return contentHash([rest, sortedEntries(labels), [...requiredCapabilities].sort()], input);
 }
