@@ -27,6 +27,7 @@ create table {schema}.flow (
   canceled_reason text,
   failing_at timestamptz, -- its policy cancels the rest after the failure of a required member
   failed_at timestamptz, -- the last failure of a required member
+  seal_at timestamptz, -- it is idle, and seals itself then
   -- active, idle, succeeded, failed, canceling, canceled
   state smallint not null default 1 check (state between 1 and 6),
   check ((canceled_at is null) = (canceled_scope is null)),
@@ -34,12 +35,11 @@ create table {schema}.flow (
   check (state not in (2, 3, 4, 6) or settled_at is not null),
   check (state not in (5, 6) or canceled_at is not null)
 ) with (fillfactor = 70);
-create index flow_namespace on {schema}.flow (namespace, id);
+create index flow_state on {schema}.flow (namespace, state, id);
 create index flow_name on {schema}.flow (namespace, name, id) where name <> '';
 create index flow_tags on {schema}.flow using gin (tags jsonb_path_ops) where tags <> '{}';
 create index flow_failed_at on {schema}.flow (namespace, failed_at, id) where failed_at is not null;
--- Idle flows that seal themselves: settled, open, with a span.
-create index flow_idle on {schema}.flow (settled_at) where state = 2 and seal_after_idle_ms is not null;
+create index flow_seal_at on {schema}.flow (seal_at) where seal_at is not null;
 
 -- Request ids of CreateFlow and ExtendFlow.
 create table {schema}.flow_request (
@@ -141,17 +141,20 @@ create table {schema}.filling (
 ) with (autovacuum_vacuum_cost_delay = 0, vacuum_truncate = off);
 
 -- What has to follow a commit. kind: 1 see whether a flow has settled, 2 cancel the members of a flow, 3 cancel the
--- upstreams whose slots of a join are not filled, 4 fill the slots of an execution that has ended.
+-- upstreams whose slots of a join are not filled, 4 fill the slots of an execution that has ended, 5 see whether the
+-- downstream of a join is gone. Kinds 2 and 3 go on in batches, after `position`.
 create table {schema}.follow_up (
   seq bigint generated always as identity primary key,
-  kind smallint not null check (kind between 1 and 4),
+  kind smallint not null check (kind between 1 and 5),
   subject uuid not null,
-  again boolean not null default false, -- something was passed over because it was locked: from the start once more
+  due_at timestamptz not null default clock_timestamp(),
+  position uuid not null default '00000000-0000-0000-0000-000000000000',
   step smallint not null default 0,
-  position uuid, -- after which it goes on
-  reason smallint, -- kinds 2 and 3: why they end
-  policy jsonb
+  again boolean not null default false, -- something was passed over because it was locked: from the start once more
+  reason smallint, -- why they end
+  policy jsonb -- how running ones are stopped: now, grace_ms, accepts_late, text
 ) with (autovacuum_vacuum_cost_delay = 0, vacuum_truncate = off);
+create index follow_up_due on {schema}.follow_up (due_at);
 
 -- Waits for a join. The columns are those of the other phase tables, so that what must survive between phases does.
 create table {schema}.blocked (

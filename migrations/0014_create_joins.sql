@@ -1,0 +1,538 @@
+-- Joins: how slots are filled, and what a join does once it has decided.
+--
+-- Lock order: phase row → join → flow. A fold holds joins and needs the phase row of the downstream, so it takes both with
+-- SKIP LOCKED and never waits: a join that somebody else folds keeps its fillings, one whose downstream is locked does not
+-- decide yet, and the sweeper comes back. Everything is read in statements after the lock. A join leaves `open` once, under
+-- its lock. Cascades go one level per transaction: what a fold ends fills its own slots in a later one.
+-- Locks: creates only. older-servers: refused
+alter type {schema}.ending add attribute flow uuid, add attribute linked boolean, add attribute resume boolean,
+  add attribute barrier uuid;
+
+-- One entry of the log to be.
+create type {schema}.log_item as (namespace int, kind smallint, execution uuid, flow uuid, class int, from_state smallint,
+  to_state smallint, attempt int, body text);
+
+-- Work that waits, from whichever phase table it was taken.
+create type {schema}.waiting as (execution uuid, from_state smallint, class int, priority smallint, attempt int,
+  failures int, reclaims int, start_by timestamptz, deadline timestamptz, redrive boolean, flow uuid, linked boolean,
+  resume boolean, barrier uuid);
+
+create or replace function {schema}.ending_of(l {schema}.lease, p_call smallint, p_hash bytea, p_attempt_outcome smallint,
+  p_state smallint, p_reason smallint, p_run_at timestamptz, p_next_kind smallint, p_failures int, p_reclaims int,
+  p_failure_class smallint, p_failure_code text, p_message text, p_content_type text, p_content bytea)
+returns {schema}.ending language sql immutable as $$
+  select row(l.execution, l.namespace, l.class, l.priority, 4::smallint, l.kind, l.attempt, p_failures, p_reclaims,
+    l.timeout_ms, l.start_by, l.deadline, l.redrive, l.lease, l.token, l.worker, l.worker_name, l.ready_at, l.started_at,
+    l.progress_percent, l.progress_message, l.progress_at, p_call, p_hash, p_attempt_outcome, p_state, p_reason, p_run_at,
+    p_next_kind, p_failure_class, p_failure_code, p_message, p_content_type, p_content, l.flow, l.linked, false,
+    null)::{schema}.ending
+$$;
+
+drop function {schema}.ending_of_waiting(uuid, int, int, smallint, smallint, int, int, int, timestamptz, timestamptz,
+  boolean, smallint, smallint, text);
+-- For work without a lease. One that is to be resumed has an open attempt: settle closes it.
+create function {schema}.ending_of_waiting(w {schema}.waiting, p_namespace int, p_state smallint, p_reason smallint,
+  p_message text, p_content_type text default null, p_content bytea default null)
+returns {schema}.ending language sql immutable as $$
+  select row(w.execution, p_namespace, w.class, w.priority, w.from_state, null, w.attempt, w.failures, w.reclaims, null,
+    w.start_by, w.deadline, w.redrive, null, null, null, null, null, null, null, null, null, null, null, null, p_state,
+    p_reason, null, null, null, null, p_message, p_content_type, p_content, w.flow, w.linked, w.resume,
+    w.barrier)::{schema}.ending
+$$;
+
+-- Deletes the waiting rows of these executions and answers them. Passes over what others have locked; whoever has locked
+-- the row itself gets it.
+create function {schema}.take_waiting(p_execution uuid[], p_blocked_only boolean default false)
+returns {schema}.waiting[] language plpgsql volatile as $$
+declare
+  v_blocked {schema}.waiting[];
+  v_ready {schema}.waiting[];
+  v_scheduled {schema}.waiting[];
+begin
+  with held as materialized (
+      select x.ctid from unnest(p_execution) u (id)
+      cross join lateral (select b.ctid from {schema}.blocked b where b.execution = u.id for update skip locked) x),
+    gone as (delete from {schema}.blocked b where b.ctid = any (array(select held.ctid from held)) returning b.*)
+    select array_agg(row(g.execution, g.state, g.class, g.priority, g.attempt, g.failures, g.reclaims, g.start_by,
+        g.deadline, g.redrive, g.flow, g.linked, g.resume, g.barrier)::{schema}.waiting)
+      into v_blocked from gone g;
+  if p_blocked_only then return v_blocked; end if;
+  with held as materialized (
+      select x.ctid from unnest(p_execution) u (id)
+      cross join lateral (select r.ctid from {schema}.ready r where r.execution = u.id for update skip locked) x),
+    gone as (delete from {schema}.ready r where r.ctid = any (array(select held.ctid from held)) returning r.*)
+    select array_agg(row(g.execution, 3, g.class, -g.priority, g.attempt, g.failures, g.reclaims, g.start_by,
+        g.deadline, g.redrive, g.flow, g.linked, g.resume, null)::{schema}.waiting)
+      into v_ready from gone g;
+  with held as materialized (
+      select x.ctid from unnest(p_execution) u (id)
+      cross join lateral (select s.ctid from {schema}.scheduled s where s.execution = u.id for update skip locked) x),
+    gone as (delete from {schema}.scheduled s where s.ctid = any (array(select held.ctid from held)) returning s.*)
+    select array_agg(row(g.execution, 2, g.class, g.priority, g.attempt, g.failures, g.reclaims, g.start_by,
+        g.deadline, g.redrive, g.flow, g.linked, g.resume, null)::{schema}.waiting)
+      into v_scheduled from gone g;
+  return v_blocked || v_ready || v_scheduled;
+end $$;
+
+-- Whether a satisfied join that cancels the rest goes on without this execution: it must not end as it likes any more.
+create function {schema}.is_loser(p_execution uuid) returns boolean language sql stable as $$
+  select exists (
+    select from {schema}.slot s
+    cross join lateral (select b.state, b.cancel_rest from {schema}.barrier b where b.id = s.barrier offset 0) b
+    where s.upstream = p_execution and s.outcome is null and b.state = 2 and b.cancel_rest)
+$$;
+
+-- What to show of a join that gave up or passed: how many slots, and the first hundred that arrived and that are missing.
+create function {schema}.slots_seen(p_barrier uuid) returns text language sql stable as $$
+  select json_build_object('join', b.id, 'slots', b.slots, 'ok', b.ok, 'failed', b.failed, 'skipped', b.skipped,
+      'arrived', coalesce((select json_agg(json_build_object('name', a.name, 'execution', a.upstream, 'outcome', a.outcome))
+        from (select s.* from {schema}.slot s where s.barrier = b.id and s.outcome is not null order by s.idx limit 100) a),
+        '[]'),
+      'missing', coalesce((select json_agg(json_build_object('name', m.name, 'execution', m.upstream))
+        from (select s.* from {schema}.slot s where s.barrier = b.id and s.outcome is null order by s.idx limit 100) m),
+        '[]'))::text
+  from {schema}.barrier b where b.id = p_barrier
+$$;
+
+create type {schema}.folded as (
+  id uuid, ok int, failed int, skipped int, lost int, sources int, lost_sources int, late int, verdict smallint
+);
+
+-- Folds fillings into their joins: those of earlier transactions that stand in `filling`, and the caller's own. Joins that
+-- somebody else is folding are passed over, and the caller's own fillings for them are stored.
+--
+-- Answers what must follow in this transaction: `released`, with their classes, causing joins, whose rows stand in ready
+-- already; endings of downstreams that were skipped or failed, whose blocked rows are gone; entries for the log.
+-- `left_over`: something was stored or passed over and has to be folded later.
+create function {schema}.fold_joins(p_barrier uuid[], p_own_barrier uuid[], p_own_idx int[], p_own_outcome smallint[],
+  p_now timestamptz, out released uuid[], out classes int[], out causes uuid[], out endings {schema}.ending[],
+  out items {schema}.log_item[], out left_over boolean, out folded int) language plpgsql volatile as $$
+declare
+  c_batch constant int := 5000;
+  v_locked {schema}.barrier[];
+  v_ids uuid[];
+  v_places tid[];
+  v_barrier uuid[];
+  v_idx int[];
+  v_outcome smallint[];
+  v_sums {schema}.folded[];
+  v_blocked {schema}.blocked[];
+  v_busy uuid[];
+  v_satisfied uuid[];
+begin
+  select array_agg(x.b order by (x.b).id), array_agg((x.b).id) into v_locked, v_ids from (
+    select b from {schema}.barrier b where b.id = any (p_barrier) order by b.id for update skip locked) x (b);
+  v_ids := coalesce(v_ids, '{}');
+  left_over := cardinality(v_ids) < (select count(distinct u) from unnest(p_barrier) u);
+  folded := 0;
+  -- From here on statements see what was committed before the locks were taken.
+  select array_agg(f.ctid), array_agg(f.barrier), array_agg(f.idx), array_agg(f.outcome)
+    into v_places, v_barrier, v_idx, v_outcome
+    from unnest(v_ids) u (id)
+    cross join lateral (
+      select y.ctid, y.barrier, y.idx, y.outcome from {schema}.filling y where y.barrier = u.id limit c_batch) f;
+  left_over := left_over or coalesce(cardinality(v_places), 0) >= c_batch;
+  select v_barrier || array_agg(o.barrier), v_idx || array_agg(o.idx), v_outcome || array_agg(o.outcome)
+    into v_barrier, v_idx, v_outcome
+    from unnest(p_own_barrier, p_own_idx, p_own_outcome) o (barrier, idx, outcome) where o.barrier = any (v_ids);
+  -- A slot that is filled already is passed over, so that folding the same twice changes nothing.
+  with fresh as materialized (
+      select f.barrier, f.idx, f.outcome, s.optional, s.source
+      from (select distinct on (y.barrier, y.idx) y.* from unnest(v_barrier, v_idx, v_outcome) y (barrier, idx, outcome)) f
+      cross join lateral (
+        select y.optional, y.source from {schema}.slot y
+        where y.barrier = f.barrier and y.idx = f.idx and y.outcome is null offset 0) s),
+    sums as (
+      select f.barrier, count(*) filter (where f.outcome = 1) ok, count(*) filter (where f.outcome = 2) failed,
+        count(*) filter (where f.outcome = 3) skipped, count(*) filter (where f.outcome <> 1 and not f.optional) lost
+      from fresh f group by f.barrier),
+    counted as (
+      select b.*, coalesce(s.ok, 0)::int new_ok, coalesce(s.failed, 0)::int new_failed,
+        coalesce(s.skipped, 0)::int new_skipped, coalesce(s.lost, 0)::int new_lost,
+        case when b.distinct_sources then (
+          select count(distinct f.source) from fresh f
+          where f.barrier = b.id and f.outcome = 1 and not exists (
+            select from {schema}.slot o where o.barrier = b.id and o.source = f.source and o.outcome = 1))
+          else 0 end::int new_sources,
+        case when b.distinct_sources then (
+          select count(distinct f.source) from fresh f
+          where f.barrier = b.id and f.outcome <> 1 and not exists (
+            select from {schema}.slot o where o.barrier = b.id and o.source = f.source and (o.outcome = 1 or (o.outcome is null
+              and not exists (select from fresh g where g.barrier = b.id and g.idx = o.idx and g.outcome <> 1)))))
+          else 0 end::int lost_sources
+      from unnest(v_locked) b left join sums s on s.barrier = b.id),
+    judged as (
+      select c.*, c.slots - c.ok - c.failed - c.skipped - c.new_ok - c.new_failed - c.new_skipped open_slots,
+        case when c.distinct_sources then c.sources + c.new_sources else c.ok + c.new_ok end have,
+        case when c.mode = 3 then c.quorum else 1 end need
+      from counted c)
+    select array_agg(row(j.id, j.new_ok, j.new_failed, j.new_skipped, j.new_lost, j.new_sources, j.lost_sources,
+        case when j.state = 1 then 0 else j.new_ok + j.new_failed + j.new_skipped end,
+        case when j.state <> 1 then 0
+          when j.mode = 1 and j.lost + j.new_lost > 0 then 3
+          when j.mode = 1 and j.sealed and j.open_slots = 0 then 2
+          when j.mode <> 1 and j.have >= j.need then 2
+          when j.mode <> 1 and j.sealed and j.need > case when j.distinct_sources then j.chances - j.lost_sources
+            else j.have + j.open_slots end then 3
+          when j.expires_at <= p_now then 4
+          else 1 end)::{schema}.folded order by j.id)
+      into v_sums from judged j;
+  -- Who decides needs the downstream's phase row. What is locked there is somebody's who may end it: later, then.
+  if exists (select from unnest(v_sums) s where s.verdict >= 2) then
+    select array_agg(x.w) into v_blocked from (
+      select w from unnest(v_sums) s join unnest(v_locked) b on b.id = s.id and s.verdict >= 2
+      cross join lateral (
+        select y from {schema}.blocked y where y.execution = b.downstream and y.barrier = b.id for update skip locked) x (w)
+      ) x (w);
+    select array_agg(b.id) into v_busy
+      from unnest(v_sums) s join unnest(v_locked) b on b.id = s.id and s.verdict >= 2
+      where not exists (select from unnest(v_blocked) w where w.barrier = b.id)
+        and exists (select from {schema}.blocked y where y.execution = b.downstream and y.barrier = b.id);
+    left_over := left_over or v_busy is not null;
+  end if;
+  v_busy := coalesce(v_busy, '{}');
+  insert into {schema}.filling (barrier, idx, outcome)
+    select o.barrier, o.idx, o.outcome from unnest(p_own_barrier, p_own_idx, p_own_outcome) o (barrier, idx, outcome)
+    where o.barrier = any (v_busy) or not o.barrier = any (v_ids)
+    on conflict do nothing;
+  if v_sums is null then return; end if;
+  if v_places is not null then
+    delete from {schema}.filling f where f.ctid = any (v_places) and not f.barrier = any (v_busy);
+  end if;
+  with fresh as materialized (
+      select x.ctid, f.outcome, b.state <> 1 late
+      from (select distinct on (y.barrier, y.idx) y.* from unnest(v_barrier, v_idx, v_outcome) y (barrier, idx, outcome)) f
+      join unnest(v_locked) b on b.id = f.barrier
+      cross join lateral (
+        select s.ctid from {schema}.slot s where s.barrier = f.barrier and s.idx = f.idx and s.outcome is null offset 0) x
+      where not f.barrier = any (v_busy))
+    update {schema}.slot s set outcome = f.outcome, late = f.late from fresh f where s.ctid = f.ctid;
+  -- 5: it would decide, but its downstream is gone.
+  select array_agg(case when s.verdict >= 2 and not exists (select from unnest(v_blocked) w where w.barrier = s.id)
+      then row(s.id, s.ok, s.failed, s.skipped, s.lost, s.sources, s.lost_sources, s.late, 5)::{schema}.folded
+      else s end) into v_sums
+    from unnest(v_sums) s where not s.id = any (v_busy);
+  update {schema}.barrier b set ok = b.ok + s.ok, failed = b.failed + s.failed, skipped = b.skipped + s.skipped,
+      lost = b.lost + s.lost, sources = b.sources + s.sources, chances = b.chances - s.lost_sources, late = b.late + s.late,
+      state = case when s.verdict >= 2 then s.verdict else b.state end,
+      decided_at = case when s.verdict >= 2 then p_now else b.decided_at end
+    from unnest(v_sums) s
+    where b.id = any (array(select y.id from unnest(v_sums) y)) and b.id = s.id
+      and (s.ok + s.failed + s.skipped > 0 or s.verdict >= 2);
+  folded := (select count(*) from unnest(v_sums) s where s.ok + s.failed + s.skipped > 0 or s.verdict >= 2);
+  if v_blocked is null then return; end if;
+  delete from {schema}.blocked w where w.execution = any (array(select y.execution from unnest(v_blocked) y));
+  -- Satisfied, or its time is up and it passes with what is there; an impossible wait for children resumes the parent.
+  v_satisfied := array(
+    select b.id from unnest(v_sums) s join unnest(v_locked) b on b.id = s.id
+    where s.verdict = 2 or (s.verdict = 4 and b.on_timeout = 2) or (s.verdict = 3 and b.kind = 2));
+  insert into {schema}.ready (class, priority, seq, execution, ready_at, kind, attempt, failures, reclaims, timeout_ms,
+      start_by, deadline, redrive, flow, linked, resume)
+    select w.class, -w.priority, nextval('{schema}.ready_seq'), w.execution, p_now, w.kind, w.attempt, w.failures,
+      w.reclaims, w.timeout_ms, w.start_by, w.deadline, w.redrive, w.flow, w.linked, w.resume
+    from unnest(v_blocked) w where w.barrier = any (v_satisfied) and (w.run_at is null or w.run_at <= p_now);
+  insert into {schema}.scheduled (execution, run_at, class, priority, kind, attempt, failures, reclaims, timeout_ms,
+      start_by, deadline, redrive, flow, linked, resume)
+    select w.execution, w.run_at, w.class, w.priority, w.kind, w.attempt, w.failures, w.reclaims, w.timeout_ms,
+      w.start_by, w.deadline, w.redrive, w.flow, w.linked, w.resume
+    from unnest(v_blocked) w where w.barrier = any (v_satisfied) and w.run_at > p_now;
+  -- Upstreams that are not needed any more, and children whose parent gives up waiting.
+  insert into {schema}.follow_up (kind, subject, reason, policy)
+    select 3, b.id, case s.verdict when 2 then 23 else 24 end, case s.verdict when 2 then '{"now":true}' else '{}' end::jsonb
+    from unnest(v_sums) s join unnest(v_locked) b on b.id = s.id
+    where ((s.verdict = 2 and b.cancel_rest) or (s.verdict = 4 and b.kind = 2 and b.on_timeout = 1))
+      and b.slots > b.ok + b.failed + b.skipped + s.ok + s.failed + s.skipped;
+  left_over := left_over or found;
+  select array_agg(w.execution), array_agg(w.class), array_agg(w.barrier) into released, classes, causes
+    from unnest(v_blocked) w where w.barrier = any (v_satisfied) and (w.run_at is null or w.run_at <= p_now);
+  select array_agg({schema}.ending_of_waiting(row(w.execution, w.state, w.class, w.priority, w.attempt, w.failures,
+        w.reclaims, w.start_by, w.deadline, w.redrive, w.flow, w.linked, w.resume, null)::{schema}.waiting, b.namespace,
+      (case s.verdict when 3 then 11 else 8 end)::smallint, (case s.verdict when 3 then 30 else 9 end)::smallint,
+      case s.verdict when 3 then 'the join it waited for became impossible' || coalesce((
+          select ': upstream ' || to_json(y.name)::text || case y.outcome when 3 then ' was skipped' else ' did not succeed' end
+          from {schema}.slot y where y.barrier = b.id and y.outcome > 1 order by y.optional, y.idx limit 1), '')
+        else 'the join it waited for was not satisfied in time' end,
+      case when s.verdict = 4 then 'application/json' end,
+      case when s.verdict = 4 then convert_to({schema}.slots_seen(b.id), 'UTF8') end) order by w.execution)
+    into endings
+    from unnest(v_blocked) w join unnest(v_sums) s on s.id = w.barrier join unnest(v_locked) b on b.id = w.barrier
+    where not w.barrier = any (v_satisfied);
+  select array_agg(row(b.namespace, y.kind, w.execution, w.flow, w.class, y.from_state, y.to_state, w.attempt,
+      y.body)::{schema}.log_item order by w.execution, y.kind desc)
+    into items
+    from unnest(v_blocked) w join unnest(v_sums) s on s.id = w.barrier join unnest(v_locked) b on b.id = w.barrier
+    cross join lateral (values
+      ((48 + s.verdict)::smallint, null::smallint, null::smallint,
+        '{"join":"' || b.id || '","slots":' || b.slots || ',"ok":' || b.ok + s.ok || ',"failed":' || b.failed + s.failed
+          || ',"skipped":' || b.skipped + s.skipped || '}'),
+      (2::smallint, w.state, (case when w.run_at > p_now then 2 else 3 end)::smallint,
+        '{"cause":"join","join":"' || b.id || '"}')
+    ) y (kind, from_state, to_state, body)
+    where y.kind > 2 or w.barrier = any (v_satisfied);
+end $$;
+
+drop function {schema}.settle({schema}.ending[], timestamptz);
+-- Phase rows of these executions are already deleted by the caller, in this transaction. Whoever calls it tells waiting
+-- workers of the classes in `woken`, one per execution of `released`; `causes` are the executions whose ends released them.
+-- follows: rows of filling or follow_up were written. p_cascaded: these are consequences of a fold, so their slots are
+-- filled in a transaction of their own. p_policy: how children of those that waited for them are stopped.
+create function {schema}.settle(p_endings {schema}.ending[], p_now timestamptz, p_cascaded boolean default false,
+  p_policy jsonb default null, out seq bigint, out released uuid[], out causes uuid[], out woken int[],
+  out follows boolean) language plpgsql volatile as $$
+declare
+  c_fan_out constant int := 64; -- slots of one execution that are filled where it ends, and slots of a join folded there
+  c_inline constant int := 1000; -- slots filled by one transaction
+  v_attempts boolean;
+  v_terminal boolean;
+  v_ready boolean;
+  v_scheduled boolean;
+  v_letters boolean;
+  v_linked boolean;
+  v_resume boolean;
+  v_barriers uuid[];
+  v_parked {schema}.parked[];
+  v_timers uuid[];
+  v_letter_execution uuid[];
+  v_letter uuid[];
+  v_letter_kind smallint[];
+  v_fold record;
+  v_items {schema}.log_item[];
+  v_log record;
+begin
+  select bool_or(x.lease is not null), bool_or(x.state >= 7), bool_or(x.state = 3), bool_or(x.state = 2),
+      bool_or(x.state in (8, 10) or (x.redrive and x.state >= 7)), bool_or(x.linked), bool_or(x.resume and x.state >= 7),
+      array_agg(x.execution) filter (where x.state >= 7 and (x.start_by is not null or x.deadline is not null)),
+      array_agg(x.barrier) filter (where x.barrier is not null)
+    into v_attempts, v_terminal, v_ready, v_scheduled, v_letters, v_linked, v_resume, v_timers, v_barriers
+    from unnest(p_endings) x;
+  follows := false;
+  if v_linked then
+    -- A join that was satisfied without it cancels it, and a loser is no failure, whatever it ended as.
+    for i in 1 .. cardinality(p_endings) loop
+      if p_endings[i].linked and p_endings[i].state not in (7, 9, 11) and {schema}.is_loser(p_endings[i].execution) then
+        p_endings[i].state := 9;
+        p_endings[i].reason := 23;
+        p_endings[i].run_at := null;
+        p_endings[i].message := 'a join was satisfied without it';
+        v_terminal := true;
+      end if;
+    end loop;
+    select bool_or(x.state = 3), bool_or(x.state = 2), bool_or(x.state in (8, 10) or (x.redrive and x.state >= 7))
+      into v_ready, v_scheduled, v_letters from unnest(p_endings) x;
+  end if;
+  if v_resume then
+    with gone as (
+      delete from {schema}.parked p
+        where p.execution = any (array(select x.execution from unnest(p_endings) x where x.resume and x.state >= 7))
+        returning p)
+      select array_agg(gone.p) into v_parked from gone;
+    for i in 1 .. cardinality(p_endings) loop
+      for j in 1 .. coalesce(cardinality(v_parked), 0) loop
+        if p_endings[i].execution = v_parked[j].execution then
+          p_endings[i].kind := v_parked[j].kind;
+          p_endings[i].lease := v_parked[j].lease;
+          p_endings[i].token := v_parked[j].token;
+          p_endings[i].worker := v_parked[j].worker;
+          p_endings[i].worker_name := v_parked[j].worker_name;
+          p_endings[i].ready_at := v_parked[j].ready_at;
+          p_endings[i].started_at := v_parked[j].started_at;
+          p_endings[i].progress_percent := v_parked[j].progress_percent;
+          p_endings[i].progress_message := v_parked[j].progress_message;
+          p_endings[i].progress_at := v_parked[j].progress_at;
+          p_endings[i].call := v_parked[j].call;
+          p_endings[i].hash := v_parked[j].hash;
+          p_endings[i].attempt_outcome := case p_endings[i].state when 8 then 2 when 10 then 10 else 8 end;
+          v_attempts := true;
+        end if;
+      end loop;
+    end loop;
+  end if;
+  if v_attempts then
+    insert into {schema}.attempt (execution, number, namespace, class, kind, worker, worker_name, lease, token, ready_at,
+        started_at, ended_at, outcome, call, hash, state, run_at, failure_class, failure_code, message, details_type,
+        details, progress_percent, progress_message, progress_at)
+      select x.execution, x.attempt, x.namespace, x.class, x.kind, x.worker, x.worker_name, x.lease, x.token, x.ready_at,
+        x.started_at, p_now, x.attempt_outcome, x.call, x.hash, x.state, x.run_at, x.failure_class, x.failure_code, x.message,
+        case when x.state <> 7 then x.content_type end, case when x.state <> 7 then x.content end, x.progress_percent,
+        x.progress_message, x.progress_at
+      from unnest(p_endings) x where x.lease is not null;
+  end if;
+  if v_terminal then
+    insert into {schema}.outcome (execution, namespace, class, state, reason, ended_at, attempt, token, started_at,
+        failure_class, failure_code, message, details_type, details, result_type, result)
+      select x.execution, x.namespace, x.class, x.state, x.reason, p_now, x.attempt, x.token, x.started_at,
+        x.failure_class, x.failure_code, x.message, case when x.state <> 7 then x.content_type end,
+        case when x.state <> 7 then x.content end, case when x.state = 7 then x.content_type end,
+        case when x.state = 7 then x.content end
+      from unnest(p_endings) x where x.state >= 7;
+  end if;
+  if v_ready then
+    insert into {schema}.ready (class, priority, seq, execution, ready_at, kind, attempt, failures, reclaims, timeout_ms,
+        start_by, deadline, redrive, flow, linked)
+      select x.class, -x.priority, nextval('{schema}.ready_seq'), x.execution, p_now, x.next_kind, x.attempt, x.failures,
+        x.reclaims, x.timeout_ms, x.start_by, x.deadline, x.redrive, x.flow, x.linked
+      from unnest(p_endings) x where x.state = 3;
+  end if;
+  if v_scheduled then
+    insert into {schema}.scheduled (execution, run_at, class, priority, kind, attempt, failures, reclaims, timeout_ms,
+        start_by, deadline, redrive, flow, linked)
+      select x.execution, x.run_at, x.class, x.priority, x.next_kind, x.attempt, x.failures, x.reclaims, x.timeout_ms,
+        x.start_by, x.deadline, x.redrive, x.flow, x.linked
+      from unnest(p_endings) x where x.state = 2;
+  end if;
+  if v_timers is not null then
+    delete from {schema}.timer t where t.execution = any (v_timers);
+  end if;
+  if v_letters then
+    select array_agg(s.execution), array_agg(s.letter), array_agg(s.kind)
+      into v_letter_execution, v_letter, v_letter_kind from {schema}.settle_letters(p_endings, p_now) s;
+  end if;
+  if v_linked and v_terminal then
+    select * into v_fold from {schema}.fill_slots(p_endings, p_now, p_cascaded, c_fan_out, c_inline);
+    released := v_fold.released;
+    causes := v_fold.causes;
+    woken := v_fold.classes;
+    follows := v_fold.follows;
+    v_items := v_fold.items;
+  end if;
+  -- What ended while it waited leaves its join without a downstream, and its children without a parent.
+  if v_barriers is not null then
+    perform {schema}.abandon_joins(v_barriers, p_now);
+    insert into {schema}.follow_up (kind, subject, reason, policy)
+      select 3, x.barrier, 24, coalesce(p_policy, '{}') from unnest(p_endings) x where x.from_state = 6;
+    follows := true;
+  end if;
+  -- Per execution: the attempt's end, the state it led to, what was written to its letter. A state change stands in one
+  -- entry only: in the attempt's end when the work goes back, in the terminal entry otherwise.
+  select array_agg(z.namespace) namespace, array_agg(z.kind) kind, array_agg(z.execution) execution,
+      array_agg(z.flow) flow, array_agg(z.class) class, array_agg(z.from_state) from_state,
+      array_agg(z.to_state) to_state, array_agg(z.attempt) attempt, array_agg(z.body) body
+    into v_log
+    from (
+      select x.namespace, y.kind, x.execution, x.flow, x.class, y.from_state, y.to_state, x.attempt, y.body
+      from unnest(p_endings) with ordinality x
+      left join unnest(v_letter_execution, v_letter, v_letter_kind) s (execution, letter, kind) on s.execution = x.execution
+      cross join lateral (values
+        (1, 21::smallint, case when x.state < 7 then x.from_state end, case when x.state < 7 then x.state end,
+          '{"outcome":' || x.attempt_outcome || coalesce(',"failure_class":' || x.failure_class, '')
+            || coalesce(',"message":' || to_json(left(x.message, 1000))::text, '')
+            || coalesce(',"run_at":' || to_json(x.run_at)::text, '') || '}'),
+        (2, (x.state - 1)::smallint, x.from_state, x.state, '{"reason":' || x.reason || '}'),
+        (3, s.kind, null, null, '{"letter":"' || s.letter || '"' || coalesce(',"reason":' || x.reason, '') || '}')
+      ) y (step, kind, from_state, to_state, body)
+      where case y.step when 1 then x.lease is not null when 2 then x.state >= 7 else s.letter is not null end
+      order by x.ordinality, y.step) z;
+  seq := {schema}.append_items(v_log.namespace, v_log.kind, v_log.execution, v_log.flow, v_log.class, v_log.from_state,
+    v_log.to_state, v_log.attempt, v_log.body, v_items);
+  -- An item of one process; its consequences are another's, one level deeper.
+  if v_fold is not null and v_fold.endings is not null then
+    perform {schema}.settle(v_fold.endings, p_now, true, p_policy);
+    follows := true;
+  end if;
+end $$;
+
+-- append_log for entries in columns, and more of them as rows.
+create function {schema}.append_items(p_namespace int[], p_kind smallint[], p_execution uuid[], p_flow uuid[],
+  p_class int[], p_from smallint[], p_to smallint[], p_attempt int[], p_body text[], p_items {schema}.log_item[])
+returns bigint language plpgsql volatile as $$
+begin
+  if p_items is not null then
+    select p_namespace || array_agg(i.namespace), p_kind || array_agg(i.kind), p_execution || array_agg(i.execution),
+        p_flow || array_agg(i.flow), p_class || array_agg(i.class), p_from || array_agg(i.from_state),
+        p_to || array_agg(i.to_state), p_attempt || array_agg(i.attempt), p_body || array_agg(i.body)
+      into p_namespace, p_kind, p_execution, p_flow, p_class, p_from, p_to, p_attempt, p_body
+      from unnest(p_items) i;
+  end if;
+  return {schema}.append_log(p_namespace, p_kind, p_execution, p_flow, p_class, p_from, p_to, p_attempt, p_body);
+end $$;
+
+create function {schema}.slot_outcome(p_state smallint) returns smallint language sql immutable as $$
+  select (case p_state when 7 then 1 when 11 then 3 else 2 end)::smallint
+$$;
+
+-- What the ends of linked executions mean for their flows and for the joins that wait for them. Narrow joins that nobody
+-- else folds are folded here, so that a hop of a chain is one commit; the rest is stored and follows.
+create function {schema}.fill_slots(p_endings {schema}.ending[], p_now timestamptz, p_cascaded boolean, p_fan_out int,
+  p_inline int, out released uuid[], out causes uuid[], out classes int[], out endings {schema}.ending[],
+  out items {schema}.log_item[], out follows boolean) language plpgsql volatile as $$
+declare
+  v_execution uuid[];
+  v_barrier uuid[];
+  v_idx int[];
+  v_outcome smallint[];
+  v_narrow boolean[];
+  v_later uuid[];
+  v_fold record;
+begin
+  follows := false;
+  delete from {schema}.flow_live l where l.ctid = any (array(
+    select y.ctid from unnest(p_endings) x
+    cross join lateral (
+      select z.ctid from {schema}.flow_live z where z.flow = x.flow and z.execution = x.execution offset 0) y
+    where x.flow is not null and x.state >= 7));
+  insert into {schema}.flow_failed (flow, execution, state, ended_at)
+    select x.flow, x.execution, x.state, p_now from unnest(p_endings) x
+    cross join lateral (select y.optional from {schema}.execution y where y.id = x.execution offset 0) e
+    where x.flow is not null and x.state > 7 and x.reason is distinct from 23 and not e.optional;
+  select array_agg(s.execution), array_agg(s.barrier), array_agg(s.idx), array_agg(s.outcome), array_agg(b.slots <= p_fan_out)
+    into v_execution, v_barrier, v_idx, v_outcome, v_narrow
+    from unnest(p_endings) x
+    cross join lateral (
+      select x.execution, y.barrier, y.idx, {schema}.slot_outcome(x.state) outcome from {schema}.slot y
+      where y.upstream = x.execution and y.outcome is null limit p_fan_out + 1) s
+    cross join lateral (select y.slots from {schema}.barrier y where y.id = s.barrier offset 0) b
+    where x.linked and x.state >= 7;
+  if v_barrier is not null then
+    if p_cascaded or cardinality(v_barrier) > p_inline then
+      v_later := array(select distinct u from unnest(v_execution) u);
+    else
+      v_later := array(select u from unnest(v_execution) u group by u having count(*) > p_fan_out);
+    end if;
+    if v_later <> '{}' then
+      insert into {schema}.follow_up (kind, subject) select 4, u from unnest(v_later) u;
+      follows := true;
+    end if;
+    insert into {schema}.filling (barrier, idx, outcome)
+      select u.barrier, u.idx, u.outcome
+      from unnest(v_execution, v_barrier, v_idx, v_outcome, v_narrow) u (execution, barrier, idx, outcome, narrow)
+      where not u.narrow and not u.execution = any (v_later) on conflict do nothing;
+    follows := follows or found;
+    select * into v_fold from (
+      select array_agg(u.barrier) barriers, array_agg(u.idx) idxs, array_agg(u.outcome) outcomes
+      from unnest(v_execution, v_barrier, v_idx, v_outcome, v_narrow) u (execution, barrier, idx, outcome, narrow)
+      where u.narrow and not u.execution = any (v_later)) m
+      cross join lateral {schema}.fold_joins(m.barriers, m.barriers, m.idxs, m.outcomes, p_now) f
+      where m.barriers is not null;
+    if found then
+      released := v_fold.released;
+      classes := v_fold.classes;
+      endings := v_fold.endings;
+      items := v_fold.items;
+      follows := follows or v_fold.left_over or endings is not null;
+      causes := array(select (select u.execution from unnest(v_execution, v_barrier) u (execution, barrier)
+          where u.barrier = c.barrier limit 1)
+        from unnest(v_fold.causes) with ordinality c (barrier, n) order by c.n);
+    end if;
+  end if;
+  -- A flow in which this transaction released something cannot have settled; any other may have, once this is committed.
+  insert into {schema}.follow_up (kind, subject)
+    select distinct 1, x.flow from unnest(p_endings) x
+    where x.flow is not null and x.state >= 7
+      and (x.state > 7 or released is null or not exists (
+        select from unnest(released) r join {schema}.execution e on e.id = r and e.id = any (released)
+        where e.flow = x.flow));
+  follows := follows or found;
+end $$;
+
+-- Marks joins whose downstream has ended. One that is being folded is looked at again afterwards.
+create function {schema}.abandon_joins(p_barrier uuid[], p_now timestamptz) returns void language plpgsql volatile as $$
+declare
+  v_held uuid[];
+begin
+  select array_agg(x.id) into v_held from (
+    select b.id from {schema}.barrier b where b.id = any (p_barrier) order by b.id for update skip locked) x;
+  update {schema}.barrier b set state = 5, decided_at = p_now where b.id = any (v_held) and b.state = 1
+    and not exists (select from {schema}.blocked w where w.execution = b.downstream and w.barrier = b.id);
+  insert into {schema}.follow_up (kind, subject)
+    select 5, u from unnest(p_barrier) u where v_held is null or not u = any (v_held);
+end $$;
