@@ -57,6 +57,27 @@ test('the quickstart counts every file once, although one worker is killed half 
   expect(report.kill?.takenOver).toBeGreaterThan(0);
 });
 
+test('the smallest flow adds up what two members left', async () => {
+  const child = run('examples/flow/sum-of-squares.ts');
+  expect(await outputOf(child)).toBe('25\n');
+  expect(child.exitCode).toBe(0);
+});
+
+test('the flow with everything ends as it says', async () => {
+  const child = run('examples/flow/main.ts');
+  const lines = (await outputOf(child)).trimEnd().split('\n');
+  expect(lines.sort()).toEqual([
+    'Ada: SUCCEEDED "A Mill, by Ada"',
+    'Edsger: CANCELED ',
+    'Grace: CANCELED ',
+    'report: SUCCEEDED "A Mill, by Ada: 9 words"',
+    'text: SUCCEEDED "a wheel turns\\nin the tailrace\\nof the mill"',
+    'title: SUCCEEDED "A Mill, by Ada"',
+    'words: SUCCEEDED 9',
+  ]);
+  expect(child.exitCode).toBe(0);
+});
+
 test('the worker in twenty lines works, and stops when it is told to', async () => {
   const child = run('examples/worker-in-twenty-lines.ts');
   const said = String(await once(child.stdout ?? child, 'data'));

@@ -20,10 +20,10 @@ export class WorkerProcess {
     });
   }
 
-  /** The first thing said that has this key, now or later. */
-  async says(key: string): Promise<Said> {
+  /** The first (or so many-th) thing said that has this key, now or later. */
+  async says(key: string, place = 1): Promise<Said> {
     for (;;) {
-      const found = this.said.find((said) => key in said);
+      const found = this.said.filter((said) => key in said)[place - 1];
       if (found) return found;
       await new Promise<void>((resolve) => {
         const look = () => {
