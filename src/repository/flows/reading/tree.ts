@@ -3,7 +3,8 @@
  *
  * Each node is followed by its first child, else by the next sibling of the nearest of itself and its ancestors that has
  * one, else by the next root. Each of these is one probe of an index, so a page costs what it shows, wherever it begins,
- * and its token is one id: the way from the root to it is looked up.
+ * and its token is one id: the way from the root to it is looked up. Children belong to their parent's flow, so no probe
+ * asks for it: with the flow beside the parent, all members were read to find one child.
  */
 import type { Runner } from '../../database.js';
 import { EXECUTION_JOINS, type ExecutionRow, executionColumns } from '../../inspection/execution-row.js';
@@ -34,13 +35,12 @@ const read = statement(
      cross join lateral (
        select coalesce(
          (select w.way || x.id from {schema}.execution x
-          where x.parent = w.way[cardinality(w.way)] and x.parent is not null and x.flow = $2::uuid
-            and cardinality(w.way) <= $5::int order by x.id limit 1),
+          where x.parent = w.way[cardinality(w.way)] and x.parent is not null and cardinality(w.way) <= $5::int
+          order by x.id limit 1),
          (select w.way[:i - 1] || s.id from generate_series(cardinality(w.way), 2, -1) i
           cross join lateral (
             select x.id from {schema}.execution x
-            where x.parent = w.way[i - 1] and x.parent is not null and x.flow = $2::uuid and x.id > w.way[i]
-            order by x.id limit 1) s
+            where x.parent = w.way[i - 1] and x.parent is not null and x.id > w.way[i] order by x.id limit 1) s
           limit 1),
          case when $3::uuid is null then (
            select array[x.id] from {schema}.execution x
