@@ -813,8 +813,8 @@ export type Completion = Message<"tailrace.v1.Completion"> & {
   events: EmittedEvent[];
 
   /**
-   * Executions to create with it, in its flow, up to 1000; made once, so that their request_id must be empty. The
-   * completion does not wait for them.
+   * Executions to create with it, in its flow, up to 1000; made once, so that their execution_id and request_id must
+   * be empty. The completion does not wait for them.
    *
    * @generated from field: repeated tailrace.v1.ExecutionSpec children = 4;
    */
@@ -1521,7 +1521,7 @@ export type CreateFlowRequest = Message<"tailrace.v1.CreateFlowRequest"> & {
   members: FlowMemberSpec[];
 
   /**
-   * Edges between them, up to 50,000 per call.
+   * Edges between them, up to 50,000 per call; two members may have one between them.
    *
    * @generated from field: repeated tailrace.v1.EdgeSpec edges = 4;
    */
@@ -1633,7 +1633,8 @@ export type ExtendFlowRequest = Message<"tailrace.v1.ExtendFlowRequest"> & {
   members: FlowMemberSpec[];
 
   /**
-   * New edges, up to 50,000 per call. Upstreams may have ended; downstreams may not have started.
+   * New edges, up to 50,000 per call; two members may have one between them. Upstreams may have ended; downstreams may
+   * not have started.
    *
    * @generated from field: repeated tailrace.v1.EdgeSpec edges = 6;
    */
@@ -2329,7 +2330,7 @@ export type ChildSpec = Message<"tailrace.v1.ChildSpec"> & {
   name: string;
 
   /**
-   * The execution. It joins the parent's flow; flow_id and request_id must be empty.
+   * The execution. It joins the parent's flow; execution_id, flow_id and request_id must be empty.
    *
    * @generated from field: tailrace.v1.ExecutionSpec execution = 2;
    */
@@ -3063,7 +3064,8 @@ export const EngineService: GenService<{
    * A malformed field of any item refuses the call with INVALID_FIELD, all violations at once, and nothing is made.
    *
    * Item errors: REQUEST_ID_REUSED (metadata `execution_id`); LANE_CLOSED; UNIMPLEMENTED; FLOW_NOT_FOUND;
-   * FLOW_SEALED; PAYLOAD_TOO_LARGE. With `atomic` the first of them refuses the call.
+   * FLOW_SEALED; WRONG_STATE (its flow is canceled); PAYLOAD_TOO_LARGE. With `atomic` the first of them refuses the
+   * call.
    *
    * @generated from rpc tailrace.v1.EngineService.CreateExecutions
    */
@@ -3255,9 +3257,10 @@ export const EngineService: GenService<{
    *
    * Safe to repeat with the same request id or flow id and content: answers the first flow with `duplicate`.
    *
-   * Errors: REQUEST_ID_REUSED (metadata `flow_id`); CYCLE (metadata `members`); SELF_EDGE (metadata
-   * `member`); LANE_CLOSED; FLOW_LIMIT_EXCEEDED (more than 100,000 members); JOIN_LIMIT_EXCEEDED (more than
-   * 10,000 slots); DEPTH_LIMIT_EXCEEDED (a path longer than 1000).
+   * Errors: REQUEST_ID_REUSED (metadata `flow_id`, or `execution_id` of a member whose id is taken); CYCLE (metadata
+   * `members`, such as `a → b → a`); SELF_EDGE (metadata `member`); LANE_CLOSED; FLOW_LIMIT_EXCEEDED (more than
+   * 100,000 members; metadata `limit`); JOIN_LIMIT_EXCEEDED (more than 10,000 slots; metadata `limit`, `member`, `size`);
+   * DEPTH_LIMIT_EXCEEDED (a path longer than 1000; metadata `limit`, `member`, `size`).
    *
    * @generated from rpc tailrace.v1.EngineService.CreateFlow
    */
@@ -3381,7 +3384,8 @@ export const EngineService: GenService<{
    * Safe to repeat until the execution is claimed again; children are made once.
    *
    * Errors: EXECUTION_NOT_FOUND; EXECUTION_TERMINAL; LEASE_LOST (metadata `why`, also other_content);
-   * WRONG_STATE (cancellation was asked for, of it or of its flow); LANE_CLOSED; FLOW_LIMIT_EXCEEDED. A sealed flow
+   * WRONG_STATE (cancellation was asked for, of it or of its flow); LANE_CLOSED; FLOW_LIMIT_EXCEEDED;
+   * JOIN_LIMIT_EXCEEDED. A sealed flow
    * takes the children of its running members: it cannot settle before they end.
    *
    * @generated from rpc tailrace.v1.EngineService.WaitForChildren

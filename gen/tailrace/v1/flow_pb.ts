@@ -87,7 +87,7 @@ export type FlowSpec = Message<"tailrace.v1.FlowSpec"> & {
 
   /**
    * An open flow settled for this long seals itself. Absent: never; 24 h for flows started by events. 1 s to
-   * 30 d.
+   * 30 d. Only with `open`.
    *
    * @generated from field: google.protobuf.Duration seal_after_idle = 8;
    */
@@ -239,8 +239,8 @@ export type JoinSpec = Message<"tailrace.v1.JoinSpec"> & {
   policy?: JoinPolicy | undefined;
 
   /**
-   * True: edges may be added by later calls until the join is sealed; needs a timeout. False: it is sealed by
-   * the call that makes it.
+   * True: edges may be added by later calls until the join is sealed; needs a timeout, and a flow that the call leaves
+   * open. False: it is sealed by the call that makes it, which must have an edge to it.
    *
    * @generated from field: bool open = 3;
    */
