@@ -51,6 +51,9 @@ export interface NewExecution {
 /** An execution that is made as part of something with a request id of its own: of a flow, or by its parent. */
 export type MemberExecution = Omit<NewExecution, 'requestId' | 'flowId'>;
 
+/** What an execution makes in its own name, in its own flow. */
+export type ChildExecution = Omit<MemberExecution, 'executionId'>;
+
 export interface RetryRules {
   /** Counted failures that end it, 1 to 1000; 1 means no retry. Engine's default 5. */
   readonly maxAttempts?: number;

@@ -3,11 +3,11 @@ import type { MessageInitShape } from '@bufbuild/protobuf';
 import type { ChildSpecSchema, WaitForChildrenRequestSchema } from '../../gen/tailrace/v1/engine_service_pb.js';
 import type { ExecutionSpecSchema } from '../../gen/tailrace/v1/execution_pb.js';
 import { lengthOf } from '../client/content.js';
-import { type MemberExecution, toMemberSpec } from '../client/execution-spec.js';
+import { type ChildExecution, toMemberSpec } from '../client/execution-spec.js';
 import { type JoinRules, toJoinPolicy } from '../client/join-rules.js';
 
 /** A child to wait for. It joins the flow of its parent. */
-export interface AwaitedChild extends MemberExecution {
+export interface AwaitedChild extends ChildExecution {
   /** Name under which its result is handed on, up to 200 bytes. Default: its type. */
   readonly name?: string;
   /** Its failure does not fail the wait. Default false. */
@@ -50,7 +50,7 @@ export class Children {
     return this.#wait;
   }
 
-  spawn(child: MemberExecution): void {
+  spawn(child: ChildExecution): void {
     if (this.#wait) throw new Error('a handler that waits spawns nothing: it does not complete');
     this.#spawned.push(toMemberSpec(child));
   }

@@ -4,7 +4,7 @@ import type { AttemptKind, Failure } from '../../gen/tailrace/v1/attempt_pb.js';
 import type { Claim } from '../../gen/tailrace/v1/lease_pb.js';
 import { ResumeCause } from '../../gen/tailrace/v1/signal_pb.js';
 import { Content } from '../client/content.js';
-import type { MemberExecution } from '../client/execution-spec.js';
+import type { ChildExecution } from '../client/execution-spec.js';
 import type { JoinRules } from '../client/join-rules.js';
 import type { AwaitedChild, Children, ChildrenWait } from './children.js';
 import { Delay } from './handler-errors.js';
@@ -152,7 +152,7 @@ export class HandlerContext {
    * Makes an execution with this one's completion, in its flow, once: nothing is made if the handler fails. Up to 1000.
    * The completion does not wait for it.
    */
-  spawn(child: MemberExecution): void {
+  spawn(child: ChildExecution): void {
     this.#means.children.spawn(child);
   }
 

@@ -4,7 +4,7 @@ export type { Claim } from '../../gen/tailrace/v1/lease_pb.js';
 export { ResumeCause } from '../../gen/tailrace/v1/signal_pb.js';
 export { bytes, Content, ContentError, text } from '../client/content.js';
 export { Code, TailraceError } from '../client/errors.js';
-export type { MemberExecution } from '../client/execution-spec.js';
+export type { ChildExecution } from '../client/execution-spec.js';
 export type { JoinRules } from '../client/join-rules.js';
 export { InvalidOptionsError } from '../client/option-rules.js';
 export type { AwaitedChild, ChildrenWait } from './children.js';

@@ -22,7 +22,7 @@ const OUTCOMES: Readonly<Record<SlotOutcome, InputOutcome>> = {
 };
 
 export class JoinedInput {
-  /** Of the edge or child. Unique among edges of a flow; children have their type's name unless they were given one. */
+  /** Of the edge or child; by default an upstream's local name, and a child's type, which others may have too. */
   readonly name: string;
   /** Place in the declaration, from 0. */
   readonly index: number;

@@ -31,7 +31,13 @@ export interface ReportLineOptions<T> {
 const BATCH_BYTES = 4 * 2 ** 20;
 const DECIDED = ['LEASE_LOST', 'EXECUTION_TERMINAL', 'EXECUTION_NOT_FOUND', 'WRONG_STATE'];
 /** What is said of children that cannot be made; WRONG_STATE: it, or its flow, is to be canceled. The lease is still held. */
-export const CHILDREN_REFUSED = ['LANE_CLOSED', 'FLOW_LIMIT_EXCEEDED', 'UNIMPLEMENTED', 'WRONG_STATE'];
+export const CHILDREN_REFUSED = [
+  'LANE_CLOSED',
+  'FLOW_LIMIT_EXCEEDED',
+  'JOIN_LIMIT_EXCEEDED',
+  'UNIMPLEMENTED',
+  'WRONG_STATE',
+];
 const FINAL = [...DECIDED, ...CHILDREN_REFUSED];
 
 export class ReportLine<T> {
