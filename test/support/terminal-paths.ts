@@ -2,25 +2,18 @@
  * Every path that ends an execution, by name: what is asked for, what somebody does, how it ends. Named also its type.
  *
  * A path either runs (it is claimed by name, then `run` does the rest) or waits (`wait` does the rest, or time does).
+ * Where it depends on others (dependent-paths.ts), `among` makes them too and brings them where they have to be.
  */
-import { timestampFromMs } from '@bufbuild/protobuf/wkt';
 import { FailureClass } from '../../gen/tailrace/v1/attempt_pb.js';
 import { CancelMode, LateCompletion } from '../../gen/tailrace/v1/cancel_pb.js';
-import type { ExecutionSpec } from '../../gen/tailrace/v1/execution_pb.js';
 import { EndReason, ExecutionState } from '../../gen/tailrace/v1/execution_state_pb.js';
 import type { Claim } from '../../gen/tailrace/v1/lease_pb.js';
-import { wallMs } from '../../src/runtime/clock.js';
-import { type ByHand, type Init, leaseOf, seconds } from './by-hand.js';
+import { type ByHand, leaseOf, seconds } from './by-hand.js';
+import { DEPENDENT_PATHS } from './dependent-paths.js';
+import type { FlowsByHand } from './flows-by-hand.js';
+import { type Path, path, soon, WHY } from './terminal-path.js';
 
-export interface Path {
-  readonly state: ExecutionState;
-  readonly reason: EndReason;
-  readonly attempts: number;
-  readonly spec: () => Init<ExecutionSpec>;
-  readonly leaseSeconds: number;
-  readonly run?: (hand: ByHand, claim: Claim) => Promise<unknown>;
-  readonly wait?: (hand: ByHand, execution: string) => Promise<unknown>;
-}
+export { type Path, WHY };
 
 const { SUCCEEDED, FAILED, CANCELED, EXPIRED } = ExecutionState;
 const {
@@ -37,31 +30,18 @@ const {
   CANCELED_BY_WORKER,
 } = EndReason;
 
-/** Given with every cancel. */
-export const WHY = 'no longer needed';
-
 const nothing = async () => undefined;
 const later = { retryDelay: seconds(60) };
 const atOnce = { retryDelay: seconds(0) };
 const once = { retryPolicy: { maxAttempts: 1 } };
 const patient = { mode: CancelMode.COOPERATIVE, grace: seconds(60) };
-const soon = () => ({ deadlineTime: timestampFromMs(wallMs() + 400) });
-
-const path = (state: ExecutionState, reason: EndReason, attempts: number, more: Partial<Path> = {}): Path => ({
-  state,
-  reason,
-  attempts,
-  spec: () => ({}),
-  leaseSeconds: 60,
-  ...more,
-});
 
 const failing = (failureClass: FailureClass) => (hand: ByHand, claim: Claim) => hand.fail(claim, failureClass);
 
 const again = async (hand: ByHand, { executionId }: Claim, leaseSeconds = 60) =>
   await hand.claimNamed(executionId, { leaseDuration: seconds(leaseSeconds) });
 
-export const PATHS: Readonly<Record<string, Path>> = {
+const PATHS_ALONE: Readonly<Record<string, Path>> = {
   completed: path(SUCCEEDED, UNSPECIFIED, 1, { run: (hand, claim) => hand.complete(claim) }),
   'completed after it was asked to stop': path(SUCCEEDED, UNSPECIFIED, 1, {
     run: async (hand, claim) => {
@@ -158,19 +138,31 @@ export const PATHS: Readonly<Record<string, Path>> = {
   'past its deadline while running': path(EXPIRED, DEADLINE, 1, { spec: soon, run: nothing }),
 };
 
+export const PATHS: Readonly<Record<string, Path>> = { ...PATHS_ALONE, ...DEPENDENT_PATHS };
+
+/** Those that need nobody else, so that all of them can be members of one flow. */
+export const ALONE: readonly string[] = Object.keys(PATHS_ALONE);
+
 /** Goes one path to its end. The type that no worker knows stays unknown. */
 export async function walk(
-  hand: ByHand,
+  hand: FlowsByHand,
   name: string,
   lane: string,
   tags: Record<string, string> = {},
 ): Promise<string> {
-  const { spec, leaseSeconds, run, wait } = PATHS[name] ?? path(SUCCEEDED, UNSPECIFIED, 1);
-  const id = await hand.createOne({ type: name, lane, tags, ...spec() });
+  const { spec, among } = PATHS[name] ?? path(SUCCEEDED, UNSPECIFIED, 1);
+  const subject = { type: name, lane, tags, ...spec() };
+  const id = among ? await among(hand, subject) : await hand.createOne(subject);
+  await finish(hand, name, id);
+  return id;
+}
+
+/** Goes the rest of a path, once its execution is there. */
+export async function finish(hand: ByHand, name: string, id: string): Promise<void> {
+  const { leaseSeconds, run, wait } = PATHS[name] ?? path(SUCCEEDED, UNSPECIFIED, 1);
   if (run) await run(hand, await hand.claimNamed(id, { leaseDuration: seconds(leaseSeconds) }));
   await wait?.(hand, id);
   await hand.end(id);
-  return id;
 }
 
 /** Declares every type but the one that stays unknown. */
