@@ -18,9 +18,8 @@ const UNBUILT = new Set([
     (field) => `ExecutionSpec.${field}`,
   ),
   ...['Completion.events', 'Completion.children', 'Completion.frames', 'FailureReport.failure_events'],
-  ...['LogFilter.event_types', 'LogFilter.streams', 'ListAttemptsRequest.flow_id'],
-  ...['subscriptions', 'consumers', 'flow_id', 'event_types'].map((field) => `DeadLetterFilter.${field}`),
-  ...['flow_id', 'subscription', 'parent_execution_id'].map((field) => `ExecutionFilter.${field}`),
+  ...['LogFilter.event_types', 'LogFilter.streams', 'ListJoinsRequest.subscription', 'ExecutionFilter.subscription'],
+  ...['subscriptions', 'consumers', 'event_types'].map((field) => `DeadLetterFilter.${field}`),
   ...['concurrency_limit', 'rate_limit', 'default_key_limit', 'key_limits'].map((field) => `LaneSettings.${field}`),
 ]);
 

@@ -18,6 +18,7 @@ const REFUSALS = [
   'DEAD_LETTER_NOT_FOUND',
   'LANE_NOT_FOUND',
   'WORKER_NOT_FOUND',
+  'FLOW_NOT_FOUND',
   'BAD_CURSOR',
   'VERSION_CONFLICT', // of a lane that is not there
 ];
@@ -110,9 +111,18 @@ function field(method: DescMethod, name: string) {
 
 /** What only the victim knows, in an answer. */
 function disclosed(answer: Answered, { output }: DescMethod): string[] {
-  const { queued, scheduled, succeeded, held, letter, secret } = victim;
+  const { queued, scheduled, succeeded, held, letter, flow, secret } = victim;
   const told = 'message' in answer ? toJsonString(output, answer.message) : '';
-  const known = [queued, scheduled, succeeded, held.executionId, held.leaseId, letter.id, secret];
+  const known = [
+    queued,
+    scheduled,
+    succeeded,
+    held.executionId,
+    held.leaseId,
+    letter.id,
+    ...Object.values(flow),
+    secret,
+  ];
   // An item that is refused may name what it was asked for.
   const refused = 'message' in answer && refusalsIn(answer).length > 0;
   return known.filter((one) => told.includes(one) && !(refused && one !== secret));
@@ -137,13 +147,14 @@ async function everythingOf({ namespace }: Estate): Promise<Record<string, strin
   const mine = `(select id from ${schema}.namespace where name = '${namespace}')`;
   const executions = `(select id from ${schema}.execution where namespace = ${mine})`;
   const parts = [
-    ...['execution', 'lease', 'attempt', 'outcome', 'request_key', 'dead_letter', 'lane'].map(
+    ...['execution', 'lease', 'attempt', 'outcome', 'request_key', 'dead_letter', 'lane', 'flow', 'barrier'].map(
       (table) => [table, `select t::text from ${schema}.${table} t where namespace = ${mine}`] as const,
     ),
-    ...['ready', 'scheduled', 'timer'].map(
+    ...['ready', 'scheduled', 'blocked', 'parked', 'flow_live', 'timer'].map(
       (table) => [table, `select t::text from ${schema}.${table} t where execution in ${executions}`] as const,
     ),
     ['worker', `select (to_jsonb(t) - 'seen_at')::text from ${schema}.worker t where namespace = ${mine}`] as const,
+    ['slot', `select t::text from ${schema}.slot t where downstream in ${executions}`] as const,
     ['log', `select l.seq::text from ${schema}.log l where ${mine} = any (l.namespace)`] as const,
   ];
   const found: Record<string, string> = {};

@@ -5,7 +5,8 @@
 import { create, type DescMethod, toBinary } from '@bufbuild/protobuf';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { FailureClass } from '../../gen/tailrace/v1/attempt_pb.js';
-import { ByHand } from '../support/by-hand.js';
+import type { ByHand } from '../support/by-hand.js';
+import { FlowsByHand, type MadeFlow } from '../support/flows-by-hand.js';
 import { callRaw } from '../support/raw-call.js';
 import { METHODS, nameOf } from '../support/sample-requests.js';
 import { startTailrace, type TestTailrace } from '../support/tailrace.js';
@@ -20,13 +21,16 @@ interface Page {
 
 interface List {
   /** Makes one more of what is listed. */
-  readonly insert: (hand: ByHand, n: number) => Promise<unknown>;
+  readonly insert: (hand: FlowsByHand, n: number) => Promise<unknown>;
   readonly read: (tailrace: TestTailrace, page: { pageSize: number; pageToken: string }) => Promise<Page>;
 }
 
 const work = { lane: 'paged', type: 'paged' };
 const insert = (hand: ByHand) => hand.createOne(work);
 const attempt = async (hand: ByHand) => await hand.release(await hand.claimNamed(await insert(hand)));
+/** A member more, which waits for the first. */
+const extend = (_: ByHand, n: number) =>
+  growing.extend({ members: { [`member ${n}`]: {} }, links: [['first', `member ${n}`]] });
 const log = (oldestFirst: boolean): List => ({
   insert,
   read: async ({ admin }, page) => {
@@ -81,6 +85,67 @@ const LISTS: Readonly<Record<string, readonly List[]>> = {
     },
   ],
   'AdminService/ListLogEntries': [log(true), log(false)],
+  'AdminService/ListFlows': [
+    {
+      insert: (hand) => hand.flow({ members: { only: {} } }),
+      read: async ({ admin }, page) => {
+        const { flows, nextPageToken } = await admin.listFlows(page);
+        return { keys: flows.map(({ flowId }) => flowId), nextPageToken };
+      },
+    },
+  ],
+  'AdminService/ListFailedFlows': [
+    {
+      insert: async (hand) => (await hand.flow({ members: { only: {} } })).fail('only'),
+      read: async ({ admin }, page) => {
+        const { flows, nextPageToken } = await admin.listFailedFlows(page);
+        return { keys: flows.map(({ flowId }) => flowId), nextPageToken };
+      },
+    },
+  ],
+  'AdminService/ListFlowMembers': [
+    {
+      insert: extend,
+      read: async ({ admin }, page) => {
+        const { members, nextPageToken } = await admin.listFlowMembers({ ...page, flowId: growing.id });
+        return { keys: members.map(({ executionId }) => executionId), nextPageToken };
+      },
+    },
+  ],
+  'AdminService/ListEdges': [
+    {
+      insert: extend,
+      read: async ({ admin }, page) => {
+        const { edges, nextPageToken } = await admin.listEdges({ ...page, flowId: growing.id });
+        return { keys: edges.map(({ joinId, index }) => `${joinId}/${index}`), nextPageToken };
+      },
+    },
+    {
+      insert: extend,
+      read: async ({ admin }, page) => {
+        const { edges, nextPageToken } = await admin.listEdges({ ...page, executionId: growing.of('first') });
+        return { keys: edges.map(({ joinId, index }) => `${joinId}/${index}`), nextPageToken };
+      },
+    },
+  ],
+  'AdminService/ListJoins': [
+    {
+      insert: extend,
+      read: async ({ admin }, page) => {
+        const { joins, nextPageToken } = await admin.listJoins({ ...page, flowId: growing.id });
+        return { keys: joins.map(({ joinId }) => joinId), nextPageToken };
+      },
+    },
+  ],
+  'AdminService/GetFlowTree': [
+    {
+      insert: extend,
+      read: async ({ admin }, page) => {
+        const { nodes, nextPageToken } = await admin.getFlowTree({ ...page, flowId: growing.id });
+        return { keys: nodes.map(({ nodeId }) => nodeId), nextPageToken };
+      },
+    },
+  ],
   'DeadLetterService/ListDeadLetters': [
     {
       insert: async (hand) => hand.fail(await hand.claimNamed(await insert(hand)), FailureClass.PERMANENT),
@@ -96,10 +161,12 @@ const LISTS: Readonly<Record<string, readonly List[]>> = {
 };
 
 let tailrace: TestTailrace;
-let hand: ByHand;
+let hand: FlowsByHand;
+let growing: MadeFlow;
 beforeAll(async () => {
   tailrace = await startTailrace();
-  hand = new ByHand(tailrace);
+  hand = new FlowsByHand(tailrace);
+  growing = await hand.flow({ members: { first: {} } }, { open: true });
 });
 afterAll(() => tailrace.stop());
 

@@ -25,6 +25,8 @@ export interface Estate {
   readonly held: Lease;
   readonly succeeded: string;
   readonly letter: { readonly id: string; readonly version: bigint };
+  /** Open; one member failed, `upstream` is claimable, and `downstream` waits for it. */
+  readonly flow: { readonly id: string; readonly upstream: string; readonly downstream: string };
   /** Of a watch of it. */
   readonly cursor: string;
   /** Where its lists go on, by the name of the RPC. */
@@ -81,6 +83,8 @@ export async function makeEstate(clients: Clients, namespace: string, mark = nam
   await engine.heartbeatWorker({ namespace, worker, lanes: [lane], labels: { secret } });
   await engine.heartbeatWorker({ namespace, worker: { ...worker, instanceId: `second-${mark}` }, lanes: [lane] });
   const letters = await deadLetters.listDeadLetters({ namespace });
+  await makeFlow(clients, namespace, mark, secret);
+  const flow = await makeFlow(clients, namespace, mark, secret);
   const [letter] = letters.deadLetters;
   if (held === undefined || letter === undefined) throw new Error('an estate without a lease or a letter');
 
@@ -101,12 +105,40 @@ export async function makeEstate(clients: Clients, namespace: string, mark = nam
     ['AdminService/ListLanes', (await admin.listLanes(one)).nextPageToken],
     ['AdminService/ListWorkers', (await admin.listWorkers(one)).nextPageToken],
     ['AdminService/ListLogEntries', (await admin.listLogEntries(one)).nextPageToken],
+    ['AdminService/ListFlows', (await admin.listFlows(one)).nextPageToken],
+    ['AdminService/ListFlowMembers', (await admin.listFlowMembers({ ...one, flowId: flow.id })).nextPageToken],
+    ['AdminService/ListEdges', (await admin.listEdges({ ...one, flowId: flow.id })).nextPageToken],
+    ['AdminService/ListJoins', (await admin.listJoins({ ...one, flowId: flow.id })).nextPageToken],
+    ['AdminService/GetFlowTree', (await admin.getFlowTree({ ...one, flowId: flow.id })).nextPageToken],
+    ['AdminService/ListFailedFlows', (await admin.listFailedFlows(one)).nextPageToken],
   ]);
   return {
-    ...{ namespace, mark, secret, lane, type, worker, queued, scheduled, held, cursor, pageTokens },
+    ...{ namespace, mark, secret, lane, type, worker, queued, scheduled, held, flow, cursor, pageTokens },
     succeeded: completions[0]?.lease.executionId ?? '',
     letter: { id: letter.deadLetterId, version: letter.version },
   };
+}
+
+/** In a lane of its own. */
+async function makeFlow({ engine }: Clients, namespace: string, mark: string, secret: string): Promise<Estate['flow']> {
+  const [lane, tags] = [`flow-${mark}`, { secret }];
+  const execution = { lane, type: `type-${mark}`, input: text(`input ${secret}`), tags };
+  const local = (value: string) => ({ member: { case: 'localName' as const, value } });
+  const edge = (from: string, to: string) => ({ upstream: local(from), downstream: local(to), name: `edge ${secret}` });
+  const { flowId, executionIds } = await engine.createFlow({
+    namespace,
+    flow: { name: `flow-${mark}`, tags, open: true },
+    members: ['failing', 'upstream', 'downstream', 'last'].map((localName) => ({ localName, execution })),
+    edges: [edge('upstream', 'downstream'), edge('upstream', 'last')],
+  });
+  const [executionId = '', worker] = [
+    executionIds['failing'],
+    { name: `worker-${mark}`, instanceId: `instance-${mark}` },
+  ];
+  const { claim } = await engine.claimExecution({ namespace, executionId, worker });
+  const failure = { failureClass: FailureClass.PERMANENT, message: `failure ${secret}` };
+  await engine.failExecutions({ namespace, reports: [{ ...(claim && { lease: leaseOf(claim) }), failure }] });
+  return { id: flowId, upstream: executionIds['upstream'] ?? '', downstream: executionIds['downstream'] ?? '' };
 }
 
 function leaseOf({ lease }: Claim): Lease {

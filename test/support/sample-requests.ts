@@ -21,6 +21,8 @@ import { DeadLetterReason } from '../../gen/tailrace/v1/dead_letter_reason_pb.js
 import { DeadLetterService } from '../../gen/tailrace/v1/dead_letter_service_pb.js';
 import { ClaimNextMode, EngineService } from '../../gen/tailrace/v1/engine_service_pb.js';
 import { ExecutionState } from '../../gen/tailrace/v1/execution_state_pb.js';
+import { EdgeDirection, FlowState } from '../../gen/tailrace/v1/flow_pb.js';
+import { JoinKind, JoinState } from '../../gen/tailrace/v1/join_pb.js';
 import { LogEntryKind } from '../../gen/tailrace/v1/log_pb.js';
 import { WorkerState } from '../../gen/tailrace/v1/worker_pb.js';
 import { DAY, type Estate, HOUR, instant, seconds, text } from './estate.js';
@@ -46,7 +48,7 @@ function sample<I extends DescMessage>(method: Method<I>, init: MessageInitShape
 
 /** By the names of the RPCs. Each is new, so a test may change it. */
 export function requestsTo(estate: Estate): ReadonlyMap<string, SampleRequest> {
-  const { namespace, lane, type, worker, queued, scheduled, held: lease, letter, mark } = estate;
+  const { namespace, lane, type, worker, queued, scheduled, held: lease, letter, flow, mark } = estate;
   const tags = { secret: estate.secret };
   const page = { pageSize: 10 };
   const created = { minCreateTime: instant(Date.now() - DAY), maxCreateTime: instant(Date.now() + DAY) };
@@ -77,6 +79,7 @@ export function requestsTo(estate: Estate): ReadonlyMap<string, SampleRequest> {
     resolutions: [DeadLetterResolution.IGNORED],
     actor: 'me',
     executionId: queued,
+    flowId: flow.id,
   };
   const completions = { lanes: [lane], types: [type], tags };
   const engine = EngineService.method;
@@ -196,6 +199,8 @@ export function requestsTo(estate: Estate): ReadonlyMap<string, SampleRequest> {
         ...{ workerName: worker.name, workerInstanceId: worker.instanceId, ...created },
         minEndTime: created.minCreateTime,
         maxEndTime: created.maxCreateTime,
+        flowId: flow.id,
+        parentExecutionId: queued,
       },
       ...page,
       includePayloads: true,
@@ -203,6 +208,7 @@ export function requestsTo(estate: Estate): ReadonlyMap<string, SampleRequest> {
     sample(admin.listAttempts, {
       namespace,
       executionId: estate.succeeded,
+      flowId: flow.id,
       lane,
       type,
       minStartTime: created.minCreateTime,
@@ -243,6 +249,33 @@ export function requestsTo(estate: Estate): ReadonlyMap<string, SampleRequest> {
       oldestFirst: true,
       ...page,
       ...created,
+    }),
+    sample(admin.getFlow, { namespace, flowId: flow.id }),
+    sample(admin.listFlows, {
+      namespace,
+      states: [FlowState.ACTIVE],
+      name: `flow-${mark}`,
+      tags,
+      ...created,
+      ...page,
+    }),
+    sample(admin.listFlowMembers, { namespace, flowId: flow.id, states: [ExecutionState.QUEUED], ...page }),
+    sample(admin.listEdges, { namespace, executionId: flow.upstream, direction: EdgeDirection.DOWNSTREAM, ...page }),
+    sample(admin.listJoins, {
+      namespace,
+      flowId: flow.id,
+      executionId: flow.downstream,
+      states: [JoinState.OPEN],
+      kinds: [JoinKind.EDGES],
+      ...page,
+    }),
+    sample(admin.getFlowTree, { namespace, flowId: flow.id, rootNodeId: flow.upstream, maxDepth: 2, ...page }),
+    sample(admin.listFailedFlows, {
+      namespace,
+      minFailureTime: created.minCreateTime,
+      maxFailureTime: created.maxCreateTime,
+      tags,
+      ...page,
     }),
     sample(admin.getStats, { namespace, includeLanes: true }),
     sample(admin.getServerInfo, { namespace }),

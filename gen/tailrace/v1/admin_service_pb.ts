@@ -1879,7 +1879,7 @@ export type GetFlowTreeRequest = Message<"tailrace.v1.GetFlowTreeRequest"> & {
   rootNodeId: string;
 
   /**
-   * Deepest level to answer, counted from the root. 0: all.
+   * Deepest level to answer, counted from the root, up to 1000. 0: all.
    *
    * @generated from field: int32 max_depth = 4;
    */

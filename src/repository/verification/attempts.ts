@@ -17,9 +17,9 @@ export const attemptInvariants = [
   ),
   invariant(
     'attempt-number-travels',
-    'a waiting or ended execution knows its last attempt, and a lease is the attempt after it',
+    'an execution knows its last attempt; what runs, or is to go on, has opened one after those that ended',
     `select p.execution as sample from (${PLACES}) p left join (${TOLD}) t on t.execution = p.execution
-     where p.attempt <> coalesce(t.last, 0) + case p.state when 4 then 1 else 0 end`,
+     where p.attempt <> coalesce(t.last, 0) + p.open::int`,
   ),
   invariant(
     'counters-travel',
@@ -44,7 +44,8 @@ export const attemptInvariants = [
          count(*) over (partition by h.token) as n
        from (
          select execution, number, token from {schema}.attempt
-         union all select execution, attempt, token from {schema}.lease) h) g
+         union all select execution, attempt, token from {schema}.lease
+         union all select execution, number, token from {schema}.parked) h) g
      where g.n > 1 or g.token <= g.before`,
   ),
 ];

@@ -2,7 +2,9 @@
 import type { Database } from '../database.js';
 import { statement } from '../statement.js';
 import { attemptInvariants } from './attempts.js';
+import { flowInvariants } from './flows.js';
 import { type Invariant, SAMPLES } from './invariant.js';
+import { joinInvariants } from './joins.js';
 import { letterInvariants } from './letters.js';
 import { logInvariants } from './log.js';
 import { placeInvariants } from './places.js';
@@ -11,6 +13,8 @@ export const INVARIANTS: readonly Invariant[] = [
   ...placeInvariants,
   ...attemptInvariants,
   ...letterInvariants,
+  ...joinInvariants,
+  ...flowInvariants,
   ...logInvariants,
 ];
 

@@ -2,9 +2,20 @@
 import { invariant } from './invariant.js';
 
 const ENTRIES = `
-   select x.kind, x.execution, x.class, x.from_state, x.to_state from {schema}.log l
-   cross join lateral unnest(l.kind, l.execution, l.class, l.from_state, l.to_state)
-     x (kind, execution, class, from_state, to_state)`;
+   select x.kind, x.execution, x.flow, x.class, x.from_state, x.to_state, x.body from {schema}.log l
+   cross join lateral unnest(l.kind, l.execution, l.flow, l.class, l.from_state, l.to_state, l.body)
+     x (kind, execution, flow, class, from_state, to_state, body)`;
+
+/** Those that have a position, up to where counts were folded. */
+const FOLDED = `
+   select x.kind, x.flow, x.class, x.from_state, x.to_state
+   from (
+     select l.*, r.base + sum(l.n) over (partition by r.base order by l.seq) - l.n as position
+     from {schema}.log_run r join {schema}.log l
+       on l.seq between r.lo and r.hi and (r.lo = r.hi or not l.seq <@ any (r.holes))) l
+   cross join lateral unnest(l.kind, l.flow, l.class, l.from_state, l.to_state)
+     x (kind, flow, class, from_state, to_state)
+   where l.position <= (select c.position from {schema}.counted c)`;
 
 /** What entries add to the counts per class and state; state 0 counts creations. */
 const MOVES = `(values (x.from_state, -1), (x.to_state, 1), (case when x.kind = 1 then 0::smallint end, 1)) m (state, n)`;
@@ -54,14 +65,16 @@ export const logInvariants = [
   ),
   invariant(
     'attempts-are-logged',
-    'the log tells of each attempt that it started, and that it ended if it has',
+    'the log tells of each attempt once that it started, and that it ended if it has; going on is no start',
     `select coalesce(a.execution, c.execution) as sample from (
        select h.execution, count(*) as started, count(*) filter (where h.ended) as ended from (
          select execution, true as ended from {schema}.attempt
-         union all select execution, false from {schema}.lease) h group by h.execution) a
+         union all select execution, false from {schema}.lease
+         union all select execution, false from {schema}.parked) h group by h.execution) a
      full join (
        select x.execution, count(*) filter (where x.kind = 20) as started, count(*) filter (where x.kind = 21) as ended
-       from (${ENTRIES}) x where x.kind in (20, 21) group by x.execution) c on c.execution = a.execution
+       from (${ENTRIES}) x where x.kind = 21 or x.kind = 20 and (x.body::json ->> 'resumed') is distinct from 'true'
+       group by x.execution) c on c.execution = a.execution
      where a.started is distinct from c.started or a.ended is distinct from c.ended`,
   ),
   invariant(
@@ -73,8 +86,8 @@ export const logInvariants = [
      found as (
        select p.class, p.state, count(*) as n from (
          select class, 3 as state from {schema}.ready union all select class, 2 from {schema}.scheduled
-         union all select class, 4 from {schema}.lease union all select class, state from {schema}.outcome
-         union all select class, 0 from {schema}.execution) p group by 1, 2)
+         union all select class, 4 from {schema}.lease union all select class, state from {schema}.blocked
+         union all select class, state from {schema}.outcome union all select class, 0 from {schema}.execution) p group by 1, 2)
      select format('class %s state %s: told %s, found %s', coalesce(t.class, f.class), coalesce(t.state, f.state), t.n, f.n)
        as sample
      from told t full join found f on f.class = t.class and f.state = t.state
@@ -83,20 +96,39 @@ export const logInvariants = [
   invariant(
     'counts-are-folded',
     'the counts per class and state are what the log adds up to, as far as they were folded',
-    `with numbered as (
-       select l.kind, l.class, l.from_state, l.to_state,
-         r.base + sum(l.n) over (partition by r.base order by l.seq) - l.n as position
-       from {schema}.log_run r join {schema}.log l
-         on l.seq between r.lo and r.hi and (r.lo = r.hi or not l.seq <@ any (r.holes))),
-     told as (
-       select x.class, m.state, sum(m.n) as n from numbered l
-       cross join lateral unnest(l.kind, l.class, l.from_state, l.to_state) x (kind, class, from_state, to_state)
-       cross join lateral ${MOVES}
-       where l.position <= (select c.position from {schema}.counted c) and x.class is not null and m.state is not null
-       group by 1, 2)
+    `with told as (
+       select x.class, m.state, sum(m.n) as n from (${FOLDED}) x cross join lateral ${MOVES}
+       where x.class is not null and m.state is not null group by 1, 2)
      select format('class %s state %s: told %s, counted %s', coalesce(t.class, k.class), coalesce(t.state, k.state), t.n, k.n)
        as sample
      from told t full join {schema}.state_count k on k.class = t.class and k.state = t.state
      where coalesce(t.n, 0) <> coalesce(k.n, 0)`,
+  ),
+  invariant(
+    'members-are-folded',
+    'the counts per flow and state are what the log adds up to, as far as they were folded',
+    `with told as (
+       select x.flow, m.state, sum(m.n) as n from (${FOLDED}) x cross join lateral ${MOVES}
+       where x.flow is not null and m.state is not null group by 1, 2)
+     select format('flow %s state %s: told %s, counted %s', coalesce(t.flow, k.flow), coalesce(t.state, k.state), t.n, k.n)
+       as sample
+     from told t full join {schema}.flow_count k on k.flow = t.flow and k.state = t.state
+     where coalesce(t.n, 0) <> coalesce(k.n, 0)`,
+  ),
+  invariant(
+    'flow-is-logged',
+    'the log tells once of each flow that it was created, and of nothing else',
+    `select coalesce(f.id, c.flow) as sample from {schema}.flow f
+     full join (select x.flow, count(*) as n from (${ENTRIES}) x where x.kind = 40 group by x.flow) c on c.flow = f.id
+     where f.id is null or c.n is distinct from 1`,
+  ),
+  invariant(
+    'decision-is-logged',
+    'the log tells once of each join that decided, and how',
+    `select coalesce(b.id, c.id) as sample from (select * from {schema}.barrier b where b.state in (2, 3, 4)) b
+     full join (
+       select (x.body::json ->> 'join')::uuid as id, count(*) as n, min(x.kind) - 48 as state from (${ENTRIES}) x
+       where x.kind in (50, 51, 52) group by 1) c on c.id = b.id
+     where c.n is distinct from 1 or c.state is distinct from b.state`,
   ),
 ];

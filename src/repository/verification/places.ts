@@ -1,12 +1,18 @@
 /** Where executions stand. */
 import { invariant } from './invariant.js';
 
-/** Every phase row and outcome, with what it says of the execution's attempts. */
+/** Every phase row and outcome, with what it says of the execution's attempts; `open`: the last of them has not ended. */
 export const PLACES = `
-   select execution, 3 as state, class, attempt, failures, reclaims, start_by, deadline from {schema}.ready
-   union all select execution, 2, class, attempt, failures, reclaims, start_by, deadline from {schema}.scheduled
-   union all select execution, 4, class, attempt, failures, reclaims, start_by, deadline from {schema}.lease
-   union all select execution, state, class, attempt, null, null, null, null from {schema}.outcome`;
+   select execution, 3 as state, class, attempt, failures, reclaims, start_by, deadline, resume as open, flow, linked
+     from {schema}.ready
+   union all
+   select execution, 2, class, attempt, failures, reclaims, start_by, deadline, resume, flow, linked from {schema}.scheduled
+   union all
+   select execution, 4, class, attempt, failures, reclaims, start_by, deadline, true, flow, linked from {schema}.lease
+   union all
+   select execution, state, class, attempt, failures, reclaims, start_by, deadline, resume, flow, linked from {schema}.blocked
+   union all
+   select execution, state, class, attempt, null, null, null, null, false, null, null from {schema}.outcome`;
 
 export const placeInvariants = [
   invariant(
@@ -38,6 +44,21 @@ export const placeInvariants = [
      where c.namespace is distinct from e.namespace or l.namespace is distinct from e.namespace`,
   ),
   invariant(
+    'flow-travels',
+    'a phase row names the flow of its execution, and says so when the end of it fills slots or concerns a flow',
+    `select e.id as sample from (${PLACES}) p join {schema}.execution e on e.id = p.execution
+     where p.state < 7 and (p.flow is distinct from e.flow or not p.linked and (
+       e.flow is not null or exists (select from {schema}.slot s where s.upstream = e.id and s.outcome is null)))`,
+  ),
+  invariant(
+    'parked-waits',
+    'an attempt is parked exactly while its execution waits with it open, and is its last',
+    `select coalesce(w.execution, p.execution) as sample
+     from (select * from (${PLACES}) w where w.open and w.state <> 4) w
+     full join {schema}.parked p on p.execution = w.execution
+     where p.number is distinct from w.attempt`,
+  ),
+  invariant(
     'timer-has-subject',
     'a timer belongs to an execution that has not ended and has a time to start or a deadline',
     `select t.execution as sample from {schema}.timer t
@@ -49,7 +70,7 @@ export const placeInvariants = [
     'timer-is-set',
     'a live execution with a deadline, and one that was never started and has a time to start, has a timer',
     `select p.execution as sample from (${PLACES}) p
-     where (p.deadline is not null or (p.start_by is not null and p.attempt = 0 and p.state in (2, 3)))
+     where (p.deadline is not null or (p.start_by is not null and p.attempt = 0 and p.state in (1, 2, 3)))
        and p.state < 7 and not exists (select from {schema}.timer t where t.execution = p.execution)`,
   ),
   invariant(

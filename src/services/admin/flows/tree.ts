@@ -15,7 +15,7 @@ import { id, integer, namespace, optionalId, pageSize, pageToken, type Shape, va
 import type { AdminServiceDeps } from '../deps.js';
 import { flowNotFound } from './get.js';
 
-const DEEPEST = 2 ** 31 - 1;
+const DEEPEST = 1_000;
 
 const request = z.object({
   namespace,
