@@ -1,7 +1,8 @@
 /**
  * WatchFlow: a flow's state, what happens to it from there on, and its state when it has ended.
  *
- * The head is read before the state that is shown first, so whatever that state lacks comes as an entry. The state is
+ * The head is read before the state that is shown first, so whatever that state lacks comes as an entry: a state that is
+ * younger than its cursor shows what comes again, one that is older would leave a gap. The state is
  * shown as the last only when everything the log says of the flow up to then was handed out: the flow's row and its last
  * entry are looked at in one snapshot, and a flow that was reopened since is followed on.
  */
@@ -42,18 +43,19 @@ export function watchFlow(
     const { flowId, cursor, omitPayloads, ...asked } = validate(watchFlowRequest, request);
     const namespace = await namespaceId(asked.namespace);
     const stand = () => live.flow(namespace, flowId);
-    let standing = await stand();
-    const { incarnation, head } = standing;
-    const wanted = { namespace: { id: namespace, name: asked.namespace }, flow: flowId, incarnation };
-    const read = () => presentFlow(database, wanted);
-    const start = { cursor: cursor || cursorAt({ namespace, incarnation }, head) };
+    // A cursor is looked at before the flow is, so that a foreign one tells nothing of flows.
+    let standing = cursor === '' ? await stand() : undefined;
+    const start = { cursor: standing ? cursorAt(standing, standing.head) : cursor };
+    const read = ({ incarnation }: Standing) =>
+      presentFlow(database, { namespace: { id: namespace, name: asked.namespace }, flow: flowId, incarnation });
     const filter = new RecordFilter({ namespace, flow: flowId });
     let first: Flow | undefined;
     for await (const message of live.watch({ namespace, start, filter }, signal)) {
       const { records } = message;
+      standing ??= await stand();
       let flow: Flow | undefined;
       if (first === undefined) {
-        first = flow = await read();
+        first = flow = await read(standing);
         yield create(WatchFlowResponseSchema, { flow, heartbeat: heartbeat(message) });
         if (cursor === '' && isFlowEnd(flow.state)) return;
       } else if (records.length > 0) {
@@ -64,7 +66,7 @@ export function watchFlow(
       }
       if (records.some(({ milestone }) => milestone) || isUnnumbered(standing)) standing = await stand();
       while (isComplete(standing, message)) {
-        flow ??= await read();
+        flow ??= await read(standing);
         if (isFinal(flow, standing)) {
           if (flow !== first) yield create(WatchFlowResponseSchema, { flow, heartbeat: heartbeat(message) });
           return;
