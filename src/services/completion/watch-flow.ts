@@ -1,10 +1,10 @@
 /**
  * WatchFlow: a flow's state, what happens to it from there on, and its state when it has ended.
  *
- * The head is read before the state that is shown first, so whatever that state lacks comes as an entry: a state that is
- * younger than its cursor shows what comes again, one that is older would leave a gap. The state is
- * shown as the last only when everything the log says of the flow up to then was handed out: the flow's row and its last
- * entry are looked at in one snapshot, and a flow that was reopened since is followed on.
+ * The head is read before the state that is shown first, so whatever that state lacks comes as an entry: a state younger
+ * than its cursor shows what comes again, an older one would leave a gap. The state is shown as the last only when
+ * everything the log says of the flow was handed out: the flow's row and its last entry are looked at in one snapshot,
+ * and a flow that was reopened since is followed on.
  */
 import { create } from '@bufbuild/protobuf';
 import { timestampMs } from '@bufbuild/protobuf/wkt';
