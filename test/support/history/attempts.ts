@@ -1,8 +1,9 @@
 /** What a history proves about attempts: tokens, numbers, outcomes, and who may write. */
+import { ExecutionState } from '../../../gen/tailrace/v1/execution_state_pb.js';
 import { LogEntryKind } from '../../../gen/tailrace/v1/log_pb.js';
 import { wholeFeed } from './feeds.js';
 import { countBy, groupBy } from './grouping.js';
-import type { Claimed, Held, History } from './history.js';
+import type { Claimed, FeedEntry, Held, History } from './history.js';
 
 /** Calls that end the attempt when they are accepted. */
 const ENDS: ReadonlySet<string> = new Set(['complete', 'fail', 'release', 'delay', 'cancel']);
@@ -88,7 +89,7 @@ export function staleHoldersAreRefused(history: History): string[] {
  */
 export function attemptNumbersHaveNoGaps(history: History): string[] {
   const whole = wholeFeed(history);
-  const started = whole?.filter(({ kind }) => kind === LogEntryKind.ATTEMPT_STARTED);
+  const started = whole && openedIn(whole);
   const claims = claimsIn(history).filter(({ resumed }) => !resumed);
   const found: string[] = resumedWrong(history);
   for (const [key, count] of countBy(claims, (claim) => attemptKey(claim.execution, claim.attempt))) {
@@ -111,6 +112,15 @@ export function attemptNumbersHaveNoGaps(history: History): string[] {
     }
   }
   return found;
+}
+
+/** Starts of attempts, without those that go on with one that was parked. */
+function openedIn(whole: readonly FeedEntry[]): FeedEntry[] {
+  const parked = new Set<string>();
+  return whole.filter(({ kind, execution, to }) => {
+    if (to === ExecutionState.WAITING_CHILDREN) parked.add(execution);
+    return kind === LogEntryKind.ATTEMPT_STARTED && !parked.delete(execution);
+  });
 }
 
 /** A resume names the attempt that was opened last before it. */

@@ -131,7 +131,7 @@ const PARENT_STEPS: readonly Step[] = [
   ...ended('child', 1, EXECUTION_SUCCEEDED, SUCCEEDED),
   decided(JOIN_SATISFIED, 'parent'),
   moved('parent', WAITING_CHILDREN, QUEUED),
-  moved('parent', QUEUED, RUNNING),
+  started('parent', 1),
   ...ended('parent', 1, EXECUTION_SUCCEEDED, SUCCEEDED),
 ];
 
