@@ -96,7 +96,11 @@ const LISTS: Readonly<Record<string, readonly List[]>> = {
   ],
   'AdminService/ListFailedFlows': [
     {
-      insert: async (hand) => (await hand.flow({ members: { only: {} } })).fail('only'),
+      insert: async (hand) => {
+        const flow = await hand.flow({ members: { only: {} } });
+        await flow.fail('only');
+        await flow.ended();
+      },
       read: async ({ admin }, page) => {
         const { flows, nextPageToken } = await admin.listFailedFlows(page);
         return { keys: flows.map(({ flowId }) => flowId), nextPageToken };

@@ -2,11 +2,13 @@
 import pg from 'pg';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { FailureClass } from '../../gen/tailrace/v1/attempt_pb.js';
+import { JoinMode } from '../../gen/tailrace/v1/join_pb.js';
 import { verifyCommand } from '../../src/cli/verify.js';
 import { render } from '../../src/repository/statement.js';
 import { INVARIANTS, verify } from '../../src/repository/verification/index.js';
 import { seconds } from '../support/by-hand.js';
 import { type Desk, startDesk } from '../support/desk.js';
+import { FlowsByHand } from '../support/flows-by-hand.js';
 
 let desk: Desk;
 let client: pg.Client;
@@ -33,12 +35,46 @@ beforeAll(async () => {
     const { executionId } = await desk.deadLetters.redriveDeadLetter({ deadLetterId });
     if (succeeds) await hand.complete(await hand.claimNamed(executionId));
   }
+  await makeFlows();
   await desk.caughtUp();
 });
 afterAll(async () => {
   await client.end();
   await desk.stop();
 });
+
+/** Every way in which something waits for, has waited for, or never gets what it depends on. */
+async function makeFlows(): Promise<void> {
+  const hand = new FlowsByHand(desk);
+  const chain = { members: { a: {}, b: {}, c: {} }, links: [['a', 'b'] as const, ['b', 'c'] as const] };
+  const open = await hand.flow(chain, { open: true });
+  await open.complete('a');
+  const failed = await hand.flow(chain, { requestId: 'failed' });
+  await failed.fail('a');
+  await failed.ended();
+  const done = await hand.flow(chain, { requestId: 'done' });
+  for (const member of ['a', 'b', 'c']) await done.complete(member);
+  await done.ended();
+  const race = await hand.flow({
+    members: { a: {}, b: {}, c: {}, any: {}, some: {}, all: {} },
+    links: ['any', 'some', 'all'].flatMap((to) => ['a', 'b', 'c'].map((from) => [from, to, { source: from }] as const)),
+    joins: {
+      any: { mode: JoinMode.ANY },
+      some: { mode: JoinMode.QUORUM, quorum: 3, distinctSources: true },
+      all: { mode: JoinMode.ALL },
+    },
+  });
+  await race.complete('a');
+  await race.complete('b');
+  const late = await hand.joinOf(race.of('any'));
+  expect(late).toMatchObject({ okCount: 2, lateCount: 1 });
+  for (const completes of [false, true]) {
+    const parent = await hand.claimNamed(await hand.createOne({ lane: 'parents' }));
+    const child = { name: 'child', execution: { type: 'child', lane: 'children' } };
+    const { childExecutionIds } = await hand.waitForChildren(parent, [child]);
+    if (completes) await hand.complete(await hand.claimNamed(childExecutionIds[0] ?? ''));
+  }
+}
 
 const ANY = "'0198a0a0-0000-7000-8000-000000000001'";
 /** A namespace that has no number: whatever carries it is not where it belongs. */
@@ -59,6 +95,15 @@ const PLANTS: Readonly<Record<string, readonly string[]>> = {
     'update tailrace.ready set class = class + 1000',
     `update tailrace.attempt set namespace = ${WRONG}`,
     `update tailrace.claim_class set namespace = ${WRONG}`,
+  ],
+  'flow-travels': [
+    'update tailrace.ready set flow = null where flow is not null',
+    'update tailrace.blocked set linked = false where flow is not null',
+  ],
+  'parked-waits': [
+    'delete from tailrace.parked',
+    'update tailrace.parked set number = number + 1',
+    'update tailrace.ready set resume = false where resume',
   ],
   'timer-has-subject': [
     `insert into tailrace.timer values (${ANY}, now())`,
@@ -110,6 +155,70 @@ const PLANTS: Readonly<Record<string, readonly string[]>> = {
     'update tailrace.execution set redrive_of = null where letter is not null',
     `update tailrace.execution set letter = ${ANY} where letter is not null`,
   ],
+  'blocked-has-join': [
+    'update tailrace.barrier set state = 2, decided_at = now() where state = 1',
+    `update tailrace.blocked set barrier = ${ANY}`,
+    'update tailrace.barrier set kind = 3 - kind',
+  ],
+  'open-join-has-downstream': ['delete from tailrace.blocked'],
+  'one-open-join': [
+    `update tailrace.barrier set downstream = (select execution from tailrace.blocked limit 1) where state = 1`,
+  ],
+  'slots-in-order': [
+    'update tailrace.slot set idx = idx + 5 where idx = 0',
+    'update tailrace.barrier set slots = slots + 1',
+    `update tailrace.slot set downstream = ${ANY}`,
+    `update tailrace.barrier set id = ${ANY} where id = (select barrier from tailrace.slot limit 1)`,
+  ],
+  'slots-are-counted': [
+    'update tailrace.barrier set ok = ok + 1 where ok + failed + skipped < slots',
+    'update tailrace.slot set outcome = 1 where outcome is null',
+    'update tailrace.barrier set late = late + 1',
+    'update tailrace.barrier set chances = chances - 1 where distinct_sources',
+  ],
+  'slot-tells-outcome': [
+    'update tailrace.slot set outcome = 2 where outcome = 1',
+    'update tailrace.slot set outcome = 1 where outcome is null',
+    'insert into tailrace.filling select barrier, idx, 1 from tailrace.slot where outcome is null',
+  ],
+  'ended-fills-slots': ['update tailrace.slot set outcome = null where outcome = 1'],
+  'late-after-decision': [
+    'update tailrace.slot set late = true where barrier in (select id from tailrace.barrier where state = 1)',
+  ],
+  'verdict-follows-slots': [
+    'update tailrace.slot set outcome = null where not late',
+    'update tailrace.barrier set quorum = 1 where mode = 3',
+    'update tailrace.slot set outcome = 2 where barrier in (select id from tailrace.barrier where state = 1 and mode = 1)',
+  ],
+  'member-has-flow': [
+    `update tailrace.execution set flow = ${ANY} where flow is not null`,
+    `update tailrace.flow set namespace = ${WRONG}`,
+    'update tailrace.execution set flow = (select id from tailrace.flow limit 1) where parent is not null',
+  ],
+  'live-members': [
+    'delete from tailrace.flow_live',
+    `insert into tailrace.flow_live select flow, id from tailrace.execution where flow is not null on conflict do nothing`,
+  ],
+  'failed-members': [
+    'delete from tailrace.flow_failed',
+    'update tailrace.flow_failed set state = 9',
+    'update tailrace.execution set optional = true where flow is not null',
+  ],
+  'settled-is-settled': [
+    'update tailrace.flow set settled_at = now() where settled_at is null',
+    'update tailrace.flow set began = false where settled_at is not null',
+  ],
+  'settles-in-time': ['update tailrace.flow set state = 1, settled_at = null, ended_at = null where state in (3, 4)'],
+  'flow-tells-end': [
+    'delete from tailrace.flow_failed',
+    'update tailrace.flow set state = 4 where state = 3',
+    'update tailrace.flow set sealed_at = null where state = 3',
+    'update tailrace.flow set state = 2, ended_at = null where state = 3',
+  ],
+  'flow-request': [
+    `update tailrace.flow_request set flow = ${ANY}`,
+    'update tailrace.flow_request set revision = revision + 1',
+  ],
   'positions-without-gaps': [
     'update tailrace.log_run set base = base + 1 where base = (select max(base) from tailrace.log_run)',
     'delete from tailrace.log_run where base = 1',
@@ -140,6 +249,13 @@ const PLANTS: Readonly<Record<string, readonly string[]>> = {
     'update tailrace.state_count set n = n + 1 where state = 7',
     'delete from tailrace.state_count where state = 0',
     'update tailrace.counted set position = 1',
+  ],
+  'members-are-folded': ['update tailrace.flow_count set n = n + 1', 'delete from tailrace.flow_count where state = 0'],
+  'flow-is-logged': ['delete from tailrace.log where 40 = any (kind)', 'delete from tailrace.flow where state = 3'],
+  'decision-is-logged': [
+    'update tailrace.barrier set state = 5 where state = 2',
+    'update tailrace.barrier set state = 4 where state = 3',
+    'delete from tailrace.log where 50 = any (kind)',
   ],
 };
 

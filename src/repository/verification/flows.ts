@@ -37,7 +37,8 @@ export const flowInvariants = [
     `select f.id as sample from {schema}.flow f
      where f.settled_at is not null and (not f.began
        or exists (select from {schema}.flow_live l where l.flow = f.id)
-       or exists (select from {schema}.barrier b where b.flow = f.id and b.state = 1))`,
+       or exists (select from {schema}.barrier b where b.flow = f.id and b.state = 1
+         and not exists (select from {schema}.follow_up u where u.kind = 5 and u.subject = b.id)))`,
   ),
   invariant(
     'settles-in-time',
@@ -49,10 +50,11 @@ export const flowInvariants = [
   ),
   invariant(
     'flow-tells-end',
-    'a flow that ended is sealed and settled, and failed exactly when a required member did',
+    'a flow that ended is settled and takes no more, and failed exactly when a required member did',
     `select f.id as sample from {schema}.flow f
-     where f.state in (3, 4, 6) and (f.settled_at is null or f.state <> 6 and f.sealed_at is null)
-       or f.state = 2 and f.sealed_at is not null
+     where f.state in (3, 4) and f.sealed_at is null and f.failing_at is null
+       or f.state = 2 and (f.sealed_at is not null or f.failing_at is not null or f.canceled_at is not null)
+         and not exists (select from {schema}.follow_up u where u.subject = f.id)
        or f.state in (3, 4) and (f.state = 4) <> exists (select from {schema}.flow_failed w where w.flow = f.id)`,
   ),
   invariant(

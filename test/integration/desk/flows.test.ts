@@ -17,6 +17,7 @@ import {
 } from '../../../gen/tailrace/v1/join_pb.js';
 import { refusal, seconds } from '../../support/by-hand.js';
 import { type Desk, startDesk } from '../../support/desk.js';
+import { eventually } from '../../support/eventually.js';
 import { FlowsByHand, type MadeFlow } from '../../support/flows-by-hand.js';
 
 let desk: Desk;
@@ -477,6 +478,7 @@ describe('ListFailedFlows', () => {
         const answer = await desk.admin.listFailedFlows({ tags: { failing: 'x' }, ...more, ...page });
         return { keys: answer.flows.map(({ name }) => name), nextPageToken: answer.nextPageToken };
       });
+    await eventually(async () => (await list()).length === 4);
     expect(await list()).toEqual(['f2', 'f4', 'f0', 'f3']);
     const { flows } = await desk.admin.listFailedFlows({ tags: { failing: 'x' } });
     expect(flows[0]).toMatchObject({
