@@ -250,6 +250,8 @@ describe('ListExecutions', () => {
       createdBefore: null,
       endedFrom: null,
       endedBefore: null,
+      flow: null,
+      parent: null,
     };
     for (const states of [null, [ExecutionState.QUEUED], [ExecutionState.QUEUED, ExecutionState.RUNNING]]) {
       const found: string[] = [];
@@ -292,9 +294,9 @@ describe('ListExecutions', () => {
   });
 
   it('names what it does not know yet, and what is wrong', async () => {
-    expect(await refusal(desk.admin.listExecutions({ filter: { flowId: 'x' } }))).toMatchObject({
+    expect(await refusal(desk.admin.listExecutions({ filter: { subscription: 'x' } }))).toMatchObject({
       reason: 'UNIMPLEMENTED',
-      metadata: { field: 'filter.flow_id' },
+      metadata: { field: 'filter.subscription' },
     });
     const wrong = { namespace: '*', pageSize: -1, filter: { states: [99] } };
     expect((await refusal(desk.admin.listExecutions(wrong))).fieldViolations.map(({ field }) => field)).toEqual([
