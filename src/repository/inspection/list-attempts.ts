@@ -151,7 +151,7 @@ export interface AttemptList {
 }
 
 const BUDGET = 10_000;
-const MEMBERS = 2_000;
+const MEMBERS = 1_000;
 const INLINE_BYTES = 64 * 1_024;
 const PAST_NUMBERS = 2 ** 31 - 1;
 
