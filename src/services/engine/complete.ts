@@ -10,18 +10,26 @@ import {
   CompleteExecutionsResponseSchema,
   type Completion,
 } from '../../../gen/tailrace/v1/engine_service_pb.js';
+import type { AfterCommit } from '../../dispatch/after-commit.js';
 import type { EngineError } from '../../domain/errors.js';
-import { EndCall } from '../../domain/states.js';
-import { type EndAnswer, isRefused } from '../../repository/leases/index.js';
+import type { Granted } from '../../repository/claims/index.js';
+import type { NewExecution } from '../../repository/executions/index.js';
+import { areRefusedChildren, completeWithChildren } from '../../repository/flows/index.js';
+import { type Ending, isRefused, type Taker } from '../../repository/leases/index.js';
+import type { Content } from '../conversion/payload.js';
 import { toTimestamp } from '../conversion/times.js';
 import { list, namespace, payload, type Shape, unbuilt, validate } from '../validation.js';
-import { claimNext, takeNext } from './claim-next.js';
+import { claimNext, takeNext, takerOf } from './claim-next.js';
 import { contentHash, EMPTY_HASH } from './content-hash.js';
 import type { EngineServiceDeps } from './deps.js';
+import { childrenOf, MAX_CHILDREN } from './flows/children.js';
+import { tellMade } from './flows/follow-up.js';
+import { childRefusal } from './flows/refusals.js';
 import { answerEach, checkItems, refuseRepeats } from './items.js';
 import { heldLease, leaseRef } from './lease-ref.js';
 import { refusalOf } from './refusals.js';
 import { required } from './required.js';
+import { executionSpec, type Spec, specHash } from './spec.js';
 
 const MAX_ITEMS = 500;
 
@@ -36,7 +44,7 @@ export function completeExecutionsCall(deps: EngineServiceDeps) {
     lease: required(leaseRef),
     result: payload(deps.maxPayloadBytes),
     events: unbuilt('events'),
-    children: unbuilt('children'),
+    children: list(executionSpec(deps.maxPayloadBytes, 'child'), MAX_CHILDREN),
     frames: unbuilt('frames'),
   } satisfies Shape<Completion>);
   return async (message: CompleteExecutionsRequest, context: HandlerContext): Promise<CompleteExecutionsResponse> => {
@@ -47,32 +55,111 @@ export function completeExecutionsCall(deps: EngineServiceDeps) {
       (item) => item.lease.executionId,
       (i) => `completions[${i}].lease.execution_id`,
     );
+    const taker = namespaceId === undefined ? null : takerOf(deps, asked.claimNext, namespaceId);
+    let handed: readonly Granted[] = [];
     const results = await answerEach(
       checked,
-      (items) =>
-        deps.writers.end(
-          EndCall.COMPLETE,
-          items.map(({ lease, result }) => ({
-            ...heldLease(lease, namespaceId),
-            hash: result === null ? EMPTY_HASH : contentHash([], result),
-            failure: null,
-            message: null,
-            runAt: null,
-            delayMs: null,
-            content: result,
-          })),
-        ),
-      (answer, item) => toCompleted(answer, item.lease.executionId),
+      async (items) => {
+        const ended = await endEach(deps, namespaceId, items, taker);
+        handed = ended.claims;
+        return ended.answers;
+      },
+      (answer, item) => toCompleted(deps, answer, item.lease.executionId),
     );
-    const next = asked.claimNext && (await takeNext(deps, asked.claimNext, asked.namespace, context.signal));
+    const next = asked.claimNext && (await takeNext(deps, asked.claimNext, asked.namespace, handed, context.signal));
     return create(CompleteExecutionsResponseSchema, { results, ...next });
   };
 }
 
-function toCompleted(answer: EndAnswer, execution: string): CompletedExecution | EngineError {
+interface Item {
+  readonly lease: z.output<typeof leaseRef>;
+  readonly result: Content | null;
+  readonly children: readonly Spec[];
+}
+
+type Answer = Awaited<ReturnType<typeof completeWithChildren>>;
+
+/**
+ * Those with children are transactions of their own, one by one; the others share theirs with whoever completes now. Only
+ * what the others release is handed over with their commit.
+ */
+async function endEach(
+  deps: EngineServiceDeps,
+  namespace: number | undefined,
+  items: readonly Item[],
+  taker: Taker | null,
+): Promise<{ answers: Answer[]; claims: readonly Granted[] }> {
+  const plain = items.filter(({ children }) => children.length === 0).map((item) => endingOf(item, namespace));
+  const [ended, spawned] = await Promise.all([
+    plain.length > 0 ? deps.writers.complete(plain, taker) : { answers: [], claims: [] },
+    endSpawning(
+      deps,
+      namespace,
+      items.filter(({ children }) => children.length > 0),
+    ),
+  ]);
+  const [nextEnded, nextSpawned] = [ended.answers.values(), spawned.values()];
+  const answers = items.flatMap(({ children }) => (children.length === 0 ? nextEnded : nextSpawned).next().value ?? []);
+  return { answers, claims: ended.claims };
+}
+
+async function endSpawning(
+  { database, registry, after, flowLimits }: EngineServiceDeps,
+  namespace: number | undefined,
+  items: readonly Item[],
+): Promise<Answer[]> {
+  const answers: Answer[] = [];
+  for (const item of items) {
+    const parent = item.lease.executionId;
+    const children = namespace === undefined ? [] : await childrenOf(registry, namespace, parent, item.children);
+    const answer = await completeWithChildren(database, endingOf(item, namespace), children, flowLimits.members);
+    if (answer.verdict === 'done') tellSpawned(after, answer, children);
+    answers.push(answer);
+  }
+  return answers;
+}
+
+function tellSpawned(
+  after: AfterCommit,
+  { made, woken, follows }: Extract<Answer, { verdict: 'done' | 'duplicate' }>,
+  children: readonly NewExecution[],
+): void {
+  tellMade(after, { woken: [...(made ?? []), ...(woken ?? [])], follows: follows ?? false }, children);
+}
+
+function endingOf({ lease, result, children }: Item, namespace: number | undefined): Ending {
+  return {
+    ...heldLease(lease, namespace),
+    hash: hashOf(result, children),
+    failure: null,
+    message: null,
+    runAt: null,
+    delayMs: null,
+    content: result,
+  };
+}
+
+function hashOf(result: Content | null, children: readonly Spec[]): Buffer {
+  if (children.length > 0)
+    return contentHash(
+      children.map((child) => specHash(child).toString('base64')),
+      result,
+    );
+  return result === null ? EMPTY_HASH : contentHash([], result);
+}
+
+function toCompleted(
+  { flowLimits }: EngineServiceDeps,
+  answer: Answer,
+  execution: string,
+): CompletedExecution | EngineError {
   if (isRefused(answer)) return refusalOf(answer, execution);
+  if (areRefusedChildren(answer)) {
+    return childRefusal(answer, execution, flowLimits.members);
+  }
   return create(CompletedExecutionSchema, {
     duplicate: answer.verdict === 'duplicate',
     endTime: toTimestamp(answer.ended_at),
+    childExecutionIds: [...(answer.children ?? [])],
   });
 }

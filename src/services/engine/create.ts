@@ -13,7 +13,7 @@ import { EngineError } from '../../domain/errors.js';
 import type { CreationAnswer } from '../../repository/executions/index.js';
 import { list, namespace, type Shape, validate } from '../validation.js';
 import type { EngineServiceDeps } from './deps.js';
-import { flowCanceled, flowNotFound, flowSealed, laneClosed } from './flows/refusals.js';
+import { flowCanceled, flowLimitExceeded, flowNotFound, flowSealed, laneClosed } from './flows/refusals.js';
 import { answerEach, checkItems, refuseRepeats, throwMalformed } from './items.js';
 import { executionSpec, type Spec, toNewExecutions } from './spec.js';
 
@@ -45,7 +45,7 @@ export function createExecutionsCall(deps: EngineServiceDeps) {
     const results = await answerEach(
       checked,
       (items) => decide(deps, asked.namespace, items, asked.atomic),
-      (answer, { flowId }) => toCreated(answer, flowId ?? '', asked.atomic),
+      (answer, { flowId }) => toCreated(deps, answer, flowId ?? '', asked.atomic),
     );
     return create(CreateExecutionsResponseSchema, { results });
   };
@@ -62,18 +62,24 @@ async function decide(
   return await (atomic ? writers.createAtomically(items) : writers.create(items));
 }
 
-function toCreated(answer: CreationAnswer, flow: string, atomic: boolean): CreatedExecution | EngineError {
+function toCreated(
+  { flowLimits }: EngineServiceDeps,
+  answer: CreationAnswer,
+  flow: string,
+  atomic: boolean,
+): CreatedExecution | EngineError {
   const { verdict, execution: executionId, state } = answer;
   if (verdict === 'created' || verdict === 'duplicate') {
     return create(CreatedExecutionSchema, { executionId, duplicate: verdict === 'duplicate', state });
   }
-  const refused = refusalOf(verdict, executionId, flow);
+  const refused =
+    verdict === 'flow_full' ? flowLimitExceeded(flowLimits.members) : refusalOf(verdict, executionId, flow);
   if (atomic) throw refused;
   return refused;
 }
 
 function refusalOf(
-  verdict: Exclude<CreationAnswer['verdict'], 'created' | 'duplicate'>,
+  verdict: Exclude<CreationAnswer['verdict'], 'created' | 'duplicate' | 'flow_full'>,
   execution: string,
   flow: string,
 ) {

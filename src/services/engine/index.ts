@@ -7,6 +7,11 @@ import { completeExecutionsCall } from './complete.js';
 import { createExecutionsCall } from './create.js';
 import type { EngineServiceDeps } from './deps.js';
 import { failExecutionsCall } from './fail.js';
+import { cancelFlowCall } from './flows/cancel-flow.js';
+import { createFlowCall } from './flows/create-flow.js';
+import { extendFlowCall } from './flows/extend-flow.js';
+import { sealFlowCall } from './flows/seal-flow.js';
+import { waitForChildrenCall } from './flows/wait-for-children.js';
 import { delayExecutionCall, releaseLeasesCall } from './hand-back.js';
 import { renewLeasesCall, reportProgressCall } from './renew.js';
 import { heartbeatWorkerCall, unregisterWorkerCall } from './workers.js';
@@ -26,6 +31,11 @@ export function engineService(deps: EngineServiceDeps): Partial<ServiceImpl<type
     completeExecutions: completeExecutionsCall(deps),
     failExecutions: failExecutionsCall(deps),
     delayExecution: delayExecutionCall(deps),
+    waitForChildren: waitForChildrenCall(deps),
+    createFlow: createFlowCall(deps),
+    extendFlow: extendFlowCall(deps),
+    sealFlow: sealFlowCall(deps),
+    cancelFlow: cancelFlowCall(deps),
     heartbeatWorker: heartbeatWorkerCall(deps),
     unregisterWorker: unregisterWorkerCall(deps),
   };

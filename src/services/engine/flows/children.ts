@@ -18,6 +18,7 @@ export function childSpec(maxPayloadBytes: number) {
   } satisfies Shape<ChildSpec>);
 }
 
+/** Their ids rise with their places, so that a repeat can tell which was asked for first. */
 export async function childrenOf(
   registry: Registry,
   namespace: number,
@@ -25,8 +26,10 @@ export async function childrenOf(
   specs: readonly Spec[],
 ): Promise<NewExecution[]> {
   const made = await toNewExecutions(registry, namespace, specs);
+  const ids = made.map(({ id }) => id).sort();
   return made.map((execution, i) => ({
     ...execution,
+    id: ids[i] ?? execution.id,
     flow: { id: parent, optional: specs[i]?.optionalInFlow ?? false },
     parent,
   }));

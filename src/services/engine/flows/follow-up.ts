@@ -4,17 +4,17 @@ import type { NewExecution } from '../../../repository/executions/index.js';
 import type { Consequences, NewJoin } from '../../../repository/flows/index.js';
 import { wallMs } from '../../../runtime/clock.js';
 
+/** `made` are the executions that the call made, whether they are claimable or not. */
 export function tellMade(after: AfterCommit, { woken, follows }: Consequences, made: readonly NewExecution[]): void {
-  const counts = new Map<number, number>();
-  for (const item of made) {
-    counts.set(item.class, (counts.get(item.class) ?? 0) + 1);
-    if (item.delayMs !== null || item.runAt !== null) after.due('scheduled', item.delayMs ?? until(item.runAt));
-    if (item.ttlMs !== null) after.due('timers', item.ttlMs);
-    if (item.deadline !== null) after.due('timers', until(item.deadline));
+  for (const { delayMs, runAt, ttlMs, deadline } of made) {
+    if (delayMs !== null || runAt !== null) after.due('scheduled', delayMs ?? until(runAt));
+    if (ttlMs !== null) after.due('timers', ttlMs);
+    if (deadline !== null) after.due('timers', until(deadline));
   }
   after.committed(made.length);
-  // Of a class that was made here not all need be claimable; a wake-up too many finds nothing.
-  for (const classId of new Set(woken)) after.queued(classId, counts.get(classId) ?? 1);
+  const counts = new Map<number, number>();
+  for (const classId of woken) counts.set(classId, (counts.get(classId) ?? 0) + 1);
+  for (const [classId, count] of counts) after.queued(classId, count);
   if (follows) after.due('followUps', 0);
 }
 
@@ -25,5 +25,5 @@ function until(time: Date | null): number {
 
 /** Joins that will have waited long enough. */
 export function tellTimeouts(after: AfterCommit, joins: readonly NewJoin[]): void {
-  for (const { policy } of joins) if (policy && policy.timeoutMs !== null) after.due('joins', policy.timeoutMs);
+  for (const { policy } of joins) if (policy && policy.timeoutMs !== null) after.due('followUps', policy.timeoutMs);
 }

@@ -1,7 +1,7 @@
 /** Why a flow was refused, as the contract says it. */
 import { EngineError, type FieldViolation } from '../../../domain/errors.js';
 import type { Excess } from '../../../domain/flow-graph.js';
-import type { RefusedFlow } from '../../../repository/flows/index.js';
+import type { RefusedChildren, RefusedFlow } from '../../../repository/flows/index.js';
 import { leaseLost } from '../refusals.js';
 
 /** All violations at once. There is at least one. */
@@ -122,13 +122,17 @@ export function refusalOf({ verdict, subject, revision }: RefusedFlow, asked: As
 }
 
 /** Why the children of a running execution were not made. */
-export function childRefusal(verdict: 'closed' | 'canceled' | 'full', parent: string, members: number): EngineError {
+export function childRefusal({ verdict }: RefusedChildren, parent: string, members: number): EngineError {
   switch (verdict) {
+    case 'cancel_requested':
+      return new EngineError('WRONG_STATE', 'cancellation was asked for; end the attempt instead of waiting', {
+        metadata: { execution_id: parent, state: 'RUNNING' },
+      });
     case 'closed':
       return laneClosed();
     case 'canceled':
       return new EngineError('WRONG_STATE', 'its flow is canceled and takes no children', {
-        metadata: { execution_id: parent, state: 'CANCELED' },
+        metadata: { execution_id: parent, state: 'RUNNING' },
       });
     case 'full':
       return flowLimitExceeded(members);

@@ -6,9 +6,8 @@ import {
   type WaitForChildrenResponse,
   WaitForChildrenResponseSchema,
 } from '../../../../gen/tailrace/v1/engine_service_pb.js';
-import { EngineError } from '../../../domain/errors.js';
 import { ExecutionState } from '../../../domain/states.js';
-import { DEFAULT_POLICY, waitForChildren } from '../../../repository/flows/index.js';
+import { areRefusedChildren, DEFAULT_POLICY, waitForChildren } from '../../../repository/flows/index.js';
 import { isRefused } from '../../../repository/leases/index.js';
 import { uuidV7 } from '../../../runtime/random.js';
 import { list, namespace, refuse, type Shape, validate } from '../../validation.js';
@@ -88,19 +87,10 @@ export function waitForChildrenCall(deps: EngineServiceDeps) {
       limits: flowLimits,
     });
     if (isRefused(answer)) throw refusalOf(answer, parent);
-    switch (answer.verdict) {
-      case 'waiting':
-        tellMade(after, answer, made);
-        tellTimeouts(after, [join]);
-        break;
-      case 'duplicate':
-        break;
-      case 'cancel_requested':
-        throw new EngineError('WRONG_STATE', 'cancellation was asked for; end the attempt instead of waiting', {
-          metadata: { execution_id: parent, state: 'RUNNING' },
-        });
-      default:
-        throw childRefusal(answer.verdict, parent, flowLimits.members);
+    if (areRefusedChildren(answer)) throw childRefusal(answer, parent, flowLimits.members);
+    if (answer.verdict === 'waiting') {
+      tellMade(after, answer, made);
+      tellTimeouts(after, [join]);
     }
     return create(WaitForChildrenResponseSchema, {
       childExecutionIds: [...answer.children],
