@@ -208,8 +208,9 @@ alter table {schema}.ready add column flow uuid, add column linked boolean not n
 alter table {schema}.scheduled add column flow uuid, add column linked boolean not null default false,
   add column resume boolean not null default false;
 -- waits: how often the attempt was parked so far; resumed_from: the join whose slots were handed over with this lease.
+-- cancel_cause: the EndReason of a requested cancel, when it is not the execution's own (20).
 alter table {schema}.lease add column flow uuid, add column linked boolean not null default false,
-  add column waits int not null default 0, add column resumed_from uuid;
+  add column waits int not null default 0, add column resumed_from uuid, add column cancel_cause smallint;
 
 alter table {schema}.execution add column parent uuid, add column optional boolean not null default false;
 create index execution_flow on {schema}.execution (flow, id) where flow is not null;

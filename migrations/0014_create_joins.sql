@@ -297,6 +297,7 @@ declare
   v_letter_kind smallint[];
   v_fold record;
   v_items {schema}.log_item[];
+  v_skipped {schema}.ending[];
   v_log record;
 begin
   select bool_or(x.lease is not null), bool_or(x.state >= 7), bool_or(x.state = 3), bool_or(x.state = 2),
@@ -394,6 +395,7 @@ begin
     woken := v_fold.classes;
     follows := v_fold.follows;
     v_items := v_fold.items;
+    v_skipped := v_fold.endings; -- a record with any null field is not "not null"
   end if;
   -- What ended while it waited leaves its join without a downstream, and its children without a parent.
   if v_barriers is not null then
@@ -425,8 +427,8 @@ begin
   seq := {schema}.append_items(v_log.namespace, v_log.kind, v_log.execution, v_log.flow, v_log.class, v_log.from_state,
     v_log.to_state, v_log.attempt, v_log.body, v_items);
   -- An item of one process; its consequences are another's, one level deeper.
-  if v_fold is not null and v_fold.endings is not null then
-    perform {schema}.settle(v_fold.endings, p_now, true, p_policy);
+  if v_skipped is not null then
+    perform {schema}.settle(v_skipped, p_now, true, p_policy);
     follows := true;
   end if;
 end $$;

@@ -130,8 +130,8 @@ function listen(
   facts: ServerFacts,
 ): Promise<RunningServer> {
   const { database, registry, lines, log, after, presence } = engine;
-  const writers = new Writers(database, after);
   const { maxPayloadBytes, flowLimits } = config;
+  const writers = new Writers(database, after, flowLimits.members);
   const deps = { database, registry, lines, log, after, writers, presence, maxPayloadBytes, flowLimits };
   return startServer({
     host: config.host,

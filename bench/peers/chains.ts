@@ -67,7 +67,7 @@ async function start({ ground, onHop, profileInto }: ChainsOptions, eager: boole
       const flowId = uuidV7();
       const end = new Promise<void>((resolve) => settled.set(flowId, resolve));
       await clients.create(chainOf(flowId));
-      await end;
+      await clients.unlessFailed(end);
       settled.delete(flowId);
       sentMs.delete(flowId);
     },

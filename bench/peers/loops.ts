@@ -5,19 +5,32 @@ export class Loops {
   readonly signal: AbortSignal;
   readonly #ended = new AbortController();
   readonly #loops: Promise<void>[] = [];
+  readonly #failed: Promise<never>;
+  #fail: (error: unknown) => void = () => undefined;
 
   constructor() {
     this.signal = this.#ended.signal;
+    this.#failed = new Promise((_, reject) => {
+      this.#fail = reject;
+    });
+    this.#failed.catch(() => undefined);
   }
 
   /** What end() cuts off has not failed. */
   follow(loop: Promise<void>): void {
     const followed = loop.catch((error: unknown) => {
-      if (!this.signal.aborted) throw error;
+      if (this.signal.aborted) return;
+      this.#fail(error);
+      throw error;
     });
     // end() tells it.
     followed.catch(() => undefined);
     this.#loops.push(followed);
+  }
+
+  /** What is waited for would never come if a loop has failed. */
+  async unlessFailed<T>(work: Promise<T>): Promise<T> {
+    return await Promise.race([work, this.#failed]);
   }
 
   /** Ends everything, and throws what a loop failed with before. */

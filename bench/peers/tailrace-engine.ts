@@ -100,5 +100,7 @@ function newExecution(namespace: number, classId: number): Parameters<typeof cre
     tags: {},
     input: null,
     redrive: null,
+    flow: null,
+    parent: null,
   };
 }

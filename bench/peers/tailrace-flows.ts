@@ -94,9 +94,14 @@ export class FlowClients {
     await this.#read(watch, onEntries);
   }
 
-  /** Something that goes on beside everything else, and whose failure close() tells. */
+  /** Something that goes on beside everything else, and whose failure others are told of. */
   follow(work: Promise<void>): void {
     this.#loops.follow(work);
+  }
+
+  /** Rejects as soon as a loop or a watch has failed. */
+  async unlessFailed<T>(work: Promise<T>): Promise<T> {
+    return await this.#loops.unlessFailed(work);
   }
 
   /** Ends every loop and watch, and throws what one failed with before. */

@@ -1,5 +1,6 @@
 /**
- * What time does: due work becomes claimable, leases run out, work expires. Three loops, one per subject.
+ * What time does: due work becomes claimable, leases run out, work expires; and what commits left to be done. A loop for
+ * each subject.
  *
  * Each runs when something is due by what it saw itself, by a hint from a call that made something due, or by the pulse.
  * Every process sweeps; rows that another one has are passed over.
@@ -10,8 +11,11 @@ import { after, monotonicMs } from '../runtime/clock.js';
 import { Loop } from '../runtime/loop.js';
 
 const BATCH = 500;
+const FOLLOW_BATCH = 100;
 /** Sweeps come no closer than this, so that many timers a few milliseconds apart become one batch. */
 const GAP_MS = 20;
+/** What follows a commit is waited for by whoever ended something. */
+const FOLLOW_GAP_MS = 2;
 /** What has been due for longer than a sweep takes, and was not taken, is locked by somebody: it is looked at this often. */
 const LOCKED_MS = 200;
 
@@ -26,8 +30,9 @@ export class Sweeper {
   readonly #subjects: ReadonlyMap<SweepSubject, DueLoop>;
 
   constructor(options: SweeperOptions) {
-    const subjects: readonly SweepSubject[] = ['scheduled', 'leases', 'timers'];
-    this.#subjects = new Map(subjects.map((subject) => [subject, new DueLoop(subject, options)]));
+    const subjects: readonly SweepSubject[] = ['scheduled', 'leases', 'timers', 'followUps'];
+    const hint = (subject: SweepSubject, dueMs: number) => this.hint(subject, dueMs);
+    this.#subjects = new Map(subjects.map((subject) => [subject, new DueLoop(subject, options, hint)]));
   }
 
   /** Something of this kind is due in so many milliseconds, or sooner. */
@@ -44,22 +49,29 @@ export class Sweeper {
   }
 }
 
+type Hint = (subject: SweepSubject, dueMs: number) => void;
+
 class DueLoop {
   readonly #loop: Loop;
   #dueAt = Number.POSITIVE_INFINITY;
   #cancelAlarm: () => void = () => undefined;
 
-  constructor(subject: SweepSubject, { database, onSwept, onError }: SweeperOptions) {
+  constructor(subject: SweepSubject, { database, onSwept, onError }: SweeperOptions, hint: Hint) {
+    const follows = subject === 'followUps';
+    const batch = follows ? FOLLOW_BATCH : BATCH;
     this.#loop = new Loop({
       name: `sweeper ${subject}`,
-      gapMs: GAP_MS,
+      gapMs: follows ? FOLLOW_GAP_MS : GAP_MS,
       jitter: 0,
       onError,
       body: async () => {
         this.#dueAt = Number.POSITIVE_INFINITY;
-        const swept = await sweep(database, subject, BATCH);
+        const swept = await sweep(database, subject, batch);
         if (swept.taken > 0) onSwept(swept.classes, swept.taken);
-        if (swept.taken >= BATCH) return 0;
+        if (swept.follows) hint('followUps', 0);
+        if (swept.leaseMs !== undefined) hint('leases', swept.leaseMs);
+        // What follows a commit breeds more of its kind, a level at a time.
+        if (swept.taken >= (follows ? 1 : batch)) return 0;
         if (swept.nextMs !== undefined) {
           const isLocked = swept.taken === 0 && swept.nextMs < -GAP_MS;
           this.hint(isLocked ? LOCKED_MS : swept.nextMs);

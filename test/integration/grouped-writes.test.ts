@@ -1,7 +1,7 @@
 /** Proof 30 on a real Postgres: single calls that became one statement, and each gets the answer it would get alone. */
 import pg from 'pg';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { EndCall, ExecutionState } from '../../src/domain/states.js';
+import { ExecutionState } from '../../src/domain/states.js';
 import { Database } from '../../src/repository/database.js';
 import type { NewExecution } from '../../src/repository/executions/index.js';
 import { internClasses } from '../../src/repository/registry/index.js';
@@ -16,7 +16,11 @@ let line: { id: number; lane: number };
 beforeAll(async () => {
   fresh = await freshDatabase();
   database = new Database({ url: fresh.url, schema: fresh.schema, connections: 4 });
-  writers = new Writers(database, { queued: () => undefined, due: () => undefined, committed: () => undefined });
+  writers = new Writers(
+    database,
+    { queued: () => undefined, due: () => undefined, committed: () => undefined },
+    100_000,
+  );
   const [made] = await internClasses(database, [{ namespace: 1, lane: 'lane', type: 'type', capabilities: [] }]);
   line = made ?? line;
 });
@@ -79,7 +83,11 @@ test('proof 30: two callers chose one execution id under different request ids: 
 });
 
 test('proof 30: equal request ids in many batches at once make one execution', async () => {
-  const other = new Writers(database, { queued: () => undefined, due: () => undefined, committed: () => undefined });
+  const other = new Writers(
+    database,
+    { queued: () => undefined, due: () => undefined, committed: () => undefined },
+    100_000,
+  );
   const calls = Array.from({ length: 200 }, (_, i) =>
     (i % 2 === 0 ? writers : other).create([item({ requestId: `shared ${i % 7}`, hash: content('same') })]),
   );
@@ -93,7 +101,7 @@ test('proof 30: equal request ids in many batches at once make one execution', a
 test('proof 30: one lease ended twice, alike and otherwise, beside others', async () => {
   const [one, two, three] = await held(3);
   if (!one || !two || !three) throw new Error('three leases were expected');
-  const end = (of: typeof one, hash: string) => writers.end(EndCall.COMPLETE, [endingOf(of, { hash: content(hash) })]);
+  const end = (of: typeof one, hash: string) => writers.complete([endingOf(of, { hash: content(hash) })]);
   const answers = await Promise.all([end(one, 'a'), end(one, 'a'), end(one, 'b'), end(two, 'a'), end(three, 'a')]);
   // An execution that has ended says so; that is checked before who holds it.
   expect(answers.flat().map(({ verdict }) => verdict)).toEqual(['done', 'duplicate', 'terminal', 'done', 'done']);
@@ -107,10 +115,10 @@ test('proof 30: a lease that somebody has locked delays its own call only', asyn
   await holder.query('begin');
   await holder.query(`select 1 from ${fresh.schema}.lease where execution = $1 for update`, [locked.execution]);
   let isDone = false;
-  const late = writers.end(EndCall.COMPLETE, [endingOf(locked)]).finally(() => {
+  const late = writers.complete([endingOf(locked)]).finally(() => {
     isDone = true;
   });
-  const soon = await writers.end(EndCall.COMPLETE, [endingOf(free)]);
+  const soon = await writers.complete([endingOf(free)]);
   const renewed = await writers.renew([{ ...heldBy(free), leaseMs: null, progress: null }]);
   expect([soon[0]?.verdict, renewed[0]?.verdict, isDone]).toEqual(['done', 'terminal', false]);
   await holder.query('rollback');

@@ -74,7 +74,7 @@ export async function startDesk(): Promise<Desk> {
   };
   const transport = createRouterTransport(
     (router) => {
-      const writers = new Writers(engine.database, engine.after);
+      const writers = new Writers(engine.database, engine.after, 100_000);
       router.service(EngineService, engineService({ ...deps, lines, log, presence, writers }));
       router.service(
         CompletionService,

@@ -59,6 +59,14 @@ export interface Granted {
   readonly previous_class: number | null;
   readonly previous_code: string | null;
   readonly previous_message: string | null;
+  readonly flow: string | null;
+  readonly parent: string | null;
+  /** It goes on with an attempt that was parked: since when, and how often it was by now. */
+  readonly resume: boolean;
+  readonly parked_at: Date | null;
+  readonly waits: number;
+  /** The join whose slots are handed over with it. */
+  readonly joined: string | null;
 }
 
 /**

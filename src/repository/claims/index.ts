@@ -2,3 +2,4 @@
 export { ANSWER_BYTES, claimExecutions, type Granted, type Holder, type Segment } from './claim.js';
 export { claimExecution, type NamedClaim } from './claim-one.js';
 export { type Horizon, type LinePlace, readHeads, readHorizon } from './horizon.js';
+export { type JoinedSlot, readJoinedInputs } from './joined-inputs.js';

@@ -4,7 +4,7 @@ import { statement } from '../statement.js';
 
 const cancel = statement(
   'executions.cancel',
-  'select verdict, state, ended_at from {schema}.cancel_execution($1, $2, $3, $4, $5, $6, $7, $8)',
+  'select verdict, state, ended_at, barrier, woken, follows from {schema}.cancel_execution($1, $2, $3, $4, $5, $6, $7, $8)',
 );
 
 export interface Cancellation {
@@ -24,6 +24,11 @@ export interface CancelAnswer {
   readonly verdict: 'canceled' | 'requested' | 'already_requested' | 'terminal' | 'not_found' | 'lost';
   readonly state: number | null;
   readonly ended_at: Date | null;
+  /** The join of the children it waited for: they are canceled right after. */
+  readonly barrier: string | null;
+  /** Classes that got claimable work by its end. */
+  readonly woken: readonly number[] | null;
+  readonly follows: boolean | null;
 }
 
 export async function cancelExecution(runner: Runner, asked: Cancellation): Promise<CancelAnswer> {

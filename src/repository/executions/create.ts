@@ -10,7 +10,8 @@ const create = statement(
   `select ord, verdict, execution, state from {schema}.create_executions($1, $2::uuid[], $3::int[], $4::int[], $5::text[],
      $6::bytea[], $7::smallint[], $8::timestamptz[], $9::bigint[], $10::bigint[], $11::timestamptz[], $12::bigint[],
      $13::int[], $14::bigint[], $15::real[], $16::bigint[], $17::int[], $18::boolean[], $19::jsonb[], $20::text[],
-     $21::int[], $22::int[], $23::bytea, $24::uuid[], $25::uuid[], $26::uuid[])`,
+     $21::int[], $22::int[], $23::bytea, $24::uuid[], $25::uuid[], $26::uuid[], $27::uuid[], $28::boolean[], $29::uuid[],
+     $30::uuid[], $31, $32)`,
 );
 
 /** Null fields take the engine's default; the lane's were filled in by the caller. */
@@ -52,7 +53,8 @@ export interface NewExecution {
 export interface CreationAnswer {
   /**
    * reused: the request id (or execution id) belongs to other content. closed: the lane takes no new work. no_flow,
-   * flow_sealed, flow_canceled: the flow is not there or takes nothing. busy: the flow was locked by somebody; try again.
+   * flow_sealed, flow_canceled, flow_full: the flow is not there or takes nothing. busy: the flow was locked by somebody;
+   * try again.
    */
   readonly verdict:
     | 'created'
@@ -62,16 +64,30 @@ export interface CreationAnswer {
     | 'no_flow'
     | 'flow_sealed'
     | 'flow_canceled'
+    | 'flow_full'
     | 'busy';
   readonly execution: string;
   readonly state: number;
 }
 
+export interface CreationOptions {
+  /** All or none. */
+  readonly atomic?: boolean;
+  /** The join each waits for; nothing for the others. */
+  readonly joins?: ReadonlyMap<string, string>;
+  /** The caller holds the flows and has looked whether they take more. */
+  readonly entered?: boolean;
+  /** Members that a flow may have. */
+  readonly maxMembers?: number;
+}
+
+const UNLIMITED = 2_147_483_647;
+
 /** The answers stand in the order of the items, which are distinct by request id and by execution id. */
 export async function createExecutions(
   runner: Runner,
   items: readonly NewExecution[],
-  atomic = false,
+  { atomic = false, joins, entered = false, maxMembers = UNLIMITED }: CreationOptions = {},
 ): Promise<CreationAnswer[]> {
   const input = packContents(items.map((item) => item.input));
   const column = <T>(pick: (item: NewExecution) => T): T[] => items.map(pick);
@@ -103,12 +119,27 @@ export async function createExecutions(
       uuidArray(column((item) => item.redrive?.letter ?? null)),
       uuidArray(column((item) => item.redrive?.root ?? null)),
       uuidArray(column((item) => item.redrive?.of ?? null)),
+      ...graphColumns(items, joins),
+      entered,
+      maxMembers,
     ]);
   } catch (error) {
     const refused = atomicRefusal(error);
     if (refused) return refused;
     throw error;
   }
+}
+
+/** Null as a whole where no item has any: what stands outside of flows costs nothing. */
+function graphColumns(items: readonly NewExecution[], joins: ReadonlyMap<string, string> | undefined): unknown[] {
+  const inFlow = items.some((item) => item.flow !== null);
+  const spawned = items.some((item) => item.parent !== null);
+  return [
+    inFlow ? uuidArray(items.map((item) => item.flow?.id ?? null)) : null,
+    inFlow ? items.map((item) => item.flow?.optional ?? false) : null,
+    spawned ? uuidArray(items.map((item) => item.parent)) : null,
+    joins && joins.size > 0 ? uuidArray(items.map((item) => joins.get(item.id) ?? null)) : null,
+  ];
 }
 
 /** With `atomic`, a refusal rolls back, and the answers travel in the error. */

@@ -39,6 +39,11 @@ export interface Ended {
   readonly class: number;
   /** The dead letter, when it gave up. */
   readonly letter: string | null;
+  /** What its end released in its flow, and the classes of those. */
+  readonly released: readonly string[] | null;
+  readonly woken: readonly number[] | null;
+  /** Something is left to be done after the commit (SweepSubject followUps). */
+  readonly follows: boolean | null;
 }
 
 export type EndAnswer = Ended | Refused;

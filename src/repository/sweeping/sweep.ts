@@ -6,15 +6,30 @@ const promoteScheduled = statement(
   'sweeping.scheduled',
   'select taken, classes, next_ms from {schema}.promote_scheduled($1)',
 );
-const sweepLeases = statement('sweeping.leases', 'select taken, classes, next_ms from {schema}.sweep_leases($1)');
+const sweepLeases = statement(
+  'sweeping.leases',
+  'select taken, classes, next_ms, follows from {schema}.sweep_leases($1)',
+);
 const sweepTimers = statement(
   'sweeping.timers',
-  'select taken, null::int[] as classes, next_ms from {schema}.sweep_timers($1)',
+  'select taken, classes, next_ms, follows from {schema}.sweep_timers($1)',
+);
+const sweepFollowUps = statement(
+  'sweeping.follow-ups',
+  'select taken, classes, next_ms, lease_ms from {schema}.sweep_follow_ups($1)',
 );
 
-const BY_SUBJECT = { scheduled: promoteScheduled, leases: sweepLeases, timers: sweepTimers } as const;
+const BY_SUBJECT = {
+  scheduled: promoteScheduled,
+  leases: sweepLeases,
+  timers: sweepTimers,
+  followUps: sweepFollowUps,
+} as const;
 
-/** scheduled: due work becomes claimable. leases: what ran out. timers: what waited too long. */
+/**
+ * scheduled: due work becomes claimable. leases: what ran out. timers: what waited too long. followUps: what commits left
+ * to be done in flows and joins, and joins whose time is up.
+ */
 export type SweepSubject = keyof typeof BY_SUBJECT;
 
 export interface Swept {
@@ -24,12 +39,27 @@ export interface Swept {
   readonly classes: readonly number[];
   /** Until the next row is due; undefined when there is none. */
   readonly nextMs: number | undefined;
+  /** Work was left to followUps. */
+  readonly follows: boolean;
+  /** Holders were asked to stop, and have so long. */
+  readonly leaseMs: number | undefined;
+}
+
+interface SweptRow {
+  readonly taken: number;
+  readonly classes: number[] | null;
+  readonly next_ms: number | null;
+  readonly follows?: boolean | null;
+  readonly lease_ms?: bigint | null;
 }
 
 export async function sweep(runner: Runner, subject: SweepSubject, limit: number): Promise<Swept> {
-  const [row] = await runner.query<{ taken: number; classes: number[] | null; next_ms: number | null }>(
-    BY_SUBJECT[subject],
-    [limit],
-  );
-  return { taken: row?.taken ?? 0, classes: row?.classes ?? [], nextMs: row?.next_ms ?? undefined };
+  const [row] = await runner.query<SweptRow>(BY_SUBJECT[subject], [limit]);
+  return {
+    taken: row?.taken ?? 0,
+    classes: row?.classes ?? [],
+    nextMs: row?.next_ms ?? undefined,
+    follows: row?.follows ?? false,
+    leaseMs: row?.lease_ms === null || row?.lease_ms === undefined ? undefined : Number(row.lease_ms),
+  };
 }

@@ -1,14 +1,22 @@
 /** A granted lease as the contract's Claim. */
-import { create } from '@bufbuild/protobuf';
+import { create, type MessageInitShape } from '@bufbuild/protobuf';
+import { type JoinedInputSchema, SlotOutcome } from '../../../gen/tailrace/v1/join_pb.js';
 import { type Claim, ClaimSchema } from '../../../gen/tailrace/v1/lease_pb.js';
+import { ResumeCause } from '../../../gen/tailrace/v1/signal_pb.js';
 import type { Registry } from '../../dispatch/registry.js';
-import type { Granted } from '../../repository/claims/index.js';
+import type { Granted, JoinedSlot } from '../../repository/claims/index.js';
 import { toOptionalPayload } from '../conversion/payload.js';
 import { toDuration, toTimestamp } from '../conversion/times.js';
 
 const DEFAULT_MAX_ATTEMPTS = 5;
 
-export function toClaim(granted: Granted, namespace: string, leaseMs: number, registry: Registry): Claim {
+export function toClaim(
+  granted: Granted,
+  inputs: readonly JoinedSlot[],
+  namespace: string,
+  leaseMs: number,
+  registry: Registry,
+): Claim {
   const line = registry.claimClass(granted.class);
   const input = toOptionalPayload(granted.input_type, granted.input);
   return create(ClaimSchema, {
@@ -42,5 +50,37 @@ export function toClaim(granted: Granted, namespace: string, leaseMs: number, re
     failureCount: granted.failures,
     maxAttempts: granted.retry_max ?? DEFAULT_MAX_ATTEMPTS,
     redriveOfExecutionId: granted.redrive_of ?? '',
+    flowId: granted.flow ?? '',
+    parentExecutionId: granted.parent ?? '',
+    joinedInputs: inputs.map(toJoinedInput),
+    ...(granted.parked_at && {
+      resume: {
+        cause: ResumeCause.CHILDREN,
+        suspendTime: toTimestamp(granted.parked_at),
+        resumeTime: toTimestamp(granted.ready_at),
+        suspensionNumber: granted.waits,
+      },
+    }),
   });
+}
+
+function toJoinedInput(slot: JoinedSlot): MessageInitShape<typeof JoinedInputSchema> {
+  const payload = slot.omitted ? undefined : toOptionalPayload(slot.payload_type, slot.payload);
+  return {
+    name: slot.name,
+    index: slot.idx,
+    outcome: slot.outcome ?? SlotOutcome.UNSPECIFIED,
+    executionId: slot.upstream,
+    type: slot.type,
+    source: slot.source ?? '',
+    payloadOmitted: slot.omitted,
+    ...(payload && { payload }),
+    ...(slot.outcome === SlotOutcome.FAILED && {
+      failure: {
+        failureClass: slot.failure_class ?? 0,
+        message: slot.message ?? '',
+        code: slot.failure_code ?? '',
+      },
+    }),
+  };
 }

@@ -15,7 +15,7 @@ import { EngineError } from '../../domain/errors.js';
 import { EndCall, isTerminal, stateName } from '../../domain/states.js';
 import { claimExecution, type Granted, type Holder } from '../../repository/claims/index.js';
 import { duration, id, MINUTE_MS, namespace, refuse, type Shape, validate } from '../validation.js';
-import { toClaim } from './claim-message.js';
+import { claimsOf } from './claims-of.js';
 import type { EngineServiceDeps } from './deps.js';
 import {
   capabilities,
@@ -28,6 +28,7 @@ import {
 } from './holder.js';
 import { executionNotFound, wrongState } from './refusals.js';
 import { required } from './required.js';
+import type { Writers } from './writers.js';
 
 const claimMany = z
   .object({
@@ -94,7 +95,7 @@ export function claimExecutionsCall(deps: EngineServiceDeps) {
     };
     const granted = await takeClaims(deps, ask, context.signal);
     return create(ClaimExecutionsResponseSchema, {
-      claims: granted.map((claim) => toClaim(claim, asked.namespace, asked.leaseDuration, registry)),
+      claims: await claimsOf(deps, granted, asked.namespace, asked.leaseDuration),
       drain: registry.isDraining(namespaceId, instance),
     });
   };
@@ -111,10 +112,16 @@ export async function takeClaims(
   after.committed(granted.length);
   after.due('leases', Math.min(ask.holder.leaseMs, ask.holder.beginMs ?? ask.holder.leaseMs));
   if (!signal.aborted) return granted;
+  await giveBack(writers, ask.namespace, granted);
+  return [];
+}
+
+/** What was granted to a caller who has left. */
+export async function giveBack(writers: Writers, namespace: number, granted: readonly Granted[]): Promise<void> {
   await writers.end(
     EndCall.RELEASE,
     granted.map((row) => ({
-      namespace: ask.namespace,
+      namespace,
       execution: row.execution,
       lease: row.lease,
       token: row.token,
@@ -126,7 +133,6 @@ export async function takeClaims(
       content: null,
     })),
   );
-  return [];
 }
 
 const NOBODY = Buffer.from('the claimer left');
@@ -146,15 +152,15 @@ export function claimExecutionCall(deps: EngineServiceDeps) {
       beginMs: asked.startWithin,
     });
     switch (answer.verdict) {
-      case 'claimed':
-        // The class may be another process's, made just now; the claim tells its lane and type.
-        if (registry.claimClass(answer.claim.class) === undefined) await registry.refresh();
+      case 'claimed': {
         after.committed(1);
         after.due('leases', Math.min(asked.leaseDuration, asked.startWithin ?? asked.leaseDuration));
+        const [claim] = await claimsOf(deps, [answer.claim], asked.namespace, asked.leaseDuration);
         return create(ClaimExecutionResponseSchema, {
-          claim: toClaim(answer.claim, asked.namespace, asked.leaseDuration, registry),
+          ...(claim && { claim }),
           drain: registry.isDraining(namespaceId, instance),
         });
+      }
       case 'not_found':
         throw executionNotFound(asked.executionId);
       case 'paused':

@@ -12,7 +12,6 @@ import {
 } from '../../../gen/tailrace/v1/engine_service_pb.js';
 import type { AfterCommit } from '../../dispatch/after-commit.js';
 import type { EngineError } from '../../domain/errors.js';
-import type { Granted } from '../../repository/claims/index.js';
 import type { NewExecution } from '../../repository/executions/index.js';
 import { areRefusedChildren, completeWithChildren } from '../../repository/flows/index.js';
 import { type Ending, isRefused, type Taker } from '../../repository/leases/index.js';
@@ -56,16 +55,12 @@ export function completeExecutionsCall(deps: EngineServiceDeps) {
       (i) => `completions[${i}].lease.execution_id`,
     );
     const taker = namespaceId === undefined ? null : takerOf(deps, asked.claimNext, namespaceId);
-    let handed: readonly Granted[] = [];
     const results = await answerEach(
       checked,
-      async (items) => {
-        const ended = await endEach(deps, namespaceId, items, taker);
-        handed = ended.claims;
-        return ended.answers;
-      },
+      (items) => endEach(deps, namespaceId, items, taker),
       (answer, item) => toCompleted(deps, answer, item.lease.executionId),
     );
+    const handed = deps.writers.handedTo(taker);
     const next = asked.claimNext && (await takeNext(deps, asked.claimNext, asked.namespace, handed, context.signal));
     return create(CompleteExecutionsResponseSchema, { results, ...next });
   };
@@ -88,19 +83,18 @@ async function endEach(
   namespace: number | undefined,
   items: readonly Item[],
   taker: Taker | null,
-): Promise<{ answers: Answer[]; claims: readonly Granted[] }> {
+): Promise<Answer[]> {
   const plain = items.filter(({ children }) => children.length === 0).map((item) => endingOf(item, namespace));
   const [ended, spawned] = await Promise.all([
-    plain.length > 0 ? deps.writers.complete(plain, taker) : { answers: [], claims: [] },
+    plain.length > 0 ? deps.writers.complete(plain, taker) : [],
     endSpawning(
       deps,
       namespace,
       items.filter(({ children }) => children.length > 0),
     ),
   ]);
-  const [nextEnded, nextSpawned] = [ended.answers.values(), spawned.values()];
-  const answers = items.flatMap(({ children }) => (children.length === 0 ? nextEnded : nextSpawned).next().value ?? []);
-  return { answers, claims: ended.claims };
+  const [nextEnded, nextSpawned] = [ended.values(), spawned.values()];
+  return items.flatMap(({ children }) => (children.length === 0 ? nextEnded : nextSpawned).next().value ?? []);
 }
 
 async function endSpawning(

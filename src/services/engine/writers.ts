@@ -5,15 +5,19 @@
 import { GroupCommit } from '../../batching/group-commit.js';
 import type { AfterCommit } from '../../dispatch/after-commit.js';
 import { EndCall, ExecutionState } from '../../domain/states.js';
+import type { Granted } from '../../repository/claims/index.js';
 import type { Database } from '../../repository/database.js';
 import { type CreationAnswer, createExecutions, type NewExecution } from '../../repository/executions/index.js';
 import {
+  completeAndClaim,
   type EndAnswer,
   type Ending,
   endAttempts,
   type RenewAnswer,
   type Renewal,
   renewLeases,
+  type Taker,
+  type TakingEnding,
 } from '../../repository/leases/index.js';
 import { wallMs } from '../../runtime/clock.js';
 
@@ -22,21 +26,34 @@ export type EndCallNumber = (typeof EndCall)[keyof typeof EndCall];
 export class Writers {
   readonly #database: Database;
   readonly #after: AfterCommit;
+  readonly #maxMembers: number;
   readonly #create: GroupCommit<NewExecution, CreationAnswer>;
+  readonly #complete: GroupCommit<TakingEnding, EndAnswer>;
   readonly #endings: ReadonlyMap<EndCallNumber, GroupCommit<Ending, EndAnswer>>;
+  /** What was handed over so far to the takers of calls that are not answered yet. */
+  readonly #handed = new WeakMap<Taker, readonly Granted[]>();
   readonly #renewals: GroupCommit<Renewal, RenewAnswer>;
   readonly #progress: GroupCommit<Renewal, RenewAnswer>;
 
-  constructor(database: Database, after: AfterCommit) {
+  /** maxMembers: of one flow. */
+  constructor(database: Database, after: AfterCommit, maxMembers: number) {
     this.#database = database;
     this.#after = after;
+    this.#maxMembers = maxMembers;
     this.#create = new GroupCommit({
       name: 'CreateExecutions',
       keysOf: (item) => (item.requestId === null ? [item.id] : [item.id, `${item.namespace}/${item.requestId}`]),
       bytesOf: (item) => item.input?.body.length ?? 0,
+      isBusy: (answer) => answer.verdict === 'busy',
       run: (items) => this.#created(items, false),
     });
-    this.#endings = new Map(Object.values(EndCall).map((call) => [call, this.#endGroup(call)]));
+    this.#complete = this.#endGroup('CompleteExecutions', (items) => this.#completed(items));
+    this.#endings = new Map(
+      ENDS_WITHOUT_TAKERS.map((call) => [
+        call,
+        this.#endGroup(`EndAttempts(${call})`, (items: readonly Ending[]) => endAttempts(this.#database, call, items)),
+      ]),
+    );
     this.#renewals = this.#renewGroup('RenewLeases', true);
     this.#progress = this.#renewGroup('ReportProgress', false);
   }
@@ -50,7 +67,17 @@ export class Writers {
     return this.#created(items, true);
   }
 
-  end(call: EndCallNumber, items: readonly Ending[]): Promise<EndAnswer[]> {
+  /** `taker`: gets what these completions release, as far as it can. */
+  complete(items: readonly Ending[], taker: Taker | null = null): Promise<EndAnswer[]> {
+    return this.#complete.submit(items.map((item) => ({ ...item, taker })));
+  }
+
+  /** What this taker's completions released and it was given. */
+  handedTo(taker: Taker | null): readonly Granted[] {
+    return (taker && this.#handed.get(taker)) ?? [];
+  }
+
+  end(call: Exclude<EndCallNumber, typeof EndCall.COMPLETE>, items: readonly Ending[]): Promise<EndAnswer[]> {
     const group = this.#endings.get(call);
     if (group === undefined) throw new Error(`no group for call ${call}`);
     return group.submit(items);
@@ -66,7 +93,7 @@ export class Writers {
   }
 
   async #created(items: readonly NewExecution[], atomic: boolean): Promise<CreationAnswer[]> {
-    const answers = await createExecutions(this.#database, items, atomic);
+    const answers = await createExecutions(this.#database, items, { atomic, maxMembers: this.#maxMembers });
     const queued = new Map<number, number>();
     items.forEach((item, i) => {
       const answer = answers[i];
@@ -81,23 +108,36 @@ export class Writers {
     return answers;
   }
 
-  #endGroup(call: EndCallNumber): GroupCommit<Ending, EndAnswer> {
+  #endGroup<Item extends Ending>(
+    name: string,
+    end: (items: readonly Item[]) => Promise<EndAnswer[]>,
+  ): GroupCommit<Item, EndAnswer> {
     return new GroupCommit({
-      name: `EndAttempts(${call})`,
+      name,
       keysOf: (item) => [item.execution],
       bytesOf: (item) => item.content?.body.length ?? 0,
       isBusy: (answer) => answer.verdict === 'busy',
       run: async (items) => {
-        const answers = await endAttempts(this.#database, call, items);
+        const answers = await end(items);
         this.#after.committed(items.length);
-        for (const answer of answers) {
-          if (answer.verdict !== 'done') continue;
-          if (answer.state === ExecutionState.QUEUED) this.#after.queued(answer.class, 1);
-          if (answer.state === ExecutionState.SCHEDULED) this.#after.due('scheduled', until(answer.run_at));
-        }
+        tellEnds(this.#after, answers);
         return answers;
       },
     });
+  }
+
+  /** A call that was split over batches takes successors from the first only: its room is not told apart. */
+  async #completed(items: readonly TakingEnding[]): Promise<EndAnswer[]> {
+    const asking = items.map((item) => (item.taker && this.#handed.has(item.taker) ? { ...item, taker: null } : item));
+    const takers = new Set(asking.flatMap(({ taker }) => taker ?? []));
+    if (takers.size === 0) return await endAttempts(this.#database, EndCall.COMPLETE, items);
+    for (const taker of takers) this.#handed.set(taker, []);
+    const { answers, claims } = await completeAndClaim(this.#database, asking);
+    for (const [taker, granted] of claims) {
+      this.#handed.set(taker, granted);
+      if (granted.length > 0) this.#after.due('leases', taker.holder.leaseMs);
+    }
+    return answers;
   }
 
   #renewGroup(name: string, extend: boolean): GroupCommit<Renewal, RenewAnswer> {
@@ -115,4 +155,17 @@ export class Writers {
 /** By this machine's clock, which is good enough for a hint. */
 function until(time: Date | null): number {
   return time === null ? 0 : time.getTime() - wallMs();
+}
+
+const ENDS_WITHOUT_TAKERS = [EndCall.FAIL, EndCall.DELAY, EndCall.RELEASE] as const;
+
+/** Wakes whoever waits for what these ends made claimable: the execution itself, or what it released in its flow. */
+export function tellEnds(after: AfterCommit, answers: readonly EndAnswer[]): void {
+  for (const answer of answers) {
+    if (answer.verdict !== 'done') continue;
+    if (answer.state === ExecutionState.QUEUED) after.queued(answer.class, 1);
+    if (answer.state === ExecutionState.SCHEDULED) after.due('scheduled', until(answer.run_at));
+    for (const classId of answer.woken ?? []) after.queued(classId, 1);
+    if (answer.follows) after.due('followUps', 0);
+  }
 }

@@ -1,0 +1,21 @@
+/** Granted leases as claims, with what the joins before them hand over. */
+import type { Claim } from '../../../gen/tailrace/v1/lease_pb.js';
+import { type Granted, readJoinedInputs } from '../../repository/claims/index.js';
+import { toClaim } from './claim-message.js';
+import type { EngineServiceDeps } from './deps.js';
+
+/** Reads nothing for work that waited for nothing. */
+export async function claimsOf(
+  { database, registry }: EngineServiceDeps,
+  granted: readonly Granted[],
+  namespace: string,
+  leaseMs: number,
+): Promise<Claim[]> {
+  const joins = granted.flatMap(({ joined }) => joined ?? []);
+  const inputs = joins.length === 0 ? undefined : await readJoinedInputs(database, joins);
+  // A class may be another process's, made just now; the claim tells its lane and type.
+  if (granted.some((row) => registry.claimClass(row.class) === undefined)) await registry.refresh();
+  return granted.map((row) =>
+    toClaim(row, (row.joined !== null && inputs?.get(row.joined)) || [], namespace, leaseMs, registry),
+  );
+}
