@@ -22,6 +22,7 @@ import { listAttempts, listExecutions, readExecution, readStats } from '../../sr
 import { endAttempts } from '../../src/repository/leases/index.js';
 import { stepLog } from '../../src/repository/log/index.js';
 import { internClasses } from '../../src/repository/registry/index.js';
+import { verify } from '../../src/repository/verification/index.js';
 import { uuidV7 } from '../../src/runtime/random.js';
 import { endingOf, NAMESPACE, newExecution, takeLeases } from '../support/direct.js';
 import { type Explained, ExplainedSession } from '../support/explained.js';
@@ -172,6 +173,7 @@ test('a page costs what it shows', async () => {
     if (pages > MOST_PAGES) wrong.push(`${name}: ${pages} pages`);
   }
   expect(wrong).toEqual([]);
+  expect((await verify(database)).filter(({ violations }) => violations.length > 0)).toEqual([]);
 }, 120_000);
 
 /** Of tables and indexes, each time one is looked at: a row of fifty has some sixty probes. */
