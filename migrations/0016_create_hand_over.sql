@@ -301,8 +301,8 @@ begin
     select f.canceled_at is not null or f.failing_at is not null into v_canceled
       from {schema}.flow f where f.id = v_lease.flow for share;
   end if;
-  verdict := case when v_lease.cancel_at is not null or {schema}.is_loser(p_execution) then 'cancel_requested'
-    when v_canceled then 'canceled'
+  verdict := case when v_canceled then 'canceled'
+    when v_lease.cancel_at is not null or {schema}.is_loser(p_execution) then 'cancel_requested'
     when flow is not null and {schema}.flow_is_full(flow, p_more, p_max_members) then 'full' else 'held' end;
 end $$;
 

@@ -6,6 +6,7 @@ import { FlowState } from '../../gen/tailrace/v1/flow_pb.js';
 import { JoinMode } from '../../gen/tailrace/v1/join_pb.js';
 import { uuidV7 } from '../../src/runtime/random.js';
 import { ByHand, type Init, leaseOf, refusal, seconds } from '../support/by-hand.js';
+import { eventually } from '../support/eventually.js';
 import { startTailrace, type TestTailrace } from '../support/tailrace.js';
 
 const LIMITS = { members: 12, slots: 4, depth: 5 };
@@ -82,6 +83,14 @@ async function refused(call: () => Promise<unknown>) {
   const detail = await refusal(call());
   expect(await stored()).toEqual(before);
   return { reason: detail.reason, metadata: detail.metadata, fields: detail.fieldViolations.map(({ field }) => field) };
+}
+
+/** The number of members is folded a moment after they were made. */
+async function counted(flowId: string, members: number): Promise<void> {
+  await eventually(async () => {
+    const { flow } = await tailrace.admin.getFlow({ flowId });
+    return flow?.executions.reduce((sum, { count }) => sum + count, 0n) === BigInt(members);
+  });
 }
 
 const notFound = (flowId: string) => ({ reason: 'FLOW_NOT_FOUND', metadata: { flow_id: flowId } });
@@ -331,6 +340,7 @@ describe('ExtendFlow refuses', () => {
       reason: 'JOIN_LIMIT_EXCEEDED',
       metadata: { limit: '4', member: id('join') },
     });
+    await counted(flowId, 5);
     const many = Array.from({ length: LIMITS.members - 4 }, (_, i) => `m${i}`);
     expect(await refused(() => extend(flowId, { members: members(many.join(' ')) }))).toMatchObject({
       reason: 'FLOW_LIMIT_EXCEEDED',

@@ -118,7 +118,8 @@ export async function completeWithChildren(
     database.transaction(async (runner): Promise<CompletedParent | RefusedChildren> => {
       const held = await holdParent(runner, ending, ending.hash, asked.length, maxMembers);
       if (held.verdict === 'canceled' || held.verdict === 'full') return { verdict: held.verdict };
-      if (held.verdict === 'held') {
+      // One that is asked to stop may complete late, unless the end itself is refused then.
+      if (held.verdict === 'held' || held.verdict === 'cancel_requested') {
         const children = inFlow(asked, held.flow);
         const made = await makeMembers(runner, children, []);
         const answer = await complete(runner, ending);
