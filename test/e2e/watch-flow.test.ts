@@ -4,6 +4,7 @@ import { FailureClass } from '../../gen/tailrace/v1/attempt_pb.js';
 import { FlowMilestone } from '../../gen/tailrace/v1/completion_service_pb.js';
 import { ExecutionState } from '../../gen/tailrace/v1/execution_state_pb.js';
 import { FlowState } from '../../gen/tailrace/v1/flow_pb.js';
+import type { Claim } from '../../gen/tailrace/v1/lease_pb.js';
 import { type LogEntry, LogEntryKind, StartPosition } from '../../gen/tailrace/v1/log_pb.js';
 import { decodeCursor } from '../../src/domain/cursor.js';
 import { refusal, seconds } from '../support/by-hand.js';
@@ -54,18 +55,17 @@ async function layered(members = MEMBERS, layer = LAYER): Promise<MadeFlow> {
 /** Works on a flow until it has ended; every so manieth execution fails. */
 async function work(flow: MadeFlow, name: string, failing = FAILING): Promise<void> {
   let ended = false;
-  const end = flow.ended().finally(() => {
+  const over = flow.ended().finally(() => {
     ended = true;
   });
   for (let done = 1; !ended; ) {
     const worker = new FlowsByHand(recorded.clients, name);
-    const claims = await worker.claim({ lanes: [{ lane: flow.lane }], maxExecutions: 7, wait: seconds(0.3) });
-    for (const claim of claims) {
-      if (done++ % failing === 0) await worker.fail(claim, FailureClass.PERMANENT);
-      else await worker.complete(claim);
-    }
+    const asked = { lanes: [{ lane: flow.lane }], types: ['layered'], maxExecutions: 7, wait: seconds(0.3) };
+    const end = (claim: Claim) =>
+      done++ % failing === 0 ? worker.fail(claim, FailureClass.PERMANENT) : worker.complete(claim);
+    await Promise.all((await worker.claim(asked)).map(end));
   }
-  await end;
+  await over;
 }
 
 describe('WatchFlow', () => {
