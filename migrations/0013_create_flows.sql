@@ -215,4 +215,5 @@ alter table {schema}.lease add column flow uuid, add column linked boolean not n
 alter table {schema}.execution add column parent uuid, add column optional boolean not null default false;
 create index execution_flow on {schema}.execution (flow, id) where flow is not null;
 create index execution_parent on {schema}.execution (parent, id) where parent is not null;
+create index execution_redrive_of on {schema}.execution (redrive_of) where redrive_of is not null;
 create index dead_letter_flow on {schema}.dead_letter (flow, state, id) where flow is not null;
