@@ -69,10 +69,9 @@ async function measure(arena: Arena, ground: Ground, server: TailraceServer, rou
       released.add(claims.length);
       await clients.complete(claims);
     });
-    if (joined) await released.reach(flows, PATIENCE_MS);
-    else await settled.reach(flows, PATIENCE_MS);
+    await clients.unlessFailed((joined ? released : settled).reach(flows, PATIENCE_MS));
     const doneMs = performance.now();
-    await settled.reach(flows, PATIENCE_MS);
+    await clients.unlessFailed(settled.reach(flows, PATIENCE_MS));
     const members = flows * size;
     return {
       seconds: (doneMs - startedMs) / 1_000,
