@@ -24,7 +24,8 @@ export interface Path {
 /** Given with every cancel. */
 export const WHY = 'no longer needed';
 
-export const soon = () => ({ deadlineTime: timestampFromMs(wallMs() + 400) });
+/** Late enough for whatever a path does before. */
+export const soon = () => ({ deadlineTime: timestampFromMs(wallMs() + 1_500) });
 
 export const path = (state: ExecutionState, reason: EndReason, attempts: number, more: Partial<Path> = {}): Path => ({
   state,
