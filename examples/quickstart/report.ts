@@ -89,7 +89,7 @@ export function reportAsText(report: Report): string {
     `  created ${books.created} = ended ${books.ended} = succeeded ${books.succeeded} + failed ${books.failed}; ` +
       `ended twice: ${books.endedTwice}`,
     ...(books.problems.length === 0
-      ? ['  every file was counted once']
+      ? ['  every file was counted once, by the watch and by the report']
       : books.problems.map((problem) => `  WRONG: ${problem}`)),
     '',
     `${(report.tookMs / 1_000).toFixed(1)} s in all. Each file was held for about ${report.heldMs} ms on purpose, ` +

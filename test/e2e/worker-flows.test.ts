@@ -229,6 +229,27 @@ describe.each(['connect', 'grpc'] as const)('over %s', (transport) => {
     expect(await noted).toMatchObject({ flowId, parentExecutionId: ids.parent });
   });
 
+  test('a handler that would wait after it was told to stop ends canceled', async () => {
+    newLane();
+    const handlers: Record<string, Handler> = {
+      parent: async (context) => {
+        await new Promise((resolve) => context.signal.addEventListener('abort', resolve, { once: true }));
+        return context.waitForChildren([{ type: 'child', lane }]);
+      },
+      child: () => 'nobody waits for it',
+    };
+    await working(handlers, { transport, leaseDurationMs: LEASE_MS });
+    const { executionId } = await client.create({ type: 'parent', lane });
+    for (let state = ExecutionState.QUEUED; state !== ExecutionState.RUNNING; ) {
+      state = (await client.admin.getExecution({ executionId })).execution?.state ?? state;
+    }
+    await client.cancel(executionId, { reason: 'enough' });
+    const { outcome } = await client.awaitExecution(executionId, BOUND);
+    expect(outcome).toMatchObject({ state: ExecutionState.CANCELED, attemptNumber: 1 });
+    const { executions } = await client.admin.listExecutions({ filter: { lanes: [lane] } });
+    expect(executions).toHaveLength(1);
+  });
+
   test('a wait that cannot succeed any more shows which child failed', async () => {
     newLane();
     const handlers: Record<string, Handler> = {
