@@ -211,6 +211,6 @@ describe('refusals store nothing', () => {
     await canceled.cancel();
     expect(await refused(canceled.extend({ members: { b: {} } }))).toBe('WRONG_STATE');
     const flowId = sealed.of('a');
-    expect(await refused(recorded.clients.engine.extendFlow({ flowId }))).toBe('FLOW_NOT_FOUND');
+    expect(await refused(recorded.clients.engine.extendFlow({ flowId, seal: true }))).toBe('FLOW_NOT_FOUND');
   });
 });

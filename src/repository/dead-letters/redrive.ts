@@ -2,7 +2,9 @@
  * Runs given-up work again: a new execution, linked both ways with the letter, in one transaction with the letter's step
  * to REDRIVING. Of two at once the second waits for the letter's row and finds it taken.
  *
- * Lock order: letter, then request key, then nothing. Whoever else locks letters (settle_letters, resolve_letters) waits
+ * Of a flow's member the new run takes the old one's place, and what was SKIPPED because of it is made anew with it.
+ *
+ * Lock order: flow, letter, request key, then nothing. Whoever else locks letters (settle_letters, resolve_letters) waits
  * for nothing under them, so no cycle can form. A crash before the commit leaves the letter open and nothing made.
  */
 import type { Content } from '../bytes.js';
@@ -16,7 +18,7 @@ const readOriginal = statement(
   'dead-letters.original',
   `select d.subject::int as subject, d.execution, d.lane, d.type, d.tags, d.input_type, d.input, c.capabilities, e.class,
      e.priority::int as priority, e.timeout_ms, e.retry_max, e.retry_initial_ms, e.retry_factor, e.retry_cap_ms,
-     e.reclaims_max, e.count_lost, case when e.deadline > t.now then e.deadline end as deadline,
+     e.reclaims_max, e.count_lost, d.flow, e.optional, e.parent, case when e.deadline > t.now then e.deadline end as deadline,
      case when e.start_by > t.now then extract(epoch from e.start_by - t.now) * 1000 end::double precision as ttl_ms
    from {schema}.dead_letter d
    cross join (select clock_timestamp() as now) t
@@ -29,6 +31,25 @@ const lock = statement(
   'dead-letters.lock',
   `select d.state::int as state, d.version, d.last_execution from {schema}.dead_letter d
    where d.id = $2::uuid and d.namespace = $1::int for update`,
+);
+
+const holdFlow = statement('dead-letters.hold-flow', 'select verdict from {schema}.hold_flow($1, $2)');
+
+const redoSkipped = statement(
+  'dead-letters.redo-skipped',
+  'select made, woken, follows from {schema}.redo_skipped($1, $2, $3, $4)',
+);
+
+/** What an earlier redrive made anew behind its run. */
+const readRedone = statement(
+  'dead-letters.redone',
+  `with recursive behind as (
+     select s.downstream as id from {schema}.slot s where s.upstream = $1::uuid and s.is_edge
+     union
+     select s.downstream from behind b join {schema}.slot s on s.upstream = b.id and s.is_edge)
+   select b.id from behind b
+   cross join lateral (select x.redrive_of from {schema}.execution x where x.id = b.id offset 0) e
+   where e.redrive_of is not null order by b.id limit 1000`,
 );
 
 const readKey = statement(
@@ -61,18 +82,34 @@ export interface Redrive {
   readonly input: Content | null;
   readonly lane: string | null;
   readonly runAt: Date | null;
+  /** Outside of the flow, and nothing else is made anew. */
+  readonly detached: boolean;
   readonly actor: string;
   readonly note: string;
 }
 
 export type RedriveAnswer =
-  /** duplicate: an earlier call with this request id had done it. `queued`: the class that got claimable work. */
-  | { readonly verdict: 'redriven' | 'duplicate'; readonly execution: string; readonly queued: number | undefined }
+  | Redriven
   | { readonly verdict: 'conflict'; readonly version: bigint }
   | { readonly verdict: 'wrong_state'; readonly state: number }
   | { readonly verdict: 'reused'; readonly execution: string }
-  /** closed: the lane takes no new work. not_execution: an event or an entry was given up. */
-  | { readonly verdict: 'not_found' | 'closed' | 'not_execution' };
+  /**
+   * closed: the lane takes no new work. not_execution: an event or an entry was given up. canceled: its flow is, and only a
+   * detached redrive is possible.
+   */
+  | { readonly verdict: 'not_found' | 'closed' | 'not_execution' | 'canceled' };
+
+export interface Redriven {
+  /** duplicate: an earlier call with this request id had done it. */
+  readonly verdict: 'redriven' | 'duplicate';
+  readonly execution: string;
+  /** Executions made anew because they had been skipped; the first thousand. */
+  readonly downstreams: readonly string[];
+  /** Classes that got claimable work. */
+  readonly woken: readonly number[];
+  /** Something is left to be done after the commit (SweepSubject followUps). */
+  readonly follows: boolean;
+}
 
 interface Original {
   readonly subject: number;
@@ -93,6 +130,9 @@ interface Original {
   readonly retry_cap_ms: bigint | null;
   readonly reclaims_max: number | null;
   readonly count_lost: boolean | null;
+  readonly flow: string | null;
+  readonly optional: boolean | null;
+  readonly parent: string | null;
   readonly deadline: Date | null;
   readonly ttl_ms: number | null;
 }
@@ -106,7 +146,9 @@ export async function redriveDeadLetter(database: Database, asked: Redrive): Pro
   const root = original.execution;
   if (root === null) return { verdict: 'not_execution' };
   const classId = await classOf(database, asked, original);
+  const flow = asked.detached ? null : original.flow;
   return await database.transaction(async (runner): Promise<RedriveAnswer> => {
+    const held = flow === null ? undefined : await holdFlowRow(runner, asked.namespace, flow);
     const [letter] = await runner.query<{ state: number; version: bigint; last_execution: string | null }>(lock, [
       asked.namespace,
       asked.letter,
@@ -118,17 +160,63 @@ export async function redriveDeadLetter(database: Database, asked: Redrive): Pro
       return { verdict: 'conflict', version: letter.version };
     }
     if (letter.state !== OPEN) return { verdict: 'wrong_state', state: letter.state };
-    const redrive = { letter: asked.letter, root, of: letter.last_execution ?? root };
-    const [made] = await createExecutions(runner, [{ ...toExecution(asked, original, classId), redrive }]);
+    if (held === 'canceled') return { verdict: 'canceled' };
+    const of = letter.last_execution ?? root;
+    const [made] = await createExecutions(
+      runner,
+      [
+        {
+          ...toExecution(asked, original, classId),
+          redrive: { letter: asked.letter, root, of },
+          flow: held === 'held' && flow !== null ? { id: flow, optional: original.optional ?? false } : null,
+          parent: held === 'held' ? original.parent : null,
+        },
+      ],
+      { entered: true },
+    );
     if (made === undefined) throw new Error('create_executions answered nothing');
     const { verdict, execution } = made;
     if (verdict === 'closed') return { verdict };
-    if (verdict === 'reused') return { verdict, execution };
-    if (verdict === 'duplicate') return { verdict, execution, queued: undefined };
+    if (verdict === 'duplicate') return { verdict, execution, ...(await redoneBy(runner, execution)) };
+    if (verdict !== 'created') return { verdict: 'reused', execution };
     const { input, actor, note } = asked;
     await runner.query(markRedriving, [asked.letter, execution, input?.type ?? null, input?.body ?? null, actor, note]);
-    return { verdict: 'redriven', execution, queued: made.state === QUEUED ? classId : undefined };
+    const woken = made.state === QUEUED ? [classId] : [];
+    if (held !== 'held') return { verdict: 'redriven', execution, downstreams: [], woken, follows: false };
+    const [redone] = await runner.query<{ made: string[]; woken: number[] | null; follows: boolean }>(redoSkipped, [
+      asked.namespace,
+      flow,
+      of,
+      execution,
+    ]);
+    return {
+      verdict: 'redriven',
+      execution,
+      downstreams: redone?.made.slice(0, DOWNSTREAMS_SHOWN) ?? [],
+      woken: [...woken, ...(redone?.woken ?? [])],
+      follows: redone?.follows ?? false,
+    };
   });
+}
+
+const DOWNSTREAMS_SHOWN = 1_000;
+
+/** missing: it is kept no longer, so the run stands outside of any. */
+async function holdFlowRow(
+  runner: Runner,
+  namespace: number,
+  flow: string,
+): Promise<'held' | 'canceled' | 'missing' | undefined> {
+  const [row] = await runner.query<{ verdict: 'held' | 'canceled' | 'missing' }>(holdFlow, [namespace, flow]);
+  return row?.verdict;
+}
+
+async function redoneBy(
+  runner: Runner,
+  execution: string,
+): Promise<Pick<Redriven, 'downstreams' | 'woken' | 'follows'>> {
+  const rows = await runner.query<{ id: string }>(readRedone, [execution]);
+  return { downstreams: rows.map(({ id }) => id), woken: [], follows: false };
 }
 
 /** What an earlier call under the same request id did. Read under the letter's lock, so a repeat at once sees it. */
@@ -137,7 +225,7 @@ async function earlier(runner: Runner, asked: Redrive): Promise<RedriveAnswer | 
   const [key] = await runner.query<{ execution: string; hash: Buffer }>(readKey, [asked.namespace, asked.requestId]);
   if (key === undefined) return undefined;
   if (!key.hash.equals(asked.hash)) return { verdict: 'reused', execution: key.execution };
-  return { verdict: 'duplicate', execution: key.execution, queued: undefined };
+  return { verdict: 'duplicate', execution: key.execution, ...(await redoneBy(runner, key.execution)) };
 }
 
 /** The first run's, unless another lane is asked for, or its core row is gone and with it what it required. */
@@ -152,7 +240,11 @@ async function classOf(runner: Runner, asked: Redrive, original: Original): Prom
   return made.id;
 }
 
-function toExecution(asked: Redrive, original: Original, classId: number): Omit<NewExecution, 'redrive'> {
+function toExecution(
+  asked: Redrive,
+  original: Original,
+  classId: number,
+): Omit<NewExecution, 'redrive' | 'flow' | 'parent'> {
   const kept = original.input_type === null ? null : { type: original.input_type, body: original.input ?? NOTHING };
   return {
     id: asked.id,
@@ -176,8 +268,6 @@ function toExecution(asked: Redrive, original: Original, classId: number): Omit<
     },
     tags: original.tags,
     input: asked.input ?? kept,
-    flow: null,
-    parent: null,
   };
 }
 

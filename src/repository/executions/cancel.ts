@@ -45,3 +45,22 @@ export async function cancelExecution(runner: Runner, asked: Cancellation): Prom
   if (row === undefined) throw new Error('cancel_execution answered nothing');
   return row;
 }
+
+const children = statement(
+  'executions.children-of-join',
+  `select s.upstream as execution, coalesce(o.state, {schema}.state_of(s.upstream))::int as state, o.ended_at
+   from {schema}.slot s
+   left join lateral (select x.state, x.ended_at from {schema}.outcome x where x.execution = s.upstream offset 0) o on true
+   where s.barrier = $1::uuid order by s.idx limit $2`,
+);
+
+export interface Child {
+  readonly execution: string;
+  readonly state: number;
+  readonly ended_at: Date | null;
+}
+
+/** The children that a join waits for, as they stand. */
+export function readChildren(runner: Runner, join: string, limit: number): Promise<Child[]> {
+  return runner.query<Child>(children, [join, limit]);
+}

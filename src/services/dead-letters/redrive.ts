@@ -7,7 +7,12 @@ import {
   RedriveDeadLetterResponseSchema,
 } from '../../../gen/tailrace/v1/dead_letter_service_pb.js';
 import { EngineError } from '../../domain/errors.js';
-import { type RedriveAnswer, readDeadLetter, redriveDeadLetter } from '../../repository/dead-letters/index.js';
+import {
+  type RedriveAnswer,
+  type Redriven,
+  readDeadLetter,
+  redriveDeadLetter,
+} from '../../repository/dead-letters/index.js';
 import { wallMs } from '../../runtime/clock.js';
 import { uuidV7 } from '../../runtime/random.js';
 import { toDeadLetter } from '../conversion/dead-letter.js';
@@ -41,7 +46,6 @@ export function redriveDeadLetterCall({ database, registry, after, maxPayloadByt
     deadLetterId: id,
     expectedVersion: counter,
     input: payload(maxPayloadBytes),
-    // Without flows every redrive stands alone.
     detached: z.boolean(),
     runTime: timestamp,
     lane: optionalLane,
@@ -62,6 +66,7 @@ export function redriveDeadLetterCall({ database, registry, after, maxPayloadByt
       input,
       lane,
       runAt: runTime,
+      detached: asked.detached,
       actor: asked.actor,
       note: asked.note,
     });
@@ -69,27 +74,27 @@ export function redriveDeadLetterCall({ database, registry, after, maxPayloadByt
     // Another lane may have got a class of this type, which a wake-up must know.
     if (lane !== null) await registry.refresh();
     if (answer.verdict === 'redriven') {
-      after.committed(1);
-      if (answer.queued !== undefined) after.queued(answer.queued, 1);
-      else if (runTime) after.due('scheduled', runTime.getTime() - wallMs());
+      after.committed(1 + answer.downstreams.length);
+      for (const classId of answer.woken) after.queued(classId, 1);
+      if (runTime) after.due('scheduled', runTime.getTime() - wallMs());
+      if (answer.follows) after.due('followUps', 0);
     }
     const row = await readDeadLetter(database, namespaceId, letter);
     if (row === undefined) throw letterNotFound(letter);
     return create(RedriveDeadLetterResponseSchema, {
       deadLetter: toDeadLetter(row, asked.namespace),
       executionId: answer.execution,
+      downstreamExecutionIds: [...answer.downstreams],
       duplicate: answer.verdict === 'duplicate',
     });
   };
 }
 
-type Done = Extract<RedriveAnswer, { readonly execution: string; readonly queued: unknown }>;
-
-function isDone(answer: RedriveAnswer): answer is Done {
+function isDone(answer: RedriveAnswer): answer is Redriven {
   return answer.verdict === 'redriven' || answer.verdict === 'duplicate';
 }
 
-function refusalOf(answer: Exclude<RedriveAnswer, Done>, letter: string): EngineError {
+function refusalOf(answer: Exclude<RedriveAnswer, Redriven>, letter: string): EngineError {
   switch (answer.verdict) {
     case 'not_found':
       return letterNotFound(letter);
@@ -104,6 +109,10 @@ function refusalOf(answer: Exclude<RedriveAnswer, Done>, letter: string): Engine
     case 'closed':
       return new EngineError('LANE_CLOSED', 'the lane is draining and takes no new work', {
         metadata: { dead_letter_id: letter },
+      });
+    case 'canceled':
+      return new EngineError('WRONG_STATE', 'its flow is canceled; only a detached redrive is possible', {
+        metadata: { dead_letter_id: letter, state: 'CANCELED' },
       });
     case 'not_execution':
       return new EngineError('UNIMPLEMENTED', 'only executions can be redriven yet', {

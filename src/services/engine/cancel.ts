@@ -8,7 +8,8 @@ import {
   type CancelExecutionResponse,
   CancelExecutionResponseSchema,
 } from '../../../gen/tailrace/v1/engine_service_pb.js';
-import { type CancelAnswer, cancelExecution } from '../../repository/executions/index.js';
+import { ExecutionState, isTerminal } from '../../domain/states.js';
+import { type CancelAnswer, type Child, cancelExecution, readChildren } from '../../repository/executions/index.js';
 import { withEither } from '../../runtime/either-signal.js';
 import { toOutcome } from '../completion/outcome.js';
 import { toTimestamp } from '../conversion/times.js';
@@ -20,6 +21,7 @@ import { leaseRef } from './lease-ref.js';
 import { executionNotFound, leaseLost } from './refusals.js';
 
 const REASON_BYTES = 1_024;
+const CHILDREN_SHOWN = 1_000;
 
 const request = z.object({
   namespace,
@@ -49,6 +51,9 @@ export function cancelExecutionCall({ database, registry, log, after }: EngineSe
     if (answer.verdict === 'lost') throw leaseLost(executionId, 'stale');
     after.committed(1);
     if (answer.verdict === 'requested') after.due('leases', policy.graceMs);
+    for (const classId of answer.woken ?? []) after.queued(classId, 1);
+    if (answer.follows) after.due('followUps', 0);
+    const children = answer.barrier === null ? [] : await readChildren(database, answer.barrier, CHILDREN_SHOWN);
 
     const asks = answer.verdict === 'requested' || answer.verdict === 'already_requested';
     const wanted = { namespace: namespaceId, ids: [executionId], any: false, timeoutMs: asks ? asked.wait : 0 };
@@ -62,8 +67,21 @@ export function cancelExecutionCall({ database, registry, log, after }: EngineSe
         ...(known?.outcome && { endTime: toTimestamp(known.outcome.endedAt) }),
       },
       ...(known?.outcome && { outcome: toOutcome(known.outcome, false) }),
+      // They are marked by the call, and end right after it.
+      children: children.map((child) => ({
+        executionId: child.execution,
+        effect: effectOn(child),
+        state: child.state,
+        ...(child.ended_at && { endTime: toTimestamp(child.ended_at) }),
+      })),
     });
   };
+}
+
+/** Some may have ended by the time they were read. */
+function effectOn({ state }: Child): CancelEffect {
+  if (state === ExecutionState.CANCELED) return CancelEffect.ENDED;
+  return isTerminal(state) ? CancelEffect.ALREADY_TERMINAL : CancelEffect.PENDING;
 }
 
 function effectOf(answer: CancelAnswer): CancelEffect {

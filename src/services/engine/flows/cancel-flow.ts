@@ -74,10 +74,11 @@ export function cancelFlowCall({ database, registry, log, after }: EngineService
       state,
       settled,
       members: decided.members.map((member) => {
-        const { state: stands, ended_at: endedAt } = present.get(member.execution) ?? member;
+        const after = present.get(member.execution) ?? member;
+        const { state: stands, ended_at: endedAt } = after;
         return {
           executionId: member.execution,
-          effect: effectOn(member, scope, isNews),
+          effect: effectOn(stands === ExecutionState.CANCELED ? after : member, scope, isNews),
           state: stands,
           ...(endedAt && { endTime: toTimestamp(endedAt) }),
         };
@@ -87,7 +88,7 @@ export function cancelFlowCall({ database, registry, log, after }: EngineService
   };
 }
 
-/** What the call did to a member; where that stands after the wait is told beside it. */
+/** What the call did to a member by the end of its wait. */
 function effectOn(member: Member, scope: FlowCancelScope, isNews: boolean): CancelEffect {
   if (member.ended_at !== null) return isNews ? CancelEffect.ENDED : CancelEffect.ALREADY_TERMINAL;
   if (member.state !== ExecutionState.RUNNING) return CancelEffect.PENDING;
