@@ -43,7 +43,7 @@ type Change = (owner: ReflectMessage) => void;
 const MARK = 'here-is-what-is-no-utf8';
 const DEEP = 'here-is-what-is-deep';
 const LEVELS = 20_000;
-/** No list of the contract may be longer than a thousand. */
+/** No list of the contract may be longer than a thousand, but for those whose items may occur only once. */
 const MANY = 1_001;
 const HUGE = 'x'.repeat(70_000);
 const LONE_SURROGATE = '\\ud800';

@@ -25,8 +25,10 @@ export interface Estate {
   readonly held: Lease;
   readonly succeeded: string;
   readonly letter: { readonly id: string; readonly version: bigint };
-  /** Open; one member failed, `upstream` is claimable, and `downstream` waits for it. */
+  /** Open; one member failed, one runs, `upstream` is claimable, and `downstream` waits for it with a join that is open. */
   readonly flow: { readonly id: string; readonly upstream: string; readonly downstream: string };
+  /** Of the flow; held by the worker. */
+  readonly member: Lease;
   /** Of a watch of it. */
   readonly cursor: string;
   /** Where its lists go on, by the name of the RPC. */
@@ -84,7 +86,7 @@ export async function makeEstate(clients: Clients, namespace: string, mark = nam
   await engine.heartbeatWorker({ namespace, worker: { ...worker, instanceId: `second-${mark}` }, lanes: [lane] });
   const letters = await deadLetters.listDeadLetters({ namespace });
   await makeFlow(clients, namespace, mark, secret);
-  const flow = await makeFlow(clients, namespace, mark, secret);
+  const { flow, member } = await makeFlow(clients, namespace, mark, secret);
   const [letter] = letters.deadLetters;
   if (held === undefined || letter === undefined) throw new Error('an estate without a lease or a letter');
 
@@ -113,14 +115,19 @@ export async function makeEstate(clients: Clients, namespace: string, mark = nam
     ['AdminService/ListFailedFlows', (await admin.listFailedFlows(one)).nextPageToken],
   ]);
   return {
-    ...{ namespace, mark, secret, lane, type, worker, queued, scheduled, held, flow, cursor, pageTokens },
+    ...{ namespace, mark, secret, lane, type, worker, queued, scheduled, held, flow, member, cursor, pageTokens },
     succeeded: completions[0]?.lease.executionId ?? '',
     letter: { id: letter.deadLetterId, version: letter.version },
   };
 }
 
 /** In a lane of its own. */
-async function makeFlow({ engine }: Clients, namespace: string, mark: string, secret: string): Promise<Estate['flow']> {
+async function makeFlow(
+  { engine }: Clients,
+  namespace: string,
+  mark: string,
+  secret: string,
+): Promise<Pick<Estate, 'flow' | 'member'>> {
   const [lane, tags] = [`flow-${mark}`, { secret }];
   const execution = { lane, type: `type-${mark}`, input: text(`input ${secret}`), tags };
   const local = (value: string) => ({ member: { case: 'localName' as const, value } });
@@ -128,17 +135,23 @@ async function makeFlow({ engine }: Clients, namespace: string, mark: string, se
   const { flowId, executionIds } = await engine.createFlow({
     namespace,
     flow: { name: `flow-${mark}`, tags, open: true },
-    members: ['failing', 'upstream', 'downstream', 'last'].map((localName) => ({ localName, execution })),
+    members: ['failing', 'running', 'upstream', 'downstream', 'last'].map((localName) => ({ localName, execution })),
     edges: [edge('upstream', 'downstream'), edge('upstream', 'last')],
+    joins: [{ downstream: local('downstream'), policy: { timeout: seconds(86_400) }, open: true }],
   });
-  const [executionId = '', worker] = [
-    executionIds['failing'],
-    { name: `worker-${mark}`, instanceId: `instance-${mark}` },
-  ];
-  const { claim } = await engine.claimExecution({ namespace, executionId, worker });
+  const id = (name: string) => executionIds[name] ?? '';
+  const worker = { name: `worker-${mark}`, instanceId: `instance-${mark}` };
+  const held = async (executionId: string) => {
+    const { claim } = await engine.claimExecution({ namespace, executionId, worker, leaseDuration: seconds(3_600) });
+    if (claim === undefined) throw new Error('an answer without a claim');
+    return leaseOf(claim);
+  };
   const failure = { failureClass: FailureClass.PERMANENT, message: `failure ${secret}` };
-  await engine.failExecutions({ namespace, reports: [{ ...(claim && { lease: leaseOf(claim) }), failure }] });
-  return { id: flowId, upstream: executionIds['upstream'] ?? '', downstream: executionIds['downstream'] ?? '' };
+  await engine.failExecutions({ namespace, reports: [{ lease: await held(id('failing')), failure }] });
+  return {
+    flow: { id: flowId, upstream: id('upstream'), downstream: id('downstream') },
+    member: await held(id('running')),
+  };
 }
 
 function leaseOf({ lease }: Claim): Lease {

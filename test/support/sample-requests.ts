@@ -14,8 +14,7 @@ import {
 } from '@bufbuild/protobuf';
 import { AdminService } from '../../gen/tailrace/v1/admin_service_pb.js';
 import { FailureClass } from '../../gen/tailrace/v1/attempt_pb.js';
-import { CancelMode, LateCompletion } from '../../gen/tailrace/v1/cancel_pb.js';
-import { CompletionService } from '../../gen/tailrace/v1/completion_service_pb.js';
+import { CompletionService, FlowMilestone } from '../../gen/tailrace/v1/completion_service_pb.js';
 import { DeadLetterResolution, DeadLetterState } from '../../gen/tailrace/v1/dead_letter_pb.js';
 import { DeadLetterReason } from '../../gen/tailrace/v1/dead_letter_reason_pb.js';
 import { DeadLetterService } from '../../gen/tailrace/v1/dead_letter_service_pb.js';
@@ -26,6 +25,7 @@ import { JoinKind, JoinState } from '../../gen/tailrace/v1/join_pb.js';
 import { LogEntryKind } from '../../gen/tailrace/v1/log_pb.js';
 import { WorkerState } from '../../gen/tailrace/v1/worker_pb.js';
 import { DAY, type Estate, HOUR, instant, seconds, text } from './estate.js';
+import { cancelPolicy, flowSamples } from './flow-samples.js';
 
 export const SERVICES = [EngineService, CompletionService, DeadLetterService, AdminService] as const;
 export const METHODS: readonly DescMethod[] = SERVICES.flatMap(({ methods }) => methods);
@@ -82,6 +82,21 @@ export function requestsTo(estate: Estate): ReadonlyMap<string, SampleRequest> {
     flowId: flow.id,
   };
   const completions = { lanes: [lane], types: [type], tags };
+  const unkeyed = {
+    lane,
+    type,
+    input: text('hello'),
+    priority: 5,
+    runTime: instant(Date.now() + HOUR),
+    ttl: seconds(600),
+    deadlineTime: instant(Date.now() + DAY),
+    attemptTimeout: seconds(60),
+    retryPolicy,
+    tags: { team: 'a' },
+    requiredCapabilities: ['gpu'],
+    optionalInFlow: true,
+  };
+  const flows = flowSamples(estate, unkeyed);
   const engine = EngineService.method;
   const completion = CompletionService.method;
   const dead = DeadLetterService.method;
@@ -90,29 +105,14 @@ export function requestsTo(estate: Estate): ReadonlyMap<string, SampleRequest> {
     sample(engine.createExecutions, {
       namespace,
       atomic: true,
-      executions: [
-        {
-          requestId: `new-${mark}`,
-          lane,
-          type,
-          input: text('hello'),
-          priority: 5,
-          runTime: instant(Date.now() + HOUR),
-          ttl: seconds(600),
-          deadlineTime: instant(Date.now() + DAY),
-          attemptTimeout: seconds(60),
-          retryPolicy,
-          tags: { team: 'a' },
-          requiredCapabilities: ['gpu'],
-        },
-      ],
+      executions: [{ ...unkeyed, requestId: `new-${mark}`, flowId: flow.id }],
     }),
     sample(engine.cancelExecution, {
       namespace,
       requestId: `cancel-${mark}`,
       executionId: lease.executionId,
       reason: 'enough',
-      policy: { mode: CancelMode.COOPERATIVE, grace: seconds(5), lateCompletion: LateCompletion.ACCEPTED },
+      policy: cancelPolicy,
       wait: seconds(0),
       lease,
     }),
@@ -132,7 +132,7 @@ export function requestsTo(estate: Estate): ReadonlyMap<string, SampleRequest> {
     sample(engine.releaseLeases, { namespace, leases: [lease], reason: 'later' }),
     sample(engine.completeExecutions, {
       namespace,
-      completions: [{ lease, result: text('done') }],
+      completions: [{ lease, result: text('done'), children: [unkeyed] }],
       claimNext: { mode: ClaimNextMode.ANY, ...claimer },
     }),
     sample(engine.failExecutions, {
@@ -157,6 +157,11 @@ export function requestsTo(estate: Estate): ReadonlyMap<string, SampleRequest> {
       labels: { team: 'a' },
     }),
     sample(engine.unregisterWorker, { namespace, worker }),
+    sample(engine.createFlow, flows.create),
+    sample(engine.extendFlow, flows.extend),
+    sample(engine.sealFlow, { namespace, flowId: flow.id }),
+    sample(engine.cancelFlow, flows.cancel),
+    sample(engine.waitForChildren, flows.waitForChildren),
     sample(completion.watchCompletions, {
       namespace,
       filter: { ...completions, outcomes: [ExecutionState.SUCCEEDED] },
@@ -168,6 +173,8 @@ export function requestsTo(estate: Estate): ReadonlyMap<string, SampleRequest> {
       omitPayloads: true,
     }),
     sample(completion.awaitExecutions, { namespace, executionIds: [queued], timeout: seconds(0), omitResults: true }),
+    sample(completion.awaitFlow, { namespace, flowId: flow.id, until: FlowMilestone.SETTLED, timeout: seconds(0) }),
+    sample(completion.watchFlow, { namespace, flowId: flow.id, omitPayloads: true }),
     sample(dead.getDeadLetter, { namespace, deadLetterId: letter.id }),
     sample(dead.listDeadLetters, { namespace, filter: letters, ...page, includePayloads: true }),
     sample(dead.countDeadLetters, { namespace, filter: letters, maxCount: 100 }),
