@@ -142,10 +142,10 @@ create table {schema}.filling (
 
 -- What has to follow a commit. kind: 1 see whether a flow has settled, 2 cancel the members of a flow, 3 cancel the
 -- upstreams whose slots of a join are not filled, 4 fill the slots of an execution that has ended, 5 see whether the
--- downstream of a join is gone. Kinds 2 and 3 go on in batches, after `position`.
+-- downstream of a join is gone, 6 fold a join again that could not decide. Kinds 2 and 3 go on in batches, after `position`.
 create table {schema}.follow_up (
   seq bigint generated always as identity primary key,
-  kind smallint not null check (kind between 1 and 5),
+  kind smallint not null check (kind between 1 and 6),
   subject uuid not null,
   due_at timestamptz not null default clock_timestamp(),
   position uuid not null default '00000000-0000-0000-0000-000000000000',
@@ -208,9 +208,11 @@ alter table {schema}.ready add column flow uuid, add column linked boolean not n
 alter table {schema}.scheduled add column flow uuid, add column linked boolean not null default false,
   add column resume boolean not null default false;
 -- waits: how often the attempt was parked so far; resumed_from: the join whose slots were handed over with this lease.
+-- granted_at: of a lease that goes on with an attempt; started_at is the attempt's.
 -- cancel_cause: the EndReason of a requested cancel, when it is not the execution's own (20).
 alter table {schema}.lease add column flow uuid, add column linked boolean not null default false,
-  add column waits int not null default 0, add column resumed_from uuid, add column cancel_cause smallint;
+  add column waits int not null default 0, add column resumed_from uuid, add column cancel_cause smallint,
+  add column granted_at timestamptz;
 
 alter table {schema}.execution add column parent uuid, add column optional boolean not null default false;
 create index execution_flow on {schema}.execution (flow, id) where flow is not null;

@@ -57,11 +57,11 @@ export function executionColumns(inline: string, whole: string): string {
      coalesce(r.attempt, s.attempt, l.attempt, b.attempt, o.attempt) as attempt,
      coalesce(r.failures, s.failures, l.failures, b.failures, t.failures)::int as failures,
      coalesce(r.reclaims, s.reclaims, l.reclaims, b.reclaims, t.reclaims)::int as reclaims,
-     coalesce(r.ready_at, l.started_at, b.blocked_at, o.ended_at, greatest(last.ended_at, released.at), e.created_at)
+     coalesce(r.ready_at, l.granted_at, l.started_at, b.blocked_at, o.ended_at, greatest(last.ended_at, released.at), e.created_at)
        as state_at,
      coalesce(first.started_at, l.started_at, p.started_at) as started_at,
      r.priority::int as line_priority, r.seq as line_seq,
-     l.worker, l.worker_name, l.token, l.started_at as granted_at, l.expires_at, l.begin_by, l.timeout_at,
+     l.worker, l.worker_name, l.token, coalesce(l.granted_at, l.started_at) as granted_at, l.expires_at, l.begin_by, l.timeout_at,
      coalesce(l.progress_percent, p.progress_percent) as progress_percent,
      coalesce(l.progress_message, p.progress_message) as progress_message,
      coalesce(l.progress_at, p.progress_at) as progress_at,

@@ -452,7 +452,11 @@ describe('children', () => {
     expect(await open()).toMatchObject([attempt]);
     const [{ startTime } = { startTime: undefined }] = await open();
     const resumed = await hand.claimNamed(id);
-    expect(await look()).toMatchObject({ state: ExecutionState.RUNNING, attemptCount: 1, startTime });
+    const running = await look();
+    expect(running).toMatchObject({ state: ExecutionState.RUNNING, attemptCount: 1, startTime });
+    expect(running?.lease?.grantTime).toEqual(running?.stateTime);
+    expect(running?.stateTime).not.toEqual(startTime);
+    expect(resumed.attemptTimeoutTime).toBeUndefined();
     expect(await open()).toMatchObject([
       { attemptNumber: 1, fencingToken: resumed.lease?.fencingToken, startTime, outcome: AttemptOutcome.UNSPECIFIED },
     ]);
