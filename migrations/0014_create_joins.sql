@@ -195,6 +195,10 @@ begin
     select o.barrier, o.idx, o.outcome from unnest(p_own_barrier, p_own_idx, p_own_outcome) o (barrier, idx, outcome)
     where o.barrier = any (v_busy) or not o.barrier = any (v_ids)
     on conflict do nothing;
+  -- One that has nothing left to fold still has to decide.
+  insert into {schema}.follow_up (kind, subject, due_at)
+    select 6, u, clock_timestamp() + interval '5 ms' from unnest(v_busy) u
+    where not exists (select from {schema}.filling f where f.barrier = u);
   if v_sums is null then return; end if;
   if v_places is not null then
     delete from {schema}.filling f where f.ctid = any (v_places) and not f.barrier = any (v_busy);
@@ -426,7 +430,7 @@ begin
       order by x.ordinality, y.step) z;
   seq := {schema}.append_items(v_log.namespace, v_log.kind, v_log.execution, v_log.flow, v_log.class, v_log.from_state,
     v_log.to_state, v_log.attempt, v_log.body, v_items);
-  -- An item of one process; its consequences are another's, one level deeper.
+  -- What the ends decided for others, one level deeper.
   if v_skipped is not null then
     perform {schema}.settle(v_skipped, p_now, true, p_policy);
     follows := true;

@@ -131,6 +131,7 @@ begin
       update {schema}.flow f set
           state = case when q.canceled then 6 when not q.closed then 2 when q.fails then 4 else 3 end,
           settled_at = coalesce(f.settled_at, p_now),
+          sealed_at = case when q.closed then coalesce(f.sealed_at, p_now) else f.sealed_at end,
           ended_at = case when q.canceled or q.closed then p_now end,
           seal_at = case when not q.canceled and not q.closed then p_now + q.seal_after_idle_ms * interval '1 ms' end
         from quiet q
@@ -233,6 +234,15 @@ begin
   if exists (select from unnest(v_due) u where u.kind = 5) then
     perform {schema}.abandon_joins(array(select distinct u.subject from unnest(v_due) u where u.kind = 5), v_now);
     delete from {schema}.follow_up u where u.seq = any (array(select y.seq from unnest(v_due) y where y.kind = 5));
+    taken := taken + 1;
+  end if;
+  if exists (select from unnest(v_due) u where u.kind = 6) then
+    select f.* into v_part from {schema}.fold_joins(
+      array(select distinct u.subject from unnest(v_due) u where u.kind = 6), '{}', '{}', '{}', v_now) f;
+    classes := classes || v_part.classes;
+    perform {schema}.append_folded(v_part.items, v_part.endings, v_now);
+    delete from {schema}.follow_up u where u.seq = any (array(select y.seq from unnest(v_due) y where y.kind = 6));
+    -- Joins that somebody else was folding have decided there, or are due there.
     taken := taken + 1;
   end if;
   if exists (select from unnest(v_due) u where u.kind = 4) then
