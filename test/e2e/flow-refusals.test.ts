@@ -227,6 +227,16 @@ describe('CreateFlow refuses', () => {
     }
   });
 
+  it('a flow id that is taken, and does not burn the request id it came with', async () => {
+    const flowId = uuidV7();
+    await create({ flow: { flowId, requestId: 'taker' }, members: members('a') });
+    const second = { flow: { flowId, requestId: 'second' }, members: members('b') };
+    const reused = { reason: 'REQUEST_ID_REUSED', metadata: { flow_id: flowId } };
+    expect(await refused(() => create(second))).toMatchObject(reused);
+    expect(await refused(() => create(second))).toMatchObject(reused);
+    expect(await create({ flow: { requestId: 'second' }, members: members('b') })).toMatchObject({ duplicate: false });
+  });
+
   it('an execution id that is taken', async () => {
     const executionId = uuidV7();
     await hand.create({ executionId });

@@ -73,7 +73,8 @@ export async function createFlow(
       ]);
       if (begun === undefined) throw new Error('begin_flow answered nothing');
       const { verdict, ...known } = begun;
-      if (verdict === 'reused') return { verdict, subject: begun.flow, revision: null };
+      // Rolled back: the flow's id may be taken under another request id, which must not be remembered with it.
+      if (verdict === 'reused') throw new Refusal(verdict, begun.flow);
       if (verdict === 'duplicate') return { verdict, ...known, woken: [], follows: false };
       const executions = members.map(({ execution }) => execution);
       const woken = await makeMembers(runner, executions, joins);
