@@ -8,8 +8,9 @@ import fc from 'fast-check';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { pause } from '../../src/runtime/clock.js';
 import { Chance } from '../support/chance.js';
-import { drive } from '../support/flow-oracle/drive.js';
+import { countedWrong, drive } from '../support/flow-oracle/drive.js';
 import { plans } from '../support/flow-oracle/plan.js';
+import type { MadeFlow } from '../support/flows-by-hand.js';
 import { recordingClients } from '../support/history/clients.js';
 import { Recorded } from '../support/history/recorded.js';
 import { ServerProcess } from '../support/server-process.js';
@@ -56,12 +57,13 @@ class Mortal {
 
 test('servers and workers die, and the engine does as the oracle says', async () => {
   const mortal = new Mortal(new Chance(Number(given ?? 1)));
-  let runs = 0;
+  const driven: MadeFlow[] = [];
   const property = fc.asyncProperty(plans(MOST_MEMBERS), async (plan) => {
-    runs++;
     // Most calls go to the one that dies, while it lives.
     const servers = () => (mortal.clients ? [mortal.clients, mortal.clients, recorded.clients] : [recorded.clients]);
-    expect(await drive(plan, { recorded, servers, rough: true })).toEqual([]);
+    const { objections, flow } = await drive(plan, { recorded, servers, rough: true });
+    expect(objections).toEqual([]);
+    driven.push(flow);
   });
   try {
     await fc.assert(property, {
@@ -73,6 +75,7 @@ test('servers and workers die, and the engine does as the oracle says', async ()
   } finally {
     await mortal.stop();
   }
-  expect(runs).toBeGreaterThan(5);
+  for (const flow of driven) expect(await countedWrong(flow)).toEqual([]);
+  expect(driven.length).toBeGreaterThan(5);
   expect(mortal.kills).toBeGreaterThan(3);
 });

@@ -36,8 +36,13 @@ export interface Circumstances {
   readonly rough: boolean;
 }
 
-/** Answers what is wrong; nothing if nothing is. */
-export async function drive(plan: Plan, around: Circumstances): Promise<string[]> {
+export interface Driven {
+  /** What is wrong; nothing if nothing is. */
+  readonly objections: readonly string[];
+  readonly flow: MadeFlow;
+}
+
+export async function drive(plan: Plan, around: Circumstances): Promise<Driven> {
   const dice = new Chance(plan.seed);
   const hand = new FlowsByHand(around.recorded.clients, 'maker');
   const flow = await hand.flow(graphOf(plan, around.rough), {
@@ -49,7 +54,7 @@ export async function drive(plan: Plan, around: Circumstances): Promise<string[]
     ...Array.from({ length: WORKERS }, () => work(plan, around, flow, progress, dice.fork())),
     cancelInTime(plan, flow, progress),
   ]);
-  return await judge(plan, around.recorded, flow, progress);
+  return { objections: await judge(plan, around.recorded, flow, progress), flow };
 }
 
 function graphOf(plan: Plan, rough: boolean): Graph {
@@ -163,11 +168,11 @@ async function judge(plan: Plan, recorded: Recorded, flow: MadeFlow, progress: P
   found.push(...oracle.unfinished());
   const state = FlowState[(await flow.get()).state];
   if (state !== oracle.flowState()) found.push(`the flow is ${state}, and should be ${oracle.flowState()}`);
-  return [...found, ...(await countedWrong(flow))];
+  return found;
 }
 
 /** The counts follow the log, and agree with the members in the end. */
-async function countedWrong(flow: MadeFlow): Promise<string[]> {
+export async function countedWrong(flow: MadeFlow): Promise<string[]> {
   const due = new Map<string, number>();
   for (const state of Object.values(await flow.states())) due.set(state, (due.get(state) ?? 0) + 1);
   const expected = JSON.stringify([...due].sort());
