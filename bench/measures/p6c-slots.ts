@@ -13,6 +13,8 @@ import type { Context, Measure, Sample } from './measure.js';
 const SIZES = [10, 64, 65] as const;
 /** Left unfilled, so that no join is satisfied meanwhile. */
 const LEFT = 2;
+/** Until every connection of the server has planned what it sends. */
+const WARM_UP_SLOTS = 100;
 const MEMBER = 'member';
 const SINK = 'sink';
 const QUIET_PAUSE_MS = 100;
@@ -23,7 +25,7 @@ async function run({ arena, scale, progress, record }: Context): Promise<void> {
   const ground = await arena.fresh();
   const server = await startTailraceServer(ground.url);
   try {
-    await measure(arena, ground, server, { size: SIZES[0], slots, joined: true });
+    await measure(arena, ground, server, { size: SIZES[0], slots: WARM_UP_SLOTS, joined: true });
     const all = [...new Set([...SIZES, ...sizes])].sort((a, b) => a - b);
     record('no join', await measure(arena, ground, server, { size: all[1] ?? 0, slots, joined: false }));
     for (const size of all) {

@@ -14,6 +14,8 @@ export const LENGTH = 10;
 const TYPE = 'chain';
 const LOOPS = 4;
 const MOST_CLAIMED = 100;
+/** What is completed together is released and handed over together, and so on: larger batches would end up as a single one. */
+const MOST_COMPLETED = 25;
 
 export interface ChainsOptions {
   readonly ground: Ground;
@@ -61,7 +63,9 @@ async function start({ ground, onHop, profileInto }: ChainsOptions, eager: boole
     for (const { flowId } of entries) settled.get(flowId)?.();
   });
   // Claims again at once: what it holds is bounded by the chains that are under way.
-  clients.claim(TYPE, LOOPS, MOST_CLAIMED, async (claims) => clients.follow(work(claims)));
+  clients.claim(TYPE, LOOPS, MOST_CLAIMED, async (claims) => {
+    for (let i = 0; i < claims.length; i += MOST_COMPLETED) clients.follow(work(claims.slice(i, i + MOST_COMPLETED)));
+  });
   return {
     run: async () => {
       const flowId = uuidV7();
