@@ -101,11 +101,11 @@ create type {schema}.folded as (
 -- Folds fillings into their joins: those of earlier transactions that stand in `filling`, and the caller's own. Joins that
 -- somebody else is folding are passed over, and the caller's own fillings for them are stored.
 --
--- Answers what must follow in this transaction: `released`, with their classes, causing joins, whose rows stand in ready
--- already; endings of downstreams that were skipped or failed, whose blocked rows are gone; entries for the log.
+-- Answers what must follow in this transaction: `released`, with their classes, flows and causing joins, whose rows stand
+-- in ready already; endings of downstreams that were skipped or failed, whose blocked rows are gone; entries for the log.
 -- `left_over`: something was stored or passed over and has to be folded later.
 create function {schema}.fold_joins(p_barrier uuid[], p_own_barrier uuid[], p_own_idx int[], p_own_outcome smallint[],
-  p_now timestamptz, out released uuid[], out classes int[], out causes uuid[], out endings {schema}.ending[],
+  p_now timestamptz, out released uuid[], out classes int[], out flows uuid[], out causes uuid[], out endings {schema}.ending[],
   out items {schema}.log_item[], out left_over boolean, out folded int) language plpgsql volatile as $$
 declare
   c_batch constant int := 5000;
@@ -247,7 +247,8 @@ begin
     where ((s.verdict = 2 and b.cancel_rest) or (s.verdict = 4 and b.kind = 2 and b.on_timeout = 1))
       and b.slots > b.ok + b.failed + b.skipped + s.ok + s.failed + s.skipped;
   left_over := left_over or found;
-  select array_agg(w.execution), array_agg(w.class), array_agg(w.barrier) into released, classes, causes
+  select array_agg(w.execution), array_agg(w.class), array_agg(w.flow), array_agg(w.barrier)
+    into released, classes, flows, causes
     from unnest(v_blocked) w where w.barrier = any (v_satisfied) and (w.run_at is null or w.run_at <= p_now);
   select array_agg({schema}.ending_of_waiting(row(w.execution, w.state, w.class, w.priority, w.attempt, w.failures,
         w.reclaims, w.start_by, w.deadline, w.redrive, w.flow, w.linked, w.resume, null)::{schema}.waiting, b.namespace,
@@ -295,6 +296,8 @@ declare
   v_resume boolean;
   v_barriers uuid[];
   v_parked {schema}.parked[];
+  v_one record;
+  v_at int;
   v_timers uuid[];
   v_letter_execution uuid[];
   v_letter uuid[];
@@ -313,14 +316,15 @@ begin
   follows := false;
   if v_linked then
     -- A join that was satisfied without it cancels it, and a loser is no failure, whatever it ended as.
-    for i in 1 .. cardinality(p_endings) loop
-      if p_endings[i].linked and p_endings[i].state not in (7, 9, 11) and {schema}.is_loser(p_endings[i].execution) then
-        p_endings[i].state := 9;
-        p_endings[i].reason := 23;
-        p_endings[i].run_at := null;
-        p_endings[i].message := 'a join was satisfied without it';
-        v_terminal := true;
-      end if;
+    for v_at in
+      select x.ordinality::int from unnest(p_endings) with ordinality x
+      where x.linked and x.state not in (7, 9, 11) and {schema}.is_loser(x.execution)
+    loop
+      p_endings[v_at].state := 9;
+      p_endings[v_at].reason := 23;
+      p_endings[v_at].run_at := null;
+      p_endings[v_at].message := 'a join was satisfied without it';
+      v_terminal := true;
     end loop;
     select bool_or(x.state = 3), bool_or(x.state = 2), bool_or(x.state in (8, 10) or (x.redrive and x.state >= 7))
       into v_ready, v_scheduled, v_letters from unnest(p_endings) x;
@@ -331,25 +335,23 @@ begin
         where p.execution = any (array(select x.execution from unnest(p_endings) x where x.resume and x.state >= 7))
         returning p)
       select array_agg(gone.p) into v_parked from gone;
-    for i in 1 .. cardinality(p_endings) loop
-      for j in 1 .. coalesce(cardinality(v_parked), 0) loop
-        if p_endings[i].execution = v_parked[j].execution then
-          p_endings[i].kind := v_parked[j].kind;
-          p_endings[i].lease := v_parked[j].lease;
-          p_endings[i].token := v_parked[j].token;
-          p_endings[i].worker := v_parked[j].worker;
-          p_endings[i].worker_name := v_parked[j].worker_name;
-          p_endings[i].ready_at := v_parked[j].ready_at;
-          p_endings[i].started_at := v_parked[j].started_at;
-          p_endings[i].progress_percent := v_parked[j].progress_percent;
-          p_endings[i].progress_message := v_parked[j].progress_message;
-          p_endings[i].progress_at := v_parked[j].progress_at;
-          p_endings[i].call := v_parked[j].call;
-          p_endings[i].hash := v_parked[j].hash;
-          p_endings[i].attempt_outcome := case p_endings[i].state when 8 then 2 when 10 then 10 else 8 end;
-          v_attempts := true;
-        end if;
-      end loop;
+    for v_one in
+      select x.ordinality::int place, p.* from unnest(p_endings) with ordinality x join unnest(v_parked) p on p.execution = x.execution
+    loop
+      p_endings[v_one.place].kind := v_one.kind;
+      p_endings[v_one.place].lease := v_one.lease;
+      p_endings[v_one.place].token := v_one.token;
+      p_endings[v_one.place].worker := v_one.worker;
+      p_endings[v_one.place].worker_name := v_one.worker_name;
+      p_endings[v_one.place].ready_at := v_one.ready_at;
+      p_endings[v_one.place].started_at := v_one.started_at;
+      p_endings[v_one.place].progress_percent := v_one.progress_percent;
+      p_endings[v_one.place].progress_message := v_one.progress_message;
+      p_endings[v_one.place].progress_at := v_one.progress_at;
+      p_endings[v_one.place].call := v_one.call;
+      p_endings[v_one.place].hash := v_one.hash;
+      p_endings[v_one.place].attempt_outcome := case p_endings[v_one.place].state when 8 then 2 when 10 then 10 else 8 end;
+      v_attempts := true;
     end loop;
   end if;
   if v_attempts then
@@ -468,6 +470,7 @@ declare
   v_outcome smallint[];
   v_narrow boolean[];
   v_later uuid[];
+  v_released uuid[];
   v_fold record;
 begin
   follows := false;
@@ -515,18 +518,19 @@ begin
       endings := v_fold.endings;
       items := v_fold.items;
       follows := follows or v_fold.left_over or endings is not null;
-      causes := array(select (select u.execution from unnest(v_execution, v_barrier) u (execution, barrier)
-          where u.barrier = c.barrier limit 1)
-        from unnest(v_fold.causes) with ordinality c (barrier, n) order by c.n);
+      select array_agg(u.execution order by c.n) into causes
+        from unnest(v_fold.causes) with ordinality c (barrier, n)
+        join (select distinct on (y.barrier) y.* from unnest(v_execution, v_barrier) y (execution, barrier)) u
+          on u.barrier = c.barrier;
+      v_released := v_fold.flows;
     end if;
   end if;
   -- A flow in which this transaction released something cannot have settled; any other may have, once this is committed.
   insert into {schema}.follow_up (kind, subject)
-    select distinct 1, x.flow from unnest(p_endings) x
-    where x.flow is not null and x.state >= 7
-      and (x.state > 7 or released is null or not exists (
-        select from unnest(released) r join {schema}.execution e on e.id = r and e.id = any (released)
-        where e.flow = x.flow));
+    select 1, x.flow from (
+      (select y.flow from unnest(p_endings) y where y.flow is not null and y.state >= 7
+        except select y from unnest(v_released) y)
+      union select y.flow from unnest(p_endings) y where y.flow is not null and y.state > 7) x;
   follows := follows or found;
 end $$;
 

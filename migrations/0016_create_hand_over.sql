@@ -136,11 +136,8 @@ begin
   v_held := {schema}.held_leases(v_locked, p_namespace, p_lease, p_token, v_now);
   if p_call = 1 then
     -- A join that was satisfied without them cancels them; until that has come about they may not complete.
-    for i in 1 .. cardinality(v_held) loop
-      if v_held[i] and v_locked[i].linked and {schema}.is_loser(p_execution[i]) then
-        v_losers := v_losers || i;
-      end if;
-    end loop;
+    select array_agg(l.ordinality::int) into v_losers from unnest(v_locked) with ordinality l
+      where l.linked and v_held[l.ordinality] and {schema}.is_loser(l.execution);
     select array_agg(u.ord::int order by u.ord), array_agg({schema}.ending_of(k.x, p_call, u.hash, 1::smallint, 7::smallint,
         null, null, null, (k.x).failures, (k.x).reclaims, null, null, null, u.content_type,
         case when u.content_type is not null then substring(p_content from u.content_at + 1 for u.content_length) end)
@@ -190,12 +187,12 @@ begin
     select s.* into v_settled from {schema}.settle(v_endings, v_now) s;
     return query select v_ord[y.ordinality], 'done', y.state, y.attempt, y.token, y.run_at, y.attempt_outcome, y.reason,
         y.failures, v_now, y.class, case when y.state in (8, 10) then {schema}.letter_of(y.execution) end,
-        case when v_settled.released is not null then array(
-          select r.execution from unnest(v_settled.released, v_settled.causes) r (execution, cause) where r.cause = y.execution) end,
-        case when v_settled.released is not null then array(
-          select r.class from unnest(v_settled.woken, v_settled.causes) r (class, cause) where r.cause = y.execution) end,
-        v_settled.follows
-      from unnest(v_endings) with ordinality y;
+        r.executions, r.classes, v_settled.follows
+      from unnest(v_endings) with ordinality y
+      left join (
+        select z.cause, array_agg(z.execution) executions, array_agg(z.class) classes
+        from unnest(v_settled.released, v_settled.woken, v_settled.causes) z (execution, class, cause)
+        group by z.cause) r on r.cause = y.execution;
   end if;
   if v_losers is not null then
     return query select u, 'canceling', null::smallint, v_locked[u].attempt, v_locked[u].token, null::timestamptz,
