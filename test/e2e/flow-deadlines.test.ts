@@ -88,7 +88,7 @@ test('proof 4: a slot that arrives as the time runs out counts, or is late; neve
     const join = await flow.join('last');
     expect(join.okCount).toBe(2);
     expect([JoinState.SATISFIED, JoinState.EXPIRED]).toContain(join.state);
-    expect(join.lateCount).toBe(join.state === JoinState.EXPIRED ? 1 : 0);
+    expect(join.lateCount > 0).toBe(join.state === JoinState.EXPIRED);
     await flow.cancel({ policy: { mode: 2 } });
     await flow.ended();
   }

@@ -14,6 +14,8 @@ export class ServerProcess {
   }
 
   static async start({ url, schema }: Pick<TestDatabase, 'url' | 'schema'>): Promise<ServerProcess> {
+    // Settings of the tests are none of a server's, and it would refuse them.
+    const outside = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith('TAILRACE_')));
     const environment = {
       DATABASE_URL: url,
       TAILRACE_SCHEMA: schema,
@@ -22,7 +24,7 @@ export class ServerProcess {
       TAILRACE_DATABASE_CONNECTIONS: '4',
     };
     const child = spawn(process.execPath, ['--import', 'tsx', 'src/main.ts', 'serve'], {
-      env: { ...process.env, ...environment },
+      env: { ...outside, ...environment },
       stdio: ['ignore', 'pipe', 'inherit'],
     });
     if (!child.stdout) throw new Error('a child without standard output');

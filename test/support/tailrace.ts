@@ -42,7 +42,7 @@ export async function startTailrace(options: TestTailraceOptions = {}): Promise<
     TAILRACE_DATABASE_CONNECTIONS: '8',
     ...options.environment,
   });
-  const running = await serve(config, pino({ level: process.env['TAILRACE_TEST_LOG_LEVEL'] ?? 'silent' }));
+  const running = await serve(config, pino({ level: process.env['TEST_LOG_LEVEL'] ?? 'silent' }));
   return {
     ...clientsOf(running.url),
     url: running.url,
