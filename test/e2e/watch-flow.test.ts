@@ -6,6 +6,7 @@ import { ExecutionState } from '../../gen/tailrace/v1/execution_state_pb.js';
 import { FlowState } from '../../gen/tailrace/v1/flow_pb.js';
 import type { Claim } from '../../gen/tailrace/v1/lease_pb.js';
 import { type LogEntry, LogEntryKind, StartPosition } from '../../gen/tailrace/v1/log_pb.js';
+import { Client } from '../../src/client/index.js';
 import { decodeCursor } from '../../src/domain/cursor.js';
 import { refusal, seconds } from '../support/by-hand.js';
 import { FlowFollower } from '../support/flow-follower.js';
@@ -45,11 +46,14 @@ const positionOf = (cursor: string) => decodeCursor(cursor).positions[0]?.positi
 const cursorsBehind = (entries: readonly LogEntry[], cursor: string) =>
   entries.map((entry) => entry.cursor).filter((own) => positionOf(own) > positionOf(cursor));
 
-/** Layers of members, each waiting for one above. */
-async function layered(members = MEMBERS, layer = LAYER): Promise<MadeFlow> {
+/** Layers of members, each waiting for one above. Workers leave the members that are held to the test. */
+async function layered(members = MEMBERS, layer = LAYER, held: readonly string[] = []): Promise<MadeFlow> {
   const names = Array.from({ length: members }, (_, i) => `m${i}`);
   const links = names.slice(layer).map((name, i): Link => [names[i] ?? '', name]);
-  return await hand.flow({ members: Object.fromEntries(names.map((name) => [name, { type: 'layered' }])), links });
+  return await hand.flow({
+    members: Object.fromEntries(names.map((name) => [name, { type: held.includes(name) ? 'held' : 'layered' }])),
+    links,
+  });
 }
 
 /** Works on a flow until it has ended; every so manieth execution fails. */
@@ -145,10 +149,33 @@ describe('WatchFlow', () => {
   });
 });
 
+test('the client follows a flow to its end, and waits for it', async () => {
+  const client = new Client({ url: recorded.tailrace.url });
+  try {
+    const flow = await hand.flow({ members: { a: {}, b: {} }, links: [['a', 'b']] });
+    const watch = await client.watchFlow(flow.id);
+    expect(watch.flow.state).toBe(FlowState.ACTIVE);
+    expect(await client.awaitFlow(flow.id, { timeoutMs: 100 })).toMatchObject({ done: false });
+    const end = client.awaitFlow(flow.id);
+    for (const name of ['a', 'b']) await flow.complete(name);
+    const seen: LogEntry[] = [];
+    for await (const entry of watch) seen.push(entry);
+    expect(watch.flow).toMatchObject({ state: FlowState.SUCCEEDED, settled: true });
+    expect(seen.at(-1)).toMatchObject({ kind: LogEntryKind.FLOW_SETTLED, cursor: watch.cursor });
+    expect(await end).toMatchObject({ done: true, flow: { state: FlowState.SUCCEEDED } });
+    const again = await client.watchFlow(flow.id, { cursor: seen[2]?.cursor ?? '' });
+    const rest: string[] = [];
+    for await (const { cursor } of again) rest.push(cursor);
+    expect(rest).toEqual(seen.slice(3).map(({ cursor }) => cursor));
+  } finally {
+    client.close();
+  }
+});
+
 describe('AwaitFlow', () => {
   test('proof 5: waits that begin before, during and after never answer early', async () => {
-    const flow = await layered(60, 20);
-    const held = await hand.claimNamed(flow.of('m0'), { leaseDuration: seconds(60) });
+    const chain = ['m0', 'm20', 'm40'];
+    const flow = await layered(60, 20, chain);
     const answers: { done: boolean; early: boolean; until: FlowMilestone }[] = [];
     const waits: Promise<void>[] = [];
     let last = false;
@@ -167,7 +194,7 @@ describe('AwaitFlow', () => {
       completions: { flowId: flow.id },
       selects: ({ to, flow: of }) => to >= ExecutionState.SUCCEEDED && of === flow.id,
     });
-    // All but the held one and the two that wait for it.
+    // All but those that are held.
     for (let ends = 0; ends <= 57; ends += 3) {
       await reader.until(({ completed }) => completed.length >= ends);
       wait(FlowMilestone.SETTLED);
@@ -176,12 +203,14 @@ describe('AwaitFlow', () => {
     expect(answers).toEqual([]);
     const once = { flowId: flow.id, until: FlowMilestone.SETTLED };
     expect((await recorded.clients.completion.awaitFlow(once)).done).toBe(false);
-    const between = hand.complete(held);
-    wait(FlowMilestone.SETTLED);
-    await between;
-    await reader.until(({ completed }) => completed.length >= 58);
-    expect(answers.filter(({ done }) => done)).toEqual(answers.filter(({ early }) => !early));
-    last = true;
+    for (const name of chain) {
+      const [claim] = await hand.claim({ lanes: [{ lane: flow.lane }], types: ['held'] });
+      if (claim?.executionId !== flow.of(name)) throw new Error(`it is not the turn of ${name}`);
+      expect(answers).toEqual([]);
+      wait(FlowMilestone.SETTLED);
+      last = name === chain.at(-1);
+      await hand.complete(claim);
+    }
     await working;
     wait(FlowMilestone.ENDED);
     await Promise.all(waits);
