@@ -19,7 +19,7 @@ import { clientsOf, startTailrace } from '../support/tailrace.js';
 
 /** Statements that only look, keep the log or the registry, and decide nothing about flows. */
 const ASIDE =
-  /^(log|registry|workers|inspection|verification|dead-letters)\.|^sweeping\.(pulse|partitions|scheduled)|^claims\.(heads|horizon)|^flows\.(get|list|members|member-types|edges|joins|tree|wait|failed|count|live)/;
+  /^(log|registry|workers|inspection|verification|dead-letters)\.|^sweeping\.(pulse|partitions|scheduled)|^claims\.(heads|horizon)|^flows\.(get|list|members|default-names|edges|joins|tree|wait|failed|count|live)/;
 const now = { mode: CancelMode.NOW };
 const long = { leaseDuration: seconds(600) };
 

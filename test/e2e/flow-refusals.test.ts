@@ -262,7 +262,7 @@ describe('ExtendFlow refuses', () => {
       metadata: { flow_id: flowId },
     });
     const canceled = await openFlow('a');
-    await tailrace.engine.cancelFlow({ flowId: canceled.flowId });
+    await tailrace.engine.cancelFlow({ flowId: canceled.flowId, wait: seconds(20) });
     expect(await refused(() => extend(canceled.flowId, { members: members('b') }))).toMatchObject({
       reason: 'WRONG_STATE',
       metadata: { flow_id: canceled.flowId },

@@ -10,6 +10,7 @@ import {
 } from '../../../../gen/tailrace/v1/engine_service_pb.js';
 import { FlowCancelScope, FlowCancelScopeSchema } from '../../../../gen/tailrace/v1/flow_pb.js';
 import { ExecutionState } from '../../../domain/states.js';
+import type { LiveLog } from '../../../log/live-log.js';
 import { canceledMembers, cancelFlow } from '../../../repository/flows/index.js';
 import { withEither } from '../../../runtime/either-signal.js';
 import { toTimestamp } from '../../conversion/times.js';
@@ -32,6 +33,8 @@ import { flowNotFound } from './refusals.js';
 
 const REASON_BYTES = 1_024;
 const MEMBERS_SHOWN = 1_000;
+
+const NOTHING_NEW: Awaited<ReturnType<LiveLog['awaitEnds']>> = new Map();
 
 const request = z.object({
   namespace,
@@ -68,17 +71,21 @@ export function cancelFlowCall({ database, registry, log, after }: EngineService
     const { state, settled } = await withEither([context.signal, drainingOf(context)], (signal) =>
       log.awaitFlow(wanted, signal),
     );
-    const now = wait > 0 ? await canceledMembers(database, namespaceId, flow, MEMBERS_SHOWN) : decided;
-    const present = new Map(now.members.map((member) => [member.execution, member]));
+    const ids = decided.members.map(({ execution }) => execution);
+    const now = { namespace: namespaceId, ids, any: false, timeoutMs: 0 };
+    const present = wait > 0 ? await log.awaitEnds(now, context.signal) : NOTHING_NEW;
     return create(CancelFlowResponseSchema, {
       state,
       settled,
       members: decided.members.map((member) => {
-        const after = present.get(member.execution) ?? member;
-        const { state: stands, ended_at: endedAt } = after;
+        const known = present.get(member.execution);
+        const stands = known?.state ?? member.state;
+        const endedAt = known?.outcome?.endedAt ?? member.ended_at;
+        // What ended canceled within the wait was ended by the call; what ended otherwise was not.
+        const isEnded = stands === ExecutionState.CANCELED;
         return {
           executionId: member.execution,
-          effect: effectOn(stands === ExecutionState.CANCELED ? after : member, scope, isNews),
+          effect: effectOn(isEnded ? { ...member, ended_at: endedAt } : member, scope, isNews),
           state: stands,
           ...(endedAt && { endTime: toTimestamp(endedAt) }),
         };

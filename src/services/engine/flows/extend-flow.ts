@@ -11,15 +11,14 @@ import {
 } from '../../../../gen/tailrace/v1/engine_service_pb.js';
 import type { Database } from '../../../repository/database.js';
 import {
-  type ChangedFlow,
   extendFlow,
+  type FlowAnswer,
   isRefusedFlow,
   type NewJoin,
   type NewMember,
-  type RefusedFlow,
+  readDefaultNames,
   readDepths,
   readGraph,
-  readMemberTypes,
 } from '../../../repository/flows/index.js';
 import { counter, id, list, namespace, refuse, requestId, type Shape, validate } from '../../validation.js';
 import { contentHash } from '../content-hash.js';
@@ -39,6 +38,7 @@ import {
   planGraph,
 } from './plan.js';
 import { flowNotFound, refusalOf } from './refusals.js';
+import { Turns } from './turns.js';
 
 const MAX_SEALED = 10_000;
 const ATTEMPTS = 5;
@@ -46,6 +46,7 @@ const ANY_REVISION = 0n;
 
 export function extendFlowCall(deps: EngineServiceDeps) {
   const { database, registry, after, flowLimits, maxPayloadBytes } = deps;
+  const turns = new Turns();
   const request = z
     .object({
       namespace,
@@ -72,7 +73,7 @@ export function extendFlowCall(deps: EngineServiceDeps) {
     if (namespaceId === undefined) throw flowNotFound(flow);
 
     let members: readonly NewMember[] | undefined;
-    const extend = async (): Promise<{ answer: ChangedFlow | RefusedFlow; joins: readonly NewJoin[] }> => {
+    const extend = async (): Promise<Extended> => {
       const { revision, around } = await look(deps, namespaceId, flow, graph, plan);
       const joins = joinsOf(graph, plan, around, flowLimits);
       members ??= await membersOf(registry, namespaceId, flow, asked.members, plan.ids);
@@ -92,9 +93,7 @@ export function extendFlowCall(deps: EngineServiceDeps) {
       });
       return { answer, joins };
     };
-    let { answer, joins } = await extend();
-    for (let attempt = 1; answer.verdict === 'moved' && attempt < ATTEMPTS; attempt++)
-      ({ answer, joins } = await extend());
+    const { answer, joins } = await (readsGraph(plan) ? turns.take(flow, () => untilStill(extend)) : extend());
 
     if (isRefusedFlow(answer)) {
       throw refusalOf(answer, {
@@ -121,6 +120,23 @@ export function extendFlowCall(deps: EngineServiceDeps) {
   };
 }
 
+interface Extended {
+  readonly answer: FlowAnswer;
+  readonly joins: readonly NewJoin[];
+}
+
+/** Until nobody changed the graph between reading and extending it, or it was tried often enough. */
+async function untilStill(extend: () => Promise<Extended>): Promise<Extended> {
+  let extended = await extend();
+  for (let attempt = 1; extended.answer.verdict === 'moved' && attempt < ATTEMPTS; attempt++) extended = await extend();
+  return extended;
+}
+
+/** A member that was made before becomes a downstream, so that the call can close a cycle. */
+function readsGraph({ edges, madeHere }: GraphPlan): boolean {
+  return edges.some(({ downstream }) => !madeHere.has(downstream));
+}
+
 /** What the new edges meet. Revision 0: it does not matter what else is done to the graph meanwhile. */
 async function look(
   { database }: EngineServiceDeps,
@@ -132,7 +148,7 @@ async function look(
   const isOld = (execution: string) => !plan.madeHere.has(execution);
   const types = await typesOf(database, namespace, flow, unnamedIn(asked, plan).filter(isOld));
   const upstreams = [...new Set(plan.edges.map(({ upstream }) => upstream))].filter(isOld);
-  if (plan.edges.some(({ downstream }) => isOld(downstream))) {
+  if (readsGraph(plan)) {
     const found = await readGraph(database, namespace, flow);
     if (found === undefined) throw flowNotFound(flow);
     return { revision: found.revision, around: { ...NOTHING_AROUND, types, edges: found.edges } };
@@ -154,7 +170,7 @@ async function typesOf(
   flow: string,
   members: readonly string[],
 ): Promise<ReadonlyMap<string, string>> {
-  return members.length === 0 ? new Map() : await readMemberTypes(database, namespace, flow, members);
+  return members.length === 0 ? new Map() : await readDefaultNames(database, namespace, flow, members);
 }
 
 /** Of the part of the call that makes a join which its slots cannot satisfy. */

@@ -1,9 +1,9 @@
-/** Types of members by execution id. Others are missing. */
+/** Names of the slots that members fill, where an edge names none: their types, by execution id. Others are missing. */
 import type { Runner } from '../database.js';
 import { statement } from '../statement.js';
 
 const read = statement(
-  'flows.member-types',
+  'flows.default-names',
   `select e.id, c.type from unnest($3::uuid[]) u (id)
    cross join lateral (
      select x.id, x.class from {schema}.execution x
@@ -11,7 +11,7 @@ const read = statement(
    cross join lateral (select x.type from {schema}.claim_class x where x.id = e.class offset 0) c`,
 );
 
-export async function readMemberTypes(
+export async function readDefaultNames(
   runner: Runner,
   namespace: number,
   flow: string,
