@@ -16,7 +16,8 @@ import { Recorded } from '../support/history/recorded.js';
 import { ServerProcess } from '../support/server-process.js';
 import type { Clients } from '../support/tailrace.js';
 
-const RUNS = 25;
+const RUNS = 8;
+const AT_ONCE = 5;
 const MOST_MEMBERS = 20;
 const BOUND_MS = 50_000;
 const given = process.env['TAILRACE_TEST_SEED'];
@@ -47,7 +48,7 @@ class Mortal {
     while (!this.#over) {
       const server = await ServerProcess.start(recorded.tailrace.database);
       this.clients = recordingClients(server.url, recorded.recorder);
-      await pause(200 + this.dice.below(800));
+      await pause(300 + this.dice.below(1_500));
       await server.kill();
       this.clients = undefined;
       this.kills++;
@@ -58,12 +59,18 @@ class Mortal {
 test('servers and workers die, and the engine does as the oracle says', async () => {
   const mortal = new Mortal(new Chance(Number(given ?? 1)));
   const driven: MadeFlow[] = [];
-  const property = fc.asyncProperty(plans(MOST_MEMBERS), async (plan) => {
+  // Several at once, because each waits now and then for a lease to end.
+  const several = fc.array(plans(MOST_MEMBERS), { minLength: AT_ONCE, maxLength: AT_ONCE });
+  const property = fc.asyncProperty(several, async (all) => {
     // Most calls go to the one that dies, while it lives.
     const servers = () => (mortal.clients ? [mortal.clients, mortal.clients, recorded.clients] : [recorded.clients]);
-    const { objections, flow } = await drive(plan, { recorded, servers, rough: true });
-    expect(objections).toEqual([]);
-    driven.push(flow);
+    await Promise.all(
+      all.map(async (plan) => {
+        const { objections, flow } = await drive(plan, { recorded, servers, rough: true });
+        expect(objections, JSON.stringify(plan)).toEqual([]);
+        driven.push(flow);
+      }),
+    );
   });
   try {
     await fc.assert(property, {
@@ -77,5 +84,5 @@ test('servers and workers die, and the engine does as the oracle says', async ()
   }
   for (const flow of driven) expect(await countedWrong(flow)).toEqual([]);
   expect(driven.length).toBeGreaterThan(5);
-  expect(mortal.kills).toBeGreaterThan(3);
+  expect(mortal.kills).toBeGreaterThan(1);
 });

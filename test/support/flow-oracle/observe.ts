@@ -12,7 +12,7 @@ const ENDS: Readonly<Record<string, End>> = {
   [EndReason.FLOW_CANCELED]: 'canceled',
 };
 
-/** In the order of the log. An attempt that starts again after a lost lease started before. */
+/** In the order of the log. */
 export function observationsOf(entries: readonly LogEntry[], nameOf: (id: string) => string): Observation[] {
   return entries.flatMap((entry): Observation[] => {
     const member = nameOf(entry.executionId);
@@ -20,11 +20,13 @@ export function observationsOf(entries: readonly LogEntry[], nameOf: (id: string
       case LogEntryKind.FLOW_CANCELED:
         return [{ what: 'canceled' }];
       case LogEntryKind.ATTEMPT_STARTED:
-        return entry.attemptNumber === 1 ? [{ what: 'started', member }] : [];
+        return [{ what: 'started', member }];
       case LogEntryKind.JOIN_SATISFIED:
         return [{ what: 'decided', member, verdict: 'satisfied' }];
       case LogEntryKind.JOIN_IMPOSSIBLE:
         return [{ what: 'decided', member, verdict: 'impossible' }];
+      case LogEntryKind.ATTEMPT_ENDED:
+        return entry.toState === ExecutionState.UNSPECIFIED ? [] : [{ what: 'went back', member }];
       default:
         return entry.toState >= ExecutionState.SUCCEEDED ? [{ what: 'ended', member, end: endOf(entry) }] : [];
     }

@@ -14,6 +14,8 @@ export type Verdict = 'satisfied' | 'impossible';
 
 export type Observation =
   | { readonly what: 'started'; readonly member: string }
+  /** Its attempt ended and it went back in line. */
+  | { readonly what: 'went back'; readonly member: string }
   | { readonly what: 'decided'; readonly member: string; readonly verdict: Verdict }
   | { readonly what: 'ended'; readonly member: string; readonly end: End }
   | { readonly what: 'canceled' };
@@ -24,10 +26,11 @@ export class Oracle {
   readonly #plan: Plan;
   readonly #members: ReadonlyMap<string, PlanMember>;
   readonly #started = new Set<string>();
+  readonly #running = new Set<string>();
   readonly #ends = new Map<string, End>();
   readonly #verdicts = new Map<string, Verdict>();
-  /** Running when the flow was canceled. */
-  #runningThen: ReadonlySet<string> | undefined;
+  /** Running when the flow was canceled, and ever since. */
+  #runningThen: Set<string> | undefined;
 
   constructor(plan: Plan) {
     this.#plan = plan;
@@ -45,7 +48,7 @@ export class Oracle {
   /** What is wrong with this happening now; undefined if nothing is. */
   observe(observation: Observation): string | undefined {
     if (observation.what === 'canceled') {
-      this.#runningThen = new Set([...this.#started].filter((member) => !this.#ends.has(member)));
+      this.#runningThen = new Set(this.#running);
       return undefined;
     }
     const { member } = observation;
@@ -55,6 +58,11 @@ export class Oracle {
       return `${member} had ended ${this.#ends.get(member)}, and then it ${tell(observation)}`;
     if (observation.what === 'started') return this.#start(known);
     if (observation.what === 'decided') return this.#decide(known, observation.verdict);
+    this.#running.delete(member);
+    if (observation.what === 'went back') {
+      this.#runningThen?.delete(member);
+      return undefined;
+    }
     return this.#end(known, observation.end);
   }
 
@@ -79,6 +87,7 @@ export class Oracle {
 
   #start({ name, join }: PlanMember): string | undefined {
     this.#started.add(name);
+    this.#running.add(name);
     return join && this.#verdicts.get(name) !== 'satisfied' ? `${name} ran before its join was satisfied` : undefined;
   }
 

@@ -97,6 +97,8 @@ test('a cancellation of what is pending leaves alone what runs', () => {
   const before: Observation[] = [started('a'), { what: 'canceled' }, ended('b', 'canceled')];
   expect(objections(of, [...before, ended('a', 'succeeded')])).toEqual([]);
   expect(objections(of, [...before, ended('a', 'canceled')])).not.toEqual([]);
+  const back: Observation = { what: 'went back', member: 'a' };
+  expect(objections(of, [...before, back, ended('a', 'canceled')])).toEqual([]);
 });
 
 test.each<[string, Partial<PlanJoin>, string, string | undefined]>([
