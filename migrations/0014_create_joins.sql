@@ -186,7 +186,8 @@ begin
       ) x (w);
     select array_agg(b.id) into v_busy
       from unnest(v_sums) s join unnest(v_locked) b on b.id = s.id and s.verdict >= 2
-      where not exists (select from unnest(v_blocked) w where w.barrier = b.id)
+      left join unnest(v_blocked) w on w.barrier = b.id
+      where w.barrier is null
         and exists (select from {schema}.blocked y where y.execution = b.downstream and y.barrier = b.id);
     left_over := left_over or v_busy is not null;
   end if;
@@ -212,10 +213,10 @@ begin
       where not f.barrier = any (v_busy))
     update {schema}.slot s set outcome = f.outcome, late = f.late from fresh f where s.ctid = f.ctid;
   -- 5: it would decide, but its downstream is gone.
-  select array_agg(case when s.verdict >= 2 and not exists (select from unnest(v_blocked) w where w.barrier = s.id)
+  select array_agg(case when s.verdict >= 2 and w.barrier is null
       then row(s.id, s.ok, s.failed, s.skipped, s.lost, s.sources, s.lost_sources, s.late, 5)::{schema}.folded
       else s end) into v_sums
-    from unnest(v_sums) s where not s.id = any (v_busy);
+    from unnest(v_sums) s left join unnest(v_blocked) w on w.barrier = s.id where not s.id = any (v_busy);
   update {schema}.barrier b set ok = b.ok + s.ok, failed = b.failed + s.failed, skipped = b.skipped + s.skipped,
       lost = b.lost + s.lost, sources = b.sources + s.sources, chances = b.chances - s.lost_sources, late = b.late + s.late,
       state = case when s.verdict >= 2 then s.verdict else b.state end,

@@ -284,12 +284,13 @@ begin
   ended := coalesce(cardinality(v_endings), 0);
   -- What stands in no table that was looked into has ended, or is somebody's at this moment.
   passed_over := array(
-    select u from unnest(p_execution) u (id)
-    where not exists (select from unnest(v_endings) y where y.execution = u.id)
-      and case when p_blocked_only then exists (select from {schema}.blocked b where b.execution = u.id)
-        else not exists (select from unnest(v_leases) y where y.execution = u.id)
-          and not exists (select from {schema}.outcome o where o.execution = u.id)
-          and (p_running or not exists (select from {schema}.lease l where l.execution = u.id)) end);
+    select u.id from (
+      select y from unnest(p_execution) y
+      except select y.execution from unnest(v_endings) y
+      except select y.execution from unnest(v_leases) y) u (id)
+    where case when p_blocked_only then exists (select from {schema}.blocked b where b.execution = u.id)
+      else not exists (select from {schema}.outcome o where o.execution = u.id)
+        and (p_running or not exists (select from {schema}.lease l where l.execution = u.id)) end);
   if v_leases is not null and not v_at_once then
     perform {schema}.append_log(array_agg(l.namespace), array_agg(5::smallint), array_agg(l.execution), array_agg(l.flow),
         array_agg(l.class), array_agg(null::smallint), array_agg(null::smallint), array_agg(l.attempt),
