@@ -3,6 +3,7 @@ import { timestampDate } from '@bufbuild/protobuf/wkt';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { AttemptOutcome, FailureClass } from '../../../gen/tailrace/v1/attempt_pb.js';
 import { CancelMode } from '../../../gen/tailrace/v1/cancel_pb.js';
+import { DeadLetterReason } from '../../../gen/tailrace/v1/dead_letter_reason_pb.js';
 import { BlockKind } from '../../../gen/tailrace/v1/execution_pb.js';
 import { EndReason, ExecutionState } from '../../../gen/tailrace/v1/execution_state_pb.js';
 import { HoldKind, TimerKind } from '../../../gen/tailrace/v1/explain_pb.js';
@@ -245,6 +246,42 @@ describe('members', () => {
     expect(deadLetters).toMatchObject([{ flowId: flow.id, subject: { subject: { value: flow.of('a') } } }]);
     expect((await desk.deadLetters.countDeadLetters({ filter: { flowId: other.id } })).count).toBe(1n);
     expect((await desk.deadLetters.countDeadLetters({ filter: { flowId: NOBODY } })).count).toBe(0n);
+  });
+});
+
+describe('what a join leaves behind', () => {
+  it('names the slots that came and those that did not, once its time was up', async () => {
+    const flow = await hand.flow({
+      members: { a: {}, b: {}, end: {} },
+      links: [
+        ['a', 'end'],
+        ['b', 'end', { name: 'second' }],
+      ],
+      joins: { end: { timeout: seconds(1) } },
+    });
+    await flow.complete('a');
+    expect(await flow.end('end')).toEqual({ state: 'FAILED', reason: EndReason.JOIN_EXPIRED });
+    const { deadLetters } = await desk.deadLetters.listDeadLetters({ filter: { flowId: flow.id } });
+    const { deadLetter } = await desk.deadLetters.getDeadLetter({ deadLetterId: deadLetters[0]?.deadLetterId ?? '' });
+    expect(deadLetter).toMatchObject({
+      reason: DeadLetterReason.JOIN_EXPIRED,
+      filledSlots: ['a'],
+      missingSlots: ['second'],
+    });
+    expect(await flow.join('end')).toMatchObject({ state: JoinState.EXPIRED, okCount: 1 });
+    await flow.complete('b');
+    await eventually(async () => (await flow.join('end')).lateCount === 1);
+  });
+
+  it('is counted in its lane while it waits', async () => {
+    const flow = await hand.flow(THREE);
+    const parent = await hand.createOne({ lane: flow.lane, type: 'parent' });
+    await hand.waitForChildren(await hand.claimNamed(parent), [{ execution: { type: 'child', lane: 'elsewhere' } }]);
+    await desk.caughtUp();
+    const { lane } = await desk.admin.getLane({ lane: flow.lane });
+    expect(lane?.counts).toMatchObject({ blocked: 2n, queued: 1n, waitingChildren: 1n });
+    await hand.cancel(parent);
+    await flow.cancel();
   });
 });
 
