@@ -126,7 +126,7 @@ create table {schema}.slot (
   outcome smallint check (outcome in (1, 2, 3)), -- ok, failed, skipped; null while it is not filled
   late boolean not null default false, -- filled after the join had decided
   primary key (barrier, idx)
-) with (fillfactor = 85);
+) with (fillfactor = 50); -- every slot is updated once, in place
 create index slot_upstream on {schema}.slot (upstream);
 create index slot_downstream on {schema}.slot (downstream, idx) where is_edge;
 create index slot_flow on {schema}.slot (flow, downstream, barrier, idx) where is_edge;
