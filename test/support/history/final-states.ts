@@ -33,7 +33,6 @@ async function allExecutions(admin: Clients['admin'], namespace: string): Promis
         letter: outcome?.deadLetterId ?? '',
         reason: outcome?.reason ?? EndReason.UNSPECIFIED,
         redriveOf: more.redriveOfExecutionId,
-        redrivenAs: more.redrivenAsExecutionId,
         flow: more.flowId,
         optional: more.optionalInFlow,
       });

@@ -10,17 +10,18 @@ import type { FinalExecution, FinalFlow, History } from './history.js';
 const { ACTIVE, CANCELING, SUCCEEDED, FAILED } = FlowState;
 
 export function flowsAreConserved(history: History): string[] {
+  const again = new Set(history.final.executions.map(({ redriveOf }) => redriveOf));
   const members = groupBy(history.final.executions, ({ flow }) => flow);
-  const standing = history.final.flows.flatMap((flow) => standsWrong(flow, members.get(flow.flow) ?? []));
+  const standing = history.final.flows.flatMap((flow) => standsWrong(flow, members.get(flow.flow) ?? [], again));
   return [...standing, ...toldWrong(history, members)];
 }
 
-/** Settled only when nothing is live; succeeded only when nothing required failed, and failed only when something did. */
-function standsWrong(flow: FinalFlow, members: readonly FinalExecution[]): string[] {
+/** What runs `again` under another name does not count. Settled only when nothing is live; succeeded only when nothing required failed, and failed only when something did. */
+function standsWrong(flow: FinalFlow, members: readonly FinalExecution[], again: ReadonlySet<string>): string[] {
   const { flow: id, state, sealed } = flow;
   const told = `flow ${id} is ${FlowState[state]}`;
   const live = members.filter((member) => !isTerminal(member.state));
-  const failed = members.filter(countsAsFailed);
+  const failed = members.filter((member) => countsAsFailed(member) && !again.has(member.execution));
   const found: string[] = [];
   if (state !== ACTIVE && state !== CANCELING && live.length > 0) found.push(`${told}, and ${live.length} are live`);
   if ([SUCCEEDED, FAILED].includes(state) && !sealed) found.push(`${told}, and is not sealed`);
@@ -32,9 +33,9 @@ function standsWrong(flow: FinalFlow, members: readonly FinalExecution[]): strin
   return found;
 }
 
-/** A loser of a join does not count, nor what runs again under another name. */
-function countsAsFailed({ state, reason, optional, redrivenAs }: FinalExecution): boolean {
-  if (optional || redrivenAs !== '' || !isTerminal(state)) return false;
+/** A loser of a join does not count. */
+function countsAsFailed({ state, reason, optional }: FinalExecution): boolean {
+  if (optional || !isTerminal(state)) return false;
   return state !== ExecutionState.SUCCEEDED && reason !== EndReason.JOIN_SATISFIED;
 }
 

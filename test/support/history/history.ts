@@ -95,8 +95,6 @@ export interface FinalExecution {
   readonly letter: string;
   /** The run before it, for a redrive; empty otherwise. */
   readonly redriveOf: string;
-  /** The run after it, if it was redriven; empty otherwise. */
-  readonly redrivenAs: string;
   /** Why it did not succeed. */
   readonly reason: EndReason;
   readonly flow: string;
