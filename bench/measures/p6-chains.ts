@@ -3,12 +3,12 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { perUnit, startMeter } from '../arena/meter.js';
 import { offer } from '../offered.js';
 import { chainSql } from '../peers/chain-sql.js';
-import { type ChainContestant, type Chains, claimedAnew, handedOn, LENGTH } from '../peers/chains.js';
+import { type ChainContestant, type Chains, claimedAnew, handedOn, LENGTH, library } from '../peers/chains.js';
 import { quantile } from '../statistics.js';
 import { COST_COLUMNS } from './columns.js';
 import type { Context, Inspect, Measure, Sample } from './measure.js';
 
-const CONTESTANTS: readonly ChainContestant[] = [handedOn, claimedAnew, chainSql];
+const CONTESTANTS: readonly ChainContestant[] = [handedOn, claimedAnew, library, chainSql];
 
 const AT_ONCE = 100;
 const OFFERED_PER_SECOND = 100;

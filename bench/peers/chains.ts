@@ -3,7 +3,9 @@ import type { MessageInitShape } from '@bufbuild/protobuf';
 import type { EdgeSpecSchema } from '../../gen/tailrace/v1/flow_pb.js';
 import type { Claim } from '../../gen/tailrace/v1/lease_pb.js';
 import { LogEntryKind } from '../../gen/tailrace/v1/log_pb.js';
+import { text } from '../../src/client/index.js';
 import { uuidV7 } from '../../src/runtime/random.js';
+import { Worker } from '../../src/worker/index.js';
 import type { Ground } from '../arena/arena.js';
 import { inputOf, NO_ORDINAL } from '../content.js';
 import { FlowClients, type FlowRequest } from './tailrace-flows.js';
@@ -14,6 +16,8 @@ export const LENGTH = 10;
 const TYPE = 'chain';
 const LOOPS = 4;
 const MOST_CLAIMED = 100;
+/** No-op handlers: enough for all chains that are under way. */
+const SLOTS = 200;
 /** What is completed together is released and handed over together, and so on: larger batches would end up as a single one. */
 const MOST_COMPLETED = 25;
 
@@ -41,43 +45,98 @@ export interface ChainContestant {
 /** What each member hands to the next. */
 const RESULT = { body: { case: 'text' as const, value: inputOf(NO_ORDINAL) } };
 
+/** Hops of many chains at once, of which each has one at a time. */
+class Hops {
+  readonly #sentMs = new Map<string, number>();
+  readonly #onHop: (ms: number) => void;
+
+  constructor(onHop: (ms: number) => void) {
+    this.#onHop = onHop;
+  }
+
+  /** A handler has started, and is done at once. */
+  step(flowId: string): void {
+    const now = performance.now();
+    const sent = this.#sentMs.get(flowId);
+    if (sent !== undefined) this.#onHop(now - sent);
+    this.#sentMs.set(flowId, now);
+  }
+
+  forget(flowId: string): void {
+    this.#sentMs.delete(flowId);
+  }
+}
+
+/** Makes chains, and waits until they have settled. */
+class Makers {
+  readonly #clients: FlowClients;
+  readonly #hops: Hops;
+  readonly #settled = new Map<string, () => void>();
+
+  constructor(clients: FlowClients, hops: Hops) {
+    this.#clients = clients;
+    this.#hops = hops;
+  }
+
+  async watch(): Promise<void> {
+    await this.#clients.watchLog([LogEntryKind.FLOW_SETTLED], (entries) => {
+      for (const { flowId } of entries) this.#settled.get(flowId)?.();
+    });
+  }
+
+  async run(): Promise<void> {
+    const flowId = uuidV7();
+    const end = new Promise<void>((resolve) => this.#settled.set(flowId, resolve));
+    await this.#clients.create(chainOf(flowId));
+    await this.#clients.unlessFailed(end);
+    this.#settled.delete(flowId);
+    this.#hops.forget(flowId);
+  }
+}
+
 /** `eager`: whoever completes a member takes what that released with the answer; else everything is claimed. */
 async function start({ ground, onHop, profileInto }: ChainsOptions, eager: boolean): Promise<Chains> {
   const server = await startTailraceServer(ground.url, { profileInto });
   const clients = new FlowClients(server.url);
-  const sentMs = new Map<string, number>();
-  const settled = new Map<string, () => void>();
+  const hops = new Hops(onHop);
+  const makers = new Makers(clients, hops);
+  await makers.watch();
   const work = async (claims: readonly Claim[]) => {
     for (let held = claims; held.length > 0; ) {
-      const startedMs = performance.now();
-      for (const { flowId } of held) {
-        const sent = sentMs.get(flowId);
-        if (sent !== undefined) onHop(startedMs - sent);
-        sentMs.set(flowId, startedMs);
-      }
+      for (const { flowId } of held) hops.step(flowId);
       if (eager) held = await clients.completeAndTake(held, RESULT);
       else return await clients.complete(held, RESULT);
     }
   };
-  await clients.watchLog([LogEntryKind.FLOW_SETTLED], (entries) => {
-    for (const { flowId } of entries) settled.get(flowId)?.();
-  });
   // Claims again at once: what it holds is bounded by the chains that are under way.
   clients.claim(TYPE, LOOPS, MOST_CLAIMED, async (claims) => {
     for (let i = 0; i < claims.length; i += MOST_COMPLETED) clients.follow(work(claims.slice(i, i + MOST_COMPLETED)));
   });
   return {
-    run: async () => {
-      const flowId = uuidV7();
-      const end = new Promise<void>((resolve) => settled.set(flowId, resolve));
-      await clients.create(chainOf(flowId));
-      await clients.unlessFailed(end);
-      settled.delete(flowId);
-      sentMs.delete(flowId);
-    },
+    run: () => makers.run(),
     serverPid: server.pid,
     stop: () => clients.close().finally(() => server.stop()),
   };
+}
+
+/** As the worker library does it by itself: successors come with the completion, everything else is claimed. */
+async function startLibrary({ ground, onHop, profileInto }: ChainsOptions): Promise<Chains> {
+  const server = await startTailraceServer(ground.url, { profileInto });
+  const clients = new FlowClients(server.url);
+  const hops = new Hops(onHop);
+  const makers = new Makers(clients, hops);
+  await makers.watch();
+  const worker = new Worker({ url: server.url, slots: SLOTS, leaseDurationMs: 30_000 });
+  worker.handle(TYPE, ({ flowId }) => {
+    hops.step(flowId);
+    return text(RESULT.body.value);
+  });
+  await worker.start();
+  const stop = async () => {
+    await worker.stop();
+    await clients.close();
+  };
+  return { run: () => makers.run(), serverPid: server.pid, stop: () => stop().finally(() => server.stop()) };
 }
 
 const ordinals = Array.from({ length: LENGTH }, (_, i) => i);
@@ -100,11 +159,13 @@ function chainOf(flowId: string): FlowRequest {
 }
 
 export const handedOn: ChainContestant = {
-  name: 'Tailrace, taken with the completion',
+  name: 'Tailrace, generated clients, taken with the completion',
   start: (options) => start(options, true),
 };
 
 export const claimedAnew: ChainContestant = {
-  name: 'Tailrace, claimed anew',
+  name: 'Tailrace, generated clients, claimed anew',
   start: (options) => start(options, false),
 };
+
+export const library: ChainContestant = { name: 'Tailrace, worker library', start: startLibrary };
