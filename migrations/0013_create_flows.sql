@@ -103,15 +103,16 @@ create table {schema}.barrier (
   state smallint not null default 1 check (state between 1 and 5), -- open, satisfied, impossible, expired, abandoned
   created_at timestamptz not null,
   expires_at timestamptz,
+  due_at timestamptz, -- expires_at while it is open: no index knows of the state, so that deciding is an update in place
   decided_at timestamptz,
+  check (due_at is null or state = 1),
   check (ok + failed + skipped <= slots),
   check (sealed or expires_at is not null),
   check ((state = 1) = (decided_at is null))
 ) with (fillfactor = 70);
 create index barrier_downstream on {schema}.barrier (downstream, kind);
 create index barrier_flow on {schema}.barrier (flow, id) where flow is not null;
-create index barrier_open on {schema}.barrier (flow) where state = 1 and flow is not null;
-create index barrier_due on {schema}.barrier (expires_at) where state = 1 and expires_at is not null;
+create index barrier_due on {schema}.barrier (due_at) where due_at is not null;
 
 create table {schema}.slot (
   barrier uuid not null,

@@ -220,7 +220,8 @@ begin
   update {schema}.barrier b set ok = b.ok + s.ok, failed = b.failed + s.failed, skipped = b.skipped + s.skipped,
       lost = b.lost + s.lost, sources = b.sources + s.sources, chances = b.chances - s.lost_sources, late = b.late + s.late,
       state = case when s.verdict >= 2 then s.verdict else b.state end,
-      decided_at = case when s.verdict >= 2 then p_now else b.decided_at end
+      decided_at = case when s.verdict >= 2 then p_now else b.decided_at end,
+      due_at = case when s.verdict < 2 then b.due_at end
     from unnest(v_sums) s
     where b.id = any (array(select y.id from unnest(v_sums) y)) and b.id = s.id
       and (s.ok + s.failed + s.skipped > 0 or s.verdict >= 2);
@@ -253,7 +254,8 @@ begin
     from unnest(v_blocked) w where w.barrier = any (v_satisfied) and (w.run_at is null or w.run_at <= p_now);
   select array_agg({schema}.ending_of_waiting(row(w.execution, w.state, w.class, w.priority, w.attempt, w.failures,
         w.reclaims, w.start_by, w.deadline, w.redrive, w.flow, w.linked, w.resume, null)::{schema}.waiting, b.namespace,
-      (case s.verdict when 3 then 11 else 8 end)::smallint, (case s.verdict when 3 then 30 else 9 end)::smallint,
+      (case when s.verdict <> 3 then 8 when f.canceled then 9 else 11 end)::smallint,
+      (case when s.verdict <> 3 then 9 when f.canceled then 22 else 30 end)::smallint,
       case s.verdict when 3 then 'the join it waited for became impossible' || coalesce((
           select ': upstream ' || to_json(y.name)::text || case y.outcome when 3 then ' was skipped' else ' did not succeed' end
           from {schema}.slot y where y.barrier = b.id and y.outcome > 1 order by y.optional, y.idx limit 1), '')
@@ -262,6 +264,9 @@ begin
       case when s.verdict = 4 then convert_to({schema}.slots_seen(b.id), 'UTF8') end) order by w.execution)
     into endings
     from unnest(v_blocked) w join unnest(v_sums) s on s.id = w.barrier join unnest(v_locked) b on b.id = w.barrier
+    -- Of a flow that is being canceled members end canceled, whichever of them comes first.
+    cross join lateral (select exists (
+      select from {schema}.flow y where y.id = w.flow and (y.canceled_at is not null or y.failing_at is not null)) canceled) f
     where not w.barrier = any (v_satisfied);
   select array_agg(row(b.namespace, y.kind, w.execution, w.flow, w.class, y.from_state, y.to_state, w.attempt,
       y.body)::{schema}.log_item order by w.execution, y.kind desc)
@@ -542,7 +547,7 @@ declare
 begin
   select array_agg(x.id) into v_held from (
     select b.id from {schema}.barrier b where b.id = any (p_barrier) order by b.id for update skip locked) x;
-  update {schema}.barrier b set state = 5, decided_at = p_now where b.id = any (v_held) and b.state = 1
+  update {schema}.barrier b set state = 5, decided_at = p_now, due_at = null where b.id = any (v_held) and b.state = 1
     and not exists (select from {schema}.blocked w where w.execution = b.downstream and w.barrier = b.id);
   insert into {schema}.follow_up (kind, subject)
     select 5, u from unnest(p_barrier) u where v_held is null or not u = any (v_held);

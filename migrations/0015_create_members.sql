@@ -218,11 +218,11 @@ begin
       u (barrier, idx, upstream, downstream, name, optional, source)
     join jsonb_to_recordset(p_joins) j (id uuid, distinct_sources boolean) on j.id = u.barrier;
   insert into {schema}.barrier (id, namespace, kind, downstream, flow, mode, quorum, distinct_sources, cancel_rest, on_timeout,
-      timeout_ms, sealed, depth, slots, chances, created_at, expires_at)
+      timeout_ms, sealed, depth, slots, chances, created_at, expires_at, due_at)
     select j.id, p_namespace, p_kind, j.downstream, p_flow, j.mode, j.quorum, j.distinct_sources, j.cancel_rest,
       j.on_timeout, j.timeout_ms, j.sealed, j.depth, j.slots,
       case when j.distinct_sources then (select count(distinct s.source) from {schema}.slot s where s.barrier = j.id) else 0 end,
-      p_now, p_now + j.timeout_ms * interval '1 ms'
+      p_now, p_now + j.timeout_ms * interval '1 ms', p_now + j.timeout_ms * interval '1 ms'
     from jsonb_to_recordset(p_joins) j (id uuid, downstream uuid, sealed boolean, depth int, slots int, mode smallint,
       quorum int, distinct_sources boolean, cancel_rest boolean, on_timeout smallint, timeout_ms bigint)
     on conflict (id) do nothing;

@@ -49,8 +49,8 @@ declare
   v_barriers uuid[];
   v_fold record;
 begin
-  v_barriers := array(select b.id from {schema}.barrier b where b.state = 1 and b.expires_at <= v_now
-    order by b.expires_at limit p_limit);
+  v_barriers := array(select b.id from {schema}.barrier b where b.due_at <= v_now order by b.due_at
+    limit p_limit);
   taken := 0;
   if v_barriers <> '{}' then
     select f.* into v_fold from {schema}.fold_joins(v_barriers, '{}', '{}', '{}', v_now) f;
@@ -58,8 +58,8 @@ begin
     woken := v_fold.classes;
     perform {schema}.append_folded(v_fold.items, v_fold.endings, v_now);
   end if;
-  select extract(epoch from b.expires_at - clock_timestamp()) * 1000 into next_ms from {schema}.barrier b
-    where b.state = 1 and b.expires_at is not null order by b.expires_at limit 1;
+  select extract(epoch from b.due_at - clock_timestamp()) * 1000 into next_ms from {schema}.barrier b
+    where b.due_at is not null order by b.due_at limit 1;
 end $$;
 
 -- Fills the slots of executions that ended as a consequence, or that many wait for. Answers those that are done with.
@@ -445,8 +445,8 @@ begin
   select extract(epoch from t.due_at - v_now) * 1000 into timer_ms from {schema}.timer t order by t.due_at limit 1;
   select least((select 0 from {schema}.filling limit 1),
       (select extract(epoch from u.due_at - v_now) * 1000 from {schema}.follow_up u order by u.due_at limit 1),
-      (select extract(epoch from b.expires_at - v_now) * 1000 from {schema}.barrier b
-        where b.state = 1 and b.expires_at is not null order by b.expires_at limit 1),
+      (select extract(epoch from b.due_at - v_now) * 1000 from {schema}.barrier b
+        where b.due_at is not null order by b.due_at limit 1),
       (select extract(epoch from f.seal_at - v_now) * 1000 from {schema}.flow f
         where f.seal_at is not null order by f.seal_at limit 1)) into follow_ms;
   select array_agg(distinct s.class) into non_empty

@@ -72,11 +72,11 @@ begin
         returning barrier, source),
     barriers as (
       insert into {schema}.barrier (id, namespace, kind, downstream, flow, mode, quorum, distinct_sources, cancel_rest,
-          on_timeout, timeout_ms, sealed, depth, slots, chances, created_at, expires_at)
+          on_timeout, timeout_ms, sealed, depth, slots, chances, created_at, expires_at, due_at)
         select f.id, p_namespace, 1, f.downstream, p_flow, b.mode, b.quorum, b.distinct_sources, b.cancel_rest, b.on_timeout,
           b.timeout_ms, true, b.depth, b.slots,
           case when b.distinct_sources then (select count(distinct s.source) from slots s where s.barrier = f.id) else 0 end,
-          v_now, v_now + b.timeout_ms * interval '1 ms'
+          v_now, v_now + b.timeout_ms * interval '1 ms', v_now + b.timeout_ms * interval '1 ms'
         from fresh f cross join lateral (select y.* from {schema}.barrier y where y.id = f.old offset 0) b
         returning id, downstream)
     insert into {schema}.blocked (execution, state, barrier, blocked_at, run_at, class, priority, kind, attempt, failures,
