@@ -140,6 +140,13 @@ describe('a flow that fails fast', () => {
     expect(ended).toMatchObject({ state: FAILED, firstFailure: { executionId: flow.of('bad') } });
   });
 
+  it('takes no more and has ended, also when it was open', async () => {
+    const flow = await hand.flow({ members: { bad: {}, waits: {} } }, { ...failFast, open: true });
+    await flow.fail('bad');
+    expect(await flow.ended()).toMatchObject({ state: FAILED, settled: true, sealed: true });
+    expect((await refusal(flow.extend({ members: { c: {} } }))).reason).toMatch(/^(WRONG_STATE|FLOW_SEALED)$/);
+  });
+
   it('lets optional members fail', async () => {
     const flow = await hand.flow({ members: { bad: { optionalInFlow: true }, good: {} } }, failFast);
     await flow.fail('bad');

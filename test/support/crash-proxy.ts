@@ -34,16 +34,17 @@ export class CrashProxy {
     return { proxy, url: url.href };
   }
 
-  /** When such a statement is done, `strike` is called and every connection is gone. Resolves when that has happened. */
-  async crashAfter(fits: (statement: string) => boolean, strike: () => void): Promise<void> {
-    await new Promise<void>((resolve) => {
-      const spring = () => {
-        strike();
-        this.#cut();
-        resolve();
-      };
-      this.#trap = { fits, spring };
-    });
+  get crashed(): boolean {
+    return this.#crashed;
+  }
+
+  /** When such a statement is done, `strike` is called and every connection is gone. */
+  crashAfter(fits: (statement: string) => boolean, strike: () => void): void {
+    const spring = () => {
+      strike();
+      this.#cut();
+    };
+    this.#trap = { fits, spring };
   }
 
   async close(): Promise<void> {
