@@ -14,12 +14,11 @@ import { startTailraceServer } from './tailrace-server.js';
 /** Members of one chain. */
 export const LENGTH = 10;
 const TYPE = 'chain';
-const LOOPS = 4;
-const MOST_CLAIMED = 100;
+/** Calls of a kind at once, as many as the worker library makes. */
+const LOOPS = 2;
+const MOST_AT_ONCE = 100;
 /** No-op handlers: enough for all chains that are under way. */
 const SLOTS = 200;
-/** What is completed together is released and handed over together, and so on: larger batches would end up as a single one. */
-const MOST_COMPLETED = 25;
 
 export interface ChainsOptions {
   readonly ground: Ground;
@@ -101,17 +100,22 @@ async function start({ ground, onHop, profileInto }: ChainsOptions, eager: boole
   const hops = new Hops(onHop);
   const makers = new Makers(clients, hops);
   await makers.watch();
-  const work = async (claims: readonly Claim[]) => {
-    for (let held = claims; held.length > 0; ) {
-      for (const { flowId } of held) hops.step(flowId);
-      if (eager) held = await clients.completeAndTake(held, RESULT);
-      else return await clients.complete(held, RESULT);
-    }
+  // What is done while calls are under way gathers for the next one: batches grow with the load.
+  const done: Claim[] = [];
+  let calls = 0;
+  const run = (claims: readonly Claim[]) => {
+    for (const { flowId } of claims) hops.step(flowId);
+    done.push(...claims);
+    if (calls < LOOPS && done.length > 0) clients.follow(complete(done.splice(0, MOST_AT_ONCE)));
+  };
+  const complete = async (claims: readonly Claim[]) => {
+    calls++;
+    const next = eager ? await clients.completeAndTake(claims, RESULT) : await clients.complete(claims, RESULT);
+    calls--;
+    run(next ?? []);
   };
   // Claims again at once: what it holds is bounded by the chains that are under way.
-  clients.claim(TYPE, LOOPS, MOST_CLAIMED, async (claims) => {
-    for (let i = 0; i < claims.length; i += MOST_COMPLETED) clients.follow(work(claims.slice(i, i + MOST_COMPLETED)));
-  });
+  clients.claim(TYPE, LOOPS, MOST_AT_ONCE, async (claims) => run(claims));
   return {
     run: () => makers.run(),
     serverPid: server.pid,
