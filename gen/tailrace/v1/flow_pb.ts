@@ -195,7 +195,8 @@ export type EdgeSpec = Message<"tailrace.v1.EdgeSpec"> & {
   name: string;
 
   /**
-   * True: the upstream's failure neither fails nor starves the join. Not the same as optional in the flow.
+   * True: a join over all waits for it, whatever it ends as; any and quorum count successes and know no difference. Not
+   * the same as optional in the flow.
    *
    * @generated from field: bool optional = 4;
    */
