@@ -16,6 +16,8 @@ export interface Scale {
     /** Until what a start leaves behind has calmed down. */
     readonly settle: number;
   };
+  /** Chains that are under way at once. */
+  readonly chains: number;
   /** Lengths of the line that claims are measured at. */
   readonly waiting: readonly number[];
   /** Claims per length. */
@@ -35,6 +37,7 @@ export interface Scale {
 export const FULL: Scale = {
   throughput: { fast: 60_000, middling: 15_000, slow: 3_000 },
   seconds: { calls: 5, latency: 10, chains: 5, delivery: 10, idle: 30, settle: 5 },
+  chains: 100,
   waiting: [1_000, 100_000, 1_000_000],
   claims: 100,
   joins: { sizes: [100, 1_000, 10_000], members: 10_000, slots: 100, fanOut: 1_000, fanOuts: 20 },
@@ -42,7 +45,8 @@ export const FULL: Scale = {
 
 export const QUICK: Scale = {
   throughput: { fast: 3_000, middling: 1_000, slow: 200 },
-  seconds: { calls: 0.5, latency: 1, chains: 0.5, delivery: 1, idle: 11, settle: 1 },
+  seconds: { calls: 0.5, latency: 1, chains: 0.25, delivery: 1, idle: 11, settle: 1 },
+  chains: 20,
   waiting: [1_000, 10_000, 100_000],
   claims: 20,
   joins: { sizes: [10, 100, 1_000], members: 1_000, slots: 16, fanOut: 200, fanOuts: 4 },

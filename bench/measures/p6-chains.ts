@@ -10,7 +10,6 @@ import type { Context, Inspect, Measure, Sample } from './measure.js';
 
 const CONTESTANTS: readonly ChainContestant[] = [handedOn, claimedAnew, library, chainSql];
 
-const AT_ONCE = 100;
 const OFFERED_PER_SECOND = 100;
 const WARM_UP_SHARE = 0.2;
 /** Longer than all that waits would take, unless something stands still. */
@@ -26,16 +25,17 @@ async function run(context: Context): Promise<void> {
 /** Both loads on one server; the first, which goes to the limit, is the one whose cost is counted. */
 async function measure(contestant: ChainContestant, { arena, scale }: Context, inspect?: Inspect): Promise<Sample> {
   const ground = await arena.fresh();
+  const atOnce = scale.chains;
   const hops: number[] = [];
   const onHop = (ms: number) => void hops.push(ms);
   try {
     const chains = await contestant.start({ ground, onHop, profileInto: inspect?.profileInto });
     try {
-      await runAtOnce(chains, scale.seconds.chains * WARM_UP_SHARE);
+      await runAtOnce(chains, atOnce, scale.seconds.chains * WARM_UP_SHARE);
       hops.length = 0;
       await arena.forgetStatements();
       const meter = await startMeter(arena, ground, chains.serverPid);
-      const flows = await runAtOnce(chains, scale.seconds.chains);
+      const flows = await runAtOnce(chains, atOnce, scale.seconds.chains);
       const cost = await meter.read();
       const busy = hops.splice(0);
       await inspect?.onMeasured(contestant.name, ground, flows * LENGTH);
@@ -57,7 +57,7 @@ async function measure(contestant: ChainContestant, { arena, scale }: Context, i
 }
 
 /** As soon as one has ended the next is made. Answers how many there were. */
-async function runAtOnce(chains: Chains, seconds: number): Promise<number> {
+async function runAtOnce(chains: Chains, atOnce: number, seconds: number): Promise<number> {
   const untilMs = performance.now() + seconds * 1_000;
   let count = 0;
   const caller = async () => {
@@ -66,7 +66,7 @@ async function runAtOnce(chains: Chains, seconds: number): Promise<number> {
       count++;
     }
   };
-  await patiently(Promise.all(Array.from({ length: AT_ONCE }, caller)), seconds);
+  await patiently(Promise.all(Array.from({ length: atOnce }, caller)), seconds);
   return count;
 }
 
@@ -91,7 +91,7 @@ export const p6: Measure = {
   id: 'P6',
   title: `chains of ${LENGTH}, flows per second`,
   about:
-    `Flows of ${LENGTH} members with an edge from each to the next, which is handed 1 KiB of result; ${AT_ONCE} flows at once, ` +
+    `Flows of ${LENGTH} members with an edge from each to the next, which is handed 1 KiB of result; 100 flows at once (with --quick 20), ` +
     'each followed by another when it has settled. A hop goes from the sending of a completion to the start of the next ' +
     `handler. "Steady" are hops while ${OFFERED_PER_SECOND} flows are begun per second, whatever becomes of them. ` +
     'Costs are per member, at the full load.',

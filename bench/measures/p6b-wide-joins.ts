@@ -4,7 +4,7 @@ import { uuidV7 } from '../../src/runtime/random.js';
 import type { Arena, Ground } from '../arena/arena.js';
 import { perUnit, startMeter } from '../arena/meter.js';
 import { Tally } from '../peers/contestant.js';
-import { fanOf } from '../peers/fans.js';
+import { makeFan } from '../peers/fans.js';
 import { FlowClients } from '../peers/tailrace-flows.js';
 import { startTailraceServer, type TailraceServer } from '../peers/tailrace-server.js';
 import { COST_COLUMNS } from './columns.js';
@@ -58,7 +58,7 @@ async function measure(arena: Arena, ground: Ground, server: TailraceServer, rou
     await clients.watchLog([LogEntryKind.FLOW_SETTLED], (entries) => settled.add(entries.length));
     const makingMs = performance.now();
     for (let i = 0; i < flows; i++) {
-      await clients.create(fanOf({ flowId: uuidV7(), size, types: { member: MEMBER, ...(joined && { sink: SINK }) } }));
+      await makeFan(clients, { flowId: uuidV7(), size, types: { member: MEMBER, ...(joined && { sink: SINK }) } });
     }
     const madeMs = performance.now();
     await arena.forgetStatements();

@@ -3,7 +3,7 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { uuidV7 } from '../../src/runtime/random.js';
 import type { Arena, Ground } from '../arena/arena.js';
 import { startMeter } from '../arena/meter.js';
-import { fanOf } from '../peers/fans.js';
+import { makeFan } from '../peers/fans.js';
 import { FlowClients } from '../peers/tailrace-flows.js';
 import { startTailraceServer, type TailraceServer } from '../peers/tailrace-server.js';
 import { quantile } from '../statistics.js';
@@ -56,7 +56,7 @@ async function measure(arena: Arena, ground: Ground, server: TailraceServer, rou
     const types = { member: type, ...(joined && { sink: SINK }) };
     const claims = [];
     for (let left = slots; left > 0; left -= fromEach) {
-      await clients.create(fanOf({ flowId: uuidV7(), size, types }));
+      await makeFan(clients, { flowId: uuidV7(), size, types });
       const taken = await clients.take(type, Math.min(size, slots));
       claims.push(...taken.slice(0, Math.min(left, fromEach)));
     }

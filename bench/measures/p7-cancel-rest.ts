@@ -4,7 +4,7 @@ import { EndReason } from '../../gen/tailrace/v1/execution_state_pb.js';
 import { LogEntryKind } from '../../gen/tailrace/v1/log_pb.js';
 import { uuidV7 } from '../../src/runtime/random.js';
 import { Tally } from '../peers/contestant.js';
-import { fanOf } from '../peers/fans.js';
+import { makeFan } from '../peers/fans.js';
 import { FlowClients, nowMs } from '../peers/tailrace-flows.js';
 import { startTailraceServer } from '../peers/tailrace-server.js';
 import { quantile } from '../statistics.js';
@@ -92,7 +92,7 @@ class Fans {
     this.#fans.set(flowId, fan);
     // Of its own, so that what is claimed is of this flow.
     const types = { root: `root-${flowId}`, member: `member-${flowId}`, sink: `sink-${flowId}` };
-    await clients.create(fanOf({ flowId, size: this.#size, types, oneIsEnough: true }));
+    await makeFan(clients, { flowId, size: this.#size, types, oneIsEnough: true });
     const roots = await clients.take(types.root, 1);
     const releasedMs = performance.now();
     await clients.complete(roots);

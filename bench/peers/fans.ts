@@ -4,7 +4,7 @@ import type { MessageInitShape } from '@bufbuild/protobuf';
 import { CancelMode } from '../../gen/tailrace/v1/cancel_pb.js';
 import type { EdgeSpecSchema, FlowMemberSpecSchema, JoinSpecSchema } from '../../gen/tailrace/v1/flow_pb.js';
 import { JoinMode, OnSatisfied } from '../../gen/tailrace/v1/join_pb.js';
-import type { FlowRequest } from './tailrace-flows.js';
+import type { FlowClients, FlowRequest } from './tailrace-flows.js';
 
 type Member = MessageInitShape<typeof FlowMemberSpecSchema>;
 type Edge = MessageInitShape<typeof EdgeSpecSchema>;
@@ -29,8 +29,27 @@ export interface FanOptions {
   readonly oneIsEnough?: boolean;
 }
 
-/** The sink's local name is `sink`. */
-export function fanOf({ flowId, size, types: { root, member, sink }, oneIsEnough = false }: FanOptions): FlowRequest {
+/** What one call of CreateFlow may make. */
+const MOST_MEMBERS = 10_000;
+
+/** In one call, or the sink in a second one where the members fill the first. */
+export async function makeFan(clients: FlowClients, options: FanOptions): Promise<void> {
+  const { flowId, size, types } = options;
+  if (size < MOST_MEMBERS || types.sink === undefined) return void (await clients.create(fanOf(options)));
+  const { flow, members } = fanOf({ flowId, size, types: { member: types.member } });
+  const ids = await clients.create({ flow: { ...flow, open: true }, members: members ?? [] });
+  const downstream = { member: { case: 'localName' as const, value: SINK } };
+  await clients.extend({
+    flowId,
+    members: [memberOf(SINK, types.sink)],
+    edges: Object.values(ids).map(
+      (id): Edge => ({ upstream: { member: { case: 'executionId', value: id } }, downstream }),
+    ),
+    seal: true,
+  });
+}
+
+function fanOf({ flowId, size, types: { root, member, sink }, oneIsEnough = false }: FanOptions): FlowRequest {
   const names = Array.from({ length: size }, (_, i) => `${i}`);
   const members: Member[] = [
     ...(root === undefined ? [] : [memberOf(ROOT, root)]),

@@ -9,6 +9,7 @@ import {
   type CompletionSchema,
   type CreateFlowRequestSchema,
   EngineService,
+  type ExtendFlowRequestSchema,
 } from '../../gen/tailrace/v1/engine_service_pb.js';
 import type { Claim } from '../../gen/tailrace/v1/lease_pb.js';
 import { type CompletionEntry, type LogEntry, type LogEntryKind, StartPosition } from '../../gen/tailrace/v1/log_pb.js';
@@ -48,6 +49,10 @@ export class FlowClients {
   async create(request: FlowRequest): Promise<Readonly<Record<string, string>>> {
     const { executionIds } = await this.#engine.createFlow(request);
     return executionIds;
+  }
+
+  async extend(request: MessageInitShape<typeof ExtendFlowRequestSchema>): Promise<void> {
+    await this.#engine.extendFlow(request);
   }
 
   /** Claims until it has so many of a type. */
