@@ -332,8 +332,9 @@ begin
       p_endings[v_at].message := 'a join was satisfied without it';
       v_terminal := true;
     end loop;
-    select bool_or(x.state = 3), bool_or(x.state = 2), bool_or(x.state in (8, 10) or (x.redrive and x.state >= 7))
-      into v_ready, v_scheduled, v_letters from unnest(p_endings) x;
+    select bool_or(x.state = 3), bool_or(x.state = 2), bool_or(x.state in (8, 10) or (x.redrive and x.state >= 7)),
+        array_agg(x.execution) filter (where x.state >= 7 and (x.start_by is not null or x.deadline is not null))
+      into v_ready, v_scheduled, v_letters, v_timers from unnest(p_endings) x;
   end if;
   if v_resume then
     with gone as (

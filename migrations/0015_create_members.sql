@@ -30,10 +30,11 @@ returns table (ord int, verdict text, execution uuid, state smallint) language s
 $$;
 
 -- Which flows can be joined: null, or no_flow | flow_sealed | flow_canceled | flow_full | busy (locked by somebody: try
--- again). Holds the rows until the commit, so that a flow is neither sealed nor canceled, nor found settled, meanwhile.
--- Many creators share a row; the first member, and the first after it settled, change it.
+-- again), by flow and asking namespace, for one batch may ask for several. Holds the rows until the commit, so that a flow is
+-- neither sealed nor canceled, nor found settled, meanwhile. Many creators share a row; the first member, and the first after
+-- it settled, change it once they are made.
 create function {schema}.enter_flows(p_flow uuid[], p_namespace int[], p_max_members int)
-returns table (flow uuid, refused text) language plpgsql volatile as $$
+returns table (flow uuid, namespace int, refused text) language plpgsql volatile as $$
 #variable_conflict use_column
 declare
   v_rests uuid[];
@@ -45,11 +46,8 @@ begin
     order by f.id for share skip locked) x (f);
   select v_locked || array_agg(x.f) into v_locked from (
     select f from {schema}.flow f where f.id = any (v_rests) order by f.id for no key update skip locked) x (f);
-  update {schema}.flow f set began = true, settled_at = null, seal_at = null, state = case when f.state = 2 then 1 else f.state end
-    where f.id = any (v_rests) and f.id = any (array(select l.id from unnest(v_locked) l))
-      and f.sealed_at is null and f.canceled_at is null and f.failing_at is null;
   return query
-    select distinct on (u.flow) u.flow, case
+    select distinct on (u.flow, u.namespace) u.flow, u.namespace, case
         when l.id is null and exists (select from {schema}.flow f where f.id = u.flow and f.namespace = u.namespace) then 'busy'
         when l.id is null or l.namespace <> u.namespace then 'no_flow'
         when l.canceled_at is not null or l.failing_at is not null then 'flow_canceled'
@@ -109,11 +107,12 @@ begin
     join {schema}.lane l on l.id = c.lane;
   if p_flow is not null and not p_entered then
     select array_agg(coalesce(e.refused, u.refused) order by u.ordinality) into v_refused
-      from unnest(v_refused, p_flow) with ordinality u (refused, flow)
+      from unnest(v_refused, p_flow, p_namespace) with ordinality u (refused, flow, namespace)
       left join (select e.* from (
           select array_agg(y.flow) flows, array_agg(y.namespace) namespaces
           from unnest(p_flow, p_namespace) y (flow, namespace) where y.flow is not null) y
-        cross join lateral {schema}.enter_flows(y.flows, y.namespaces, p_max_members) e) e on e.flow = u.flow;
+        cross join lateral {schema}.enter_flows(y.flows, y.namespaces, p_max_members) e) e
+        on e.flow = u.flow and e.namespace = u.namespace;
   end if;
   with made as (
     insert into {schema}.request_key (namespace, request_id, execution, hash, created_at)
@@ -186,6 +185,11 @@ begin
     if p_flow is not null then
       insert into {schema}.flow_live (flow, execution)
         select u.flow, u.id from unnest(p_flow, p_id, v_fresh) u (flow, id, fresh) where u.fresh and u.flow is not null;
+      update {schema}.flow f set began = true, settled_at = null, seal_at = null,
+          state = case when f.state = 2 then 1 else f.state end
+        where f.id = any (array(
+            select u.flow from unnest(p_flow, v_fresh) u (flow, fresh) where u.fresh and u.flow is not null))
+          and (not f.began or f.state = 2);
     end if;
     insert into {schema}.timer (execution, due_at)
       select u.id, least(u.start_by, u.deadline)

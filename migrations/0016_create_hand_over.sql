@@ -185,14 +185,19 @@ begin
     v_executions := array(select y.execution from unnest(v_endings) y);
     delete from {schema}.lease l where l.execution = any (v_executions);
     select s.* into v_settled from {schema}.settle(v_endings, v_now) s;
-    return query select v_ord[y.ordinality], 'done', y.state, y.attempt, y.token, y.run_at, y.attempt_outcome, y.reason,
-        y.failures, v_now, y.class, case when y.state in (8, 10) then {schema}.letter_of(y.execution) end,
+    -- A loser of a join has ended canceled, whatever its holder said.
+    return query select v_ord[y.ordinality], 'done', coalesce(o.state, y.state), y.attempt, y.token,
+        case when o.state is null then y.run_at end, y.attempt_outcome, coalesce(o.reason, y.reason), y.failures, v_now,
+        y.class, case when coalesce(o.state, y.state) in (8, 10) then {schema}.letter_of(y.execution) end,
         r.executions, r.classes, v_settled.follows
       from unnest(v_endings) with ordinality y
       left join (
         select z.cause, array_agg(z.execution) executions, array_agg(z.class) classes
         from unnest(v_settled.released, v_settled.woken, v_settled.causes) z (execution, class, cause)
-        group by z.cause) r on r.cause = y.execution;
+        group by z.cause) r on r.cause = y.execution
+      left join lateral (
+        select z.state, z.reason from {schema}.outcome z
+        where z.execution = case when y.linked and y.state <> 7 then y.execution end offset 0) o on true;
   end if;
   if v_losers is not null then
     return query select u, 'canceling', null::smallint, v_locked[u].attempt, v_locked[u].token, null::timestamptz,

@@ -142,9 +142,14 @@ begin
       else
         -- What waits for a join keeps waiting; it is where it goes afterwards that changes.
         update {schema}.blocked b set priority = coalesce(p_priority, b.priority),
-            run_at = case when b.state = 1 then coalesce(p_run_at, b.run_at) end
+            run_at = case when b.state = 1 then coalesce(p_run_at, b.run_at) end,
+            start_by = case when b.attempt > 0 or p_run_at is null or b.start_by is null then b.start_by else (
+              select greatest(p_run_at, e.created_at) + (e.start_by - greatest(e.run_at, e.created_at))
+              from {schema}.execution e where e.id = p_execution) end
           where b.execution = p_execution returning b.* into v_blocked;
         if found then
+          update {schema}.timer t set due_at = least(v_blocked.start_by, v_blocked.deadline)
+            where t.execution = p_execution and v_blocked.attempt = 0;
           state := v_blocked.state;
           perform {schema}.append_log(array[p_namespace], array[2::smallint], array[p_execution], array[v_blocked.flow],
             array[v_blocked.class], array[state], array[state], array[v_blocked.attempt],
@@ -236,7 +241,7 @@ begin
   insert into {schema}.follow_up (kind, subject, reason, step, policy)
     select 2, p_flow, 22, case p_scope when 2 then 0 else 10 end, coalesce(p_policy, jsonb_build_object('now',
       v_flow.cancel_now, 'grace_ms', v_flow.cancel_grace_ms, 'accepts_late', v_flow.cancel_accepts_late))
-      || jsonb_build_object('text', p_reason);
+      || jsonb_build_object('text', p_reason, 'running', p_scope = 1);
   insert into {schema}.follow_up (kind, subject) values (1, p_flow);
   perform {schema}.append_log(array[p_namespace], array[45::smallint], array[null::uuid], array[p_flow], array[null::int],
     array[null::smallint], array[null::smallint], array[null::int],

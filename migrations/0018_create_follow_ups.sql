@@ -158,6 +158,12 @@ declare
   v_full boolean;
   v_last uuid;
 begin
+  -- A redrive has called off what a failure had begun.
+  if p_item.kind = 2 and not exists (select from {schema}.flow f
+      where f.id = p_item.subject and (f.canceled_at is not null or f.failing_at is not null)) then
+    delete from {schema}.follow_up u where u.seq = p_item.seq;
+    return;
+  end if;
   if p_item.kind = 2 then
     v_executions := array(select l.execution from {schema}.flow_live l
       where l.flow = p_item.subject and l.execution > p_item.position order by l.execution limit c_batch);
@@ -170,7 +176,8 @@ begin
   if v_executions <> '{}' then
     v_last := v_executions[cardinality(v_executions)];
     select c.* into v_done from {schema}.cancel_members(v_executions, p_item.reason, p_item.policy,
-      p_item.kind = 2 and p_item.step in (0, 10), p_item.kind = 3 or p_item.step = 11) c;
+      p_item.kind = 2 and p_item.step in (0, 10),
+      case when p_item.kind = 2 then p_item.step = 11 else coalesce((p_item.policy ->> 'running')::boolean, true) end) c;
     woken := v_done.woken;
     asked_ms := v_done.asked_ms;
     p_item.again := p_item.again or v_done.passed_over <> '{}';
@@ -237,12 +244,15 @@ begin
     taken := taken + 1;
   end if;
   if exists (select from unnest(v_due) u where u.kind = 6) then
-    select f.* into v_part from {schema}.fold_joins(
-      array(select distinct u.subject from unnest(v_due) u where u.kind = 6), '{}', '{}', '{}', v_now) f;
+    v_looked := array(select b.id from {schema}.barrier b
+      where b.id = any (array(select u.subject from unnest(v_due) u where u.kind = 6)) order by b.id for update skip locked);
+    select f.* into v_part from {schema}.fold_joins(v_looked, '{}', '{}', '{}', v_now) f;
     classes := classes || v_part.classes;
     perform {schema}.append_folded(v_part.items, v_part.endings, v_now);
-    delete from {schema}.follow_up u where u.seq = any (array(select y.seq from unnest(v_due) y where y.kind = 6));
-    -- Joins that somebody else was folding have decided there, or are due there.
+    delete from {schema}.follow_up u
+      where u.seq = any (array(select y.seq from unnest(v_due) y where y.kind = 6 and y.subject = any (v_looked)));
+    update {schema}.follow_up u set due_at = v_now + interval '5 ms'
+      where u.seq = any (array(select y.seq from unnest(v_due) y where y.kind = 6 and not y.subject = any (v_looked)));
     taken := taken + 1;
   end if;
   if exists (select from unnest(v_due) u where u.kind = 4) then

@@ -3,18 +3,17 @@
 -- Lock order: flow → letter; executions and joins made here are nobody else's yet.
 -- Locks: creates only. older-servers: refused
 
--- The newest run in the chain of redrives that began with this one.
-create function {schema}.latest_run(p_execution uuid) returns uuid language plpgsql stable as $$
-declare
-  v_next uuid;
-begin
-  for i in 1 .. 1000 loop
-    select e.id into v_next from {schema}.execution e where e.redrive_of = p_execution order by e.id desc limit 1;
-    exit when v_next is null;
-    p_execution := v_next;
-  end loop;
-  return p_execution;
-end $$;
+-- The newest run in this flow of the chain of redrives that began with this one; some in between may be detached.
+create function {schema}.latest_run(p_execution uuid, p_flow uuid) returns uuid language sql stable as $$
+  with recursive again as (
+      select p_execution id, 0 n, true inside
+      union all
+      select e.id, a.n + 1, coalesce(e.flow = p_flow, false) from again a
+      cross join lateral (
+        select x.id, x.flow from {schema}.execution x where x.redrive_of = a.id order by x.id desc limit 1) e
+      where a.n < 1000)
+    select a.id from again a where a.inside order by a.n desc limit 1
+$$;
 
 -- Holds the flow for a redrive. verdict: held | canceled (only a detached redrive is possible) | missing.
 create function {schema}.hold_flow(p_namespace int, p_flow uuid, out verdict text) language plpgsql volatile as $$
@@ -32,6 +31,8 @@ declare
   v_now timestamptz := clock_timestamp();
   v_old uuid[];
   v_barriers uuid[];
+  v_upstreams uuid[];
+  v_held uuid[];
   v_was_settled boolean;
   v_fold record;
 begin
@@ -46,6 +47,12 @@ begin
         and not exists (select from {schema}.execution e where e.redrive_of = k.id);
   v_old := coalesce(v_old, '{}');
   made := coalesce(made, '{}');
+  -- Skips go a level per transaction: while some are still to come, they cannot be made anew. The caller tries again.
+  if exists (select from unnest(v_old || p_old) u (id)
+      cross join lateral (select y.barrier from {schema}.slot y where y.upstream = u.id and y.is_edge and y.outcome is null offset 0) s
+      cross join lateral (select y.state from {schema}.barrier y where y.id = s.barrier offset 0) b where b.state = 1) then
+    raise exception using errcode = '55P03', message = 'what the end of the member brings about is still under way';
+  end if;
   insert into {schema}.execution (id, namespace, class, priority, run_at, start_by, deadline, timeout_ms, retry_max,
       retry_initial_ms, retry_factor, retry_cap_ms, reclaims_max, count_lost, tags, input_type, input, root, redrive_of,
       created_at, flow, optional, parent)
@@ -66,7 +73,7 @@ begin
       insert into {schema}.slot (barrier, idx, upstream, downstream, flow, is_edge, name, optional, source)
         select f.id, s.idx, case when s.upstream = p_old then p_new
             else coalesce((select u.new from unnest(v_old, made) u (old, new) where u.old = s.upstream),
-              {schema}.latest_run(s.upstream)) end,
+              {schema}.latest_run(s.upstream, p_flow)) end,
           f.downstream, p_flow, true, s.name, s.optional, s.source
         from fresh f cross join lateral (select y.* from {schema}.slot y where y.barrier = f.old offset 0) s
         returning barrier, source),
@@ -95,6 +102,20 @@ begin
     where f.id = p_flow;
   v_barriers := array(select w.barrier from unnest(made) u (id)
     cross join lateral (select y.barrier from {schema}.blocked y where y.execution = u.id offset 0) w);
+  -- Upstreams that still live must not end unseen between here and the commit, for their ends would not find these slots.
+  -- Flow and letter are held already, so nothing is waited for: who is ending one has it, and the caller tries again.
+  v_upstreams := array(select distinct s.upstream from unnest(v_barriers) u (id)
+    cross join lateral (select y.upstream from {schema}.slot y where y.barrier = u.id offset 0) s
+    where s.upstream <> p_new and not s.upstream = any (made)
+      and not exists (select from {schema}.outcome o where o.execution = s.upstream));
+  v_held := array(select r.execution from {schema}.ready r where r.execution = any (v_upstreams) for key share nowait);
+  v_held := v_held || array(select r.execution from {schema}.scheduled r where r.execution = any (v_upstreams) for key share nowait);
+  v_held := v_held || array(select r.execution from {schema}.blocked r where r.execution = any (v_upstreams) for key share nowait);
+  v_held := v_held || array(select r.execution from {schema}.lease r where r.execution = any (v_upstreams) for key share nowait);
+  v_held := v_held || array(select o.execution from {schema}.outcome o where o.execution = any (v_upstreams));
+  if exists (select from unnest(v_upstreams) u where not u = any (v_held)) then
+    raise exception using errcode = '55P03', message = 'an upstream is moving';
+  end if;
   select f.* into v_fold from (
     select array_agg(s.barrier) barriers, array_agg(s.idx) idxs, array_agg({schema}.slot_outcome(o.state)) outcomes
     from unnest(v_barriers) u (id)

@@ -35,6 +35,12 @@ const lock = statement(
 
 const holdFlow = statement('dead-letters.hold-flow', 'select verdict from {schema}.hold_flow($1, $2)');
 
+/** The last run that was a member: a detached one in between has no place in the graph. */
+const readMember = statement(
+  'dead-letters.last-member',
+  'select e.id from {schema}.execution e where e.letter = $1::uuid and e.flow = $2::uuid order by e.id desc limit 1',
+);
+
 const redoSkipped = statement(
   'dead-letters.redo-skipped',
   'select made, woken, follows from {schema}.redo_skipped($1, $2, $3, $4)',
@@ -162,6 +168,7 @@ export async function redriveDeadLetter(database: Database, asked: Redrive): Pro
     if (letter.state !== OPEN) return { verdict: 'wrong_state', state: letter.state };
     if (held === 'canceled') return { verdict: 'canceled' };
     const of = letter.last_execution ?? root;
+    const [member] = held === 'held' ? await runner.query<{ id: string }>(readMember, [asked.letter, flow]) : [];
     const [made] = await createExecutions(
       runner,
       [
@@ -186,7 +193,7 @@ export async function redriveDeadLetter(database: Database, asked: Redrive): Pro
     const [redone] = await runner.query<{ made: string[]; woken: number[] | null; follows: boolean }>(redoSkipped, [
       asked.namespace,
       flow,
-      of,
+      member?.id ?? root,
       execution,
     ]);
     return {
