@@ -146,21 +146,22 @@ begin
       select f.barrier, count(*) filter (where f.outcome = 1) ok, count(*) filter (where f.outcome = 2) failed,
         count(*) filter (where f.outcome = 3) skipped, count(*) filter (where f.outcome <> 1 and not f.optional) lost
       from fresh f group by f.barrier),
+    -- Of joins over distinct sources: which gained their first success, and which have no chance left. Per source, by sets.
+    told as (
+      select g.barrier, count(*) filter (where g.ok > 0 and not o.ok) gained,
+        count(*) filter (where g.ok = 0 and not o.ok and o.open = g.n) lost
+      from (
+        select f.barrier, f.source, count(*) n, count(*) filter (where f.outcome = 1) ok
+        from fresh f join unnest(v_locked) b on b.id = f.barrier and b.distinct_sources group by f.barrier, f.source) g
+      cross join lateral (
+        select coalesce(bool_or(y.outcome = 1), false) ok, count(*) filter (where y.outcome is null) open
+        from {schema}.slot y where y.barrier = g.barrier and y.source = g.source offset 0) o
+      group by g.barrier),
     counted as (
       select b.*, coalesce(s.ok, 0)::int new_ok, coalesce(s.failed, 0)::int new_failed,
-        coalesce(s.skipped, 0)::int new_skipped, coalesce(s.lost, 0)::int new_lost,
-        case when b.distinct_sources then (
-          select count(distinct f.source) from fresh f
-          where f.barrier = b.id and f.outcome = 1 and not exists (
-            select from {schema}.slot o where o.barrier = b.id and o.source = f.source and o.outcome = 1))
-          else 0 end::int new_sources,
-        case when b.distinct_sources then (
-          select count(distinct f.source) from fresh f
-          where f.barrier = b.id and f.outcome <> 1 and not exists (
-            select from {schema}.slot o where o.barrier = b.id and o.source = f.source and (o.outcome = 1 or (o.outcome is null
-              and not exists (select from fresh g where g.barrier = b.id and g.idx = o.idx and g.outcome <> 1)))))
-          else 0 end::int lost_sources
-      from unnest(v_locked) b left join sums s on s.barrier = b.id),
+        coalesce(s.skipped, 0)::int new_skipped, coalesce(s.lost, 0)::int new_lost, coalesce(t.gained, 0)::int new_sources,
+        coalesce(t.lost, 0)::int lost_sources
+      from unnest(v_locked) b left join sums s on s.barrier = b.id left join told t on t.barrier = b.id),
     judged as (
       select c.*, c.slots - c.ok - c.failed - c.skipped - c.new_ok - c.new_failed - c.new_skipped open_slots,
         case when c.distinct_sources then c.sources + c.new_sources else c.ok + c.new_ok end have,
@@ -198,8 +199,8 @@ begin
     on conflict do nothing;
   -- One that has nothing left to fold still has to decide.
   insert into {schema}.follow_up (kind, subject, due_at)
-    select 6, u, clock_timestamp() + interval '5 ms' from unnest(v_busy) u
-    where not exists (select from {schema}.filling f where f.barrier = u);
+    select 6, u, clock_timestamp() + interval '5 ms' from unnest(v_busy) u join unnest(v_sums) s on s.id = u and s.verdict < 4
+    where coalesce((select false from {schema}.filling f where f.barrier = u limit 1), true);
   if v_sums is null then return; end if;
   if v_places is not null then
     delete from {schema}.filling f where f.ctid = any (v_places) and not f.barrier = any (v_busy);
@@ -324,7 +325,7 @@ begin
     -- A join that was satisfied without it cancels it, and a loser is no failure, whatever it ended as.
     for v_at in
       select x.ordinality::int from unnest(p_endings) with ordinality x
-      where x.linked and x.state not in (7, 9, 11) and {schema}.is_loser(x.execution)
+      where x.linked and x.state not in (7, 9) and {schema}.is_loser(x.execution)
     loop
       p_endings[v_at].state := 9;
       p_endings[v_at].reason := 23;

@@ -272,7 +272,7 @@ end $$;
 -- An upstream that is ending meanwhile is waited for, and has its outcome then; one that ends later finds the new slot.
 -- verdict: done, or one of FlowRefusal, with what it is about.
 create function {schema}.begin_extension(p_namespace int, p_flow uuid, p_request_id text, p_hash bytea, p_expected bigint,
-  p_seen bigint, p_existing uuid[], p_downstreams uuid[], p_joins jsonb, p_seal_joins uuid[], p_more int, p_max_members int,
+  p_seen bigint, p_existing uuid[], p_downstreams uuid[], p_joins jsonb, p_seal_joins uuid[], p_seal boolean, p_more int, p_max_members int,
   p_max_slots int, p_holder uuid, p_lease uuid, p_token bigint,
   out verdict text, out subject text, out revision bigint, out state smallint, out members jsonb, out flow uuid)
 language plpgsql volatile as $$
@@ -334,11 +334,12 @@ begin
     when v_flow.sealed_at is not null then 'sealed'
     when p_expected not in (0, revision) then 'conflict'
     when p_seen not in (0, revision) then 'moved'
+    when p_seal and not v_flow.began and p_more = 0 then 'empty'
     when {schema}.flow_is_full(p_flow, p_more, p_max_members) then 'full' end;
   if verdict is not null then return; end if;
   -- A downstream that exists: its join is open and takes more slots, or it has none and has not started.
   select case
-      when b.id is null and (exists (select from {schema}.barrier y where y.downstream = d.id and y.kind = 1)
+      when b.id is null and (coalesce((select true from {schema}.barrier y where y.downstream = d.id and y.kind = 1 limit 1), false)
         or not coalesce((select r.attempt = 0 from {schema}.ready r where r.execution = d.id),
           (select s.attempt = 0 from {schema}.scheduled s where s.execution = d.id), false)) then 'late'
       when b.sealed or (b.id is not null and j.given) then 'late'
@@ -371,6 +372,7 @@ create function {schema}.extend_flow(p_namespace int, p_flow uuid, p_request_id 
 declare
   v_now timestamptz := clock_timestamp();
   v_added int := (select count(*) from jsonb_object_keys(p_members));
+  v_downstreams uuid[] := array(select j.downstream from jsonb_to_recordset(p_joins) j (downstream uuid));
   v_known jsonb;
   v_joins jsonb;
   v_moved {schema}.log_item[];
@@ -393,14 +395,15 @@ begin
       chances = case when b.distinct_sources then (select count(distinct s.source) from {schema}.slot s where s.barrier = b.id
         and (s.outcome is null or s.outcome = 1)) else 0 end
     from jsonb_to_recordset(p_joins) j (id uuid, slots int, depth int)
-    where v_known ? j.id::text and b.id = (v_known -> j.id::text ->> 'id')::uuid;
+    where b.id = any (array(select (k.value ->> 'id')::uuid from jsonb_each(v_known) k))
+      and v_known ? j.id::text and b.id = (v_known -> j.id::text ->> 'id')::uuid;
   -- Members that stood in line without a join wait from now on.
   with gone as (
-      delete from {schema}.ready r where r.execution = any (p_downstream)
+      delete from {schema}.ready r where r.execution = any (v_downstreams)
       returning r.execution, null::timestamptz run_at, r.class, -r.priority priority, r.kind, r.timeout_ms, r.start_by,
         r.deadline, r.redrive, r.flow),
     later as (
-      delete from {schema}.scheduled r where r.execution = any (p_downstream)
+      delete from {schema}.scheduled r where r.execution = any (v_downstreams)
       returning r.execution, r.run_at, r.class, r.priority, r.kind, r.timeout_ms, r.start_by, r.deadline, r.redrive, r.flow),
     moved as (
       insert into {schema}.blocked (execution, state, barrier, blocked_at, run_at, class, priority, kind, attempt, failures,
@@ -427,7 +430,7 @@ begin
     insert into {schema}.follow_up (kind, subject) values (1, p_flow);
   end if;
   v_concerned := array(
-    select b.id from {schema}.barrier b where b.downstream = any (p_downstream || p_seal_joins) and b.kind = 1 and b.state = 1
+    select b.id from {schema}.barrier b where b.downstream = any (v_downstreams || p_seal_joins) and b.kind = 1 and b.state = 1
     union select b.id from {schema}.barrier b where p_seal and b.flow = p_flow and b.kind = 1 and b.state = 1);
   select f.* into v_fold from (
     select array_agg(u.barrier) barriers, array_agg(u.idx) idxs, array_agg({schema}.slot_outcome(o.state)) outcomes

@@ -245,7 +245,10 @@ begin
         join {schema}.claim_class c on c.id = r.class join {schema}.lane l on l.id = c.lane and l.state <> 2
         where e.ord = any (v_taker.ords) and r.class = any (v_taker.classes) limit v_taker.room),
       gone as (
-        delete from {schema}.ready r where r.execution = any (array(select m.execution from mine m)) returning r)
+        delete from {schema}.ready r where r.execution = any (array(select m.execution from mine m))
+          and (r.deadline is null or r.deadline > clock_timestamp())
+          and (r.start_by is null or r.attempt > 0 or r.start_by > clock_timestamp())
+          returning r)
       select array_agg(gone.r order by (gone.r).priority, (gone.r).seq) into v_rows from gone;
     if v_rows is not null then
       return query select null::{schema}.ended, v_taker.n::int, g

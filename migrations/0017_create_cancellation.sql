@@ -195,8 +195,9 @@ end $$;
 
 -- Takes the lease away; the work goes back to its line without counting, or ends when a cancel was waiting for it.
 -- p_token null: whichever is held. verdict: revoked | wrong_state | not_found.
-create or replace function {schema}.revoke_lease(p_namespace int, p_execution uuid, p_token bigint, p_actor text, p_note text, out verdict text,
-  out state smallint) language plpgsql volatile as $$
+drop function {schema}.revoke_lease(int, uuid, bigint, text, text);
+create function {schema}.revoke_lease(p_namespace int, p_execution uuid, p_token bigint, p_actor text, p_note text,
+  out verdict text, out state smallint, out woken int[], out follows boolean) language plpgsql volatile as $$
 declare
   v_lease {schema}.lease;
 begin
@@ -211,8 +212,9 @@ begin
     return;
   end if;
   state := case when v_lease.cancel_at is null then 3 else 9 end;
-  perform {schema}.settle(array[{schema}.ending_by_engine(v_lease, 11::smallint, 9::smallint, state,
-    (case state when 9 then coalesce(v_lease.cancel_cause, 20) end)::smallint, 4::smallint, p_note)], clock_timestamp());
+  select s.woken, s.follows into woken, follows
+    from {schema}.settle(array[{schema}.ending_by_engine(v_lease, 11::smallint, 9::smallint, state,
+    (case state when 9 then coalesce(v_lease.cancel_cause, 20) end)::smallint, 4::smallint, p_note)], clock_timestamp()) s;
   perform {schema}.append_log(array[p_namespace], array[130::smallint], array[p_execution], array[v_lease.flow],
     array[v_lease.class], array[null::smallint], array[null::smallint], array[v_lease.attempt],
     array[json_build_object('actor', p_actor, 'reason', p_note)::text]);
@@ -293,9 +295,10 @@ begin
       select y from unnest(p_execution) y
       except select y.execution from unnest(v_endings) y
       except select y.execution from unnest(v_leases) y) u (id)
-    where case when p_blocked_only then exists (select from {schema}.blocked b where b.execution = u.id)
-      else not exists (select from {schema}.outcome o where o.execution = u.id)
-        and (p_running or not exists (select from {schema}.lease l where l.execution = u.id)) end);
+    where case when p_blocked_only
+      then coalesce((select true from {schema}.blocked b where b.execution = u.id), false)
+      else coalesce((select false from {schema}.outcome o where o.execution = u.id), true)
+        and (p_running or coalesce((select false from {schema}.lease l where l.execution = u.id), true)) end);
   if v_leases is not null and not v_at_once then
     perform {schema}.append_log(array_agg(l.namespace), array_agg(5::smallint), array_agg(l.execution), array_agg(l.flow),
         array_agg(l.class), array_agg(null::smallint), array_agg(null::smallint), array_agg(l.attempt),

@@ -6,7 +6,7 @@
 -- Locks: creates only. older-servers: refused
 
 -- Folds what stands in `filling`, of up to p_limit joins.
-create function {schema}.fold_fillings(p_limit int, out taken int, out woken int[], out left_over boolean)
+create function {schema}.fold_fillings(p_limit int, out taken int, out classes int[], out next_ms double precision)
 language plpgsql volatile as $$
 declare
   v_now timestamptz;
@@ -21,13 +21,12 @@ begin
       from due d where d.barrier is not null)
     select array_agg(x.barrier) into v_barriers from (select d.barrier from due d where d.barrier is not null limit p_limit) x;
   taken := 0;
-  left_over := false;
   if v_barriers is null then return; end if;
   v_now := clock_timestamp();
   select f.* into v_fold from {schema}.fold_joins(v_barriers, '{}', '{}', '{}', v_now) f;
   taken := v_fold.folded;
-  woken := v_fold.classes;
-  left_over := v_fold.left_over or cardinality(v_barriers) >= p_limit;
+  classes := v_fold.classes;
+  if v_fold.left_over or cardinality(v_barriers) >= p_limit then next_ms := 5; end if;
   perform {schema}.append_folded(v_fold.items, v_fold.endings, v_now);
 end $$;
 
@@ -42,7 +41,7 @@ begin
 end $$;
 
 -- Joins whose time is up: what is filled by then still counts.
-create function {schema}.expire_joins(p_limit int, out taken int, out woken int[], out next_ms double precision)
+create function {schema}.expire_joins(p_limit int, out taken int, out classes int[], out next_ms double precision)
 language plpgsql volatile as $$
 declare
   v_now timestamptz := clock_timestamp();
@@ -55,7 +54,7 @@ begin
   if v_barriers <> '{}' then
     select f.* into v_fold from {schema}.fold_joins(v_barriers, '{}', '{}', '{}', v_now) f;
     taken := v_fold.folded;
-    woken := v_fold.classes;
+    classes := v_fold.classes;
     perform {schema}.append_folded(v_fold.items, v_fold.endings, v_now);
   end if;
   select extract(epoch from b.due_at - clock_timestamp()) * 1000 into next_ms from {schema}.barrier b
@@ -107,14 +106,15 @@ begin
   -- Flows that know no failure later than the one they know of already are left alone.
   with failed as materialized (
       select f.id, f.failure_policy, x.at, f.failing_at is null and f.canceled_at is null and f.ended_at is null
-          and f.failure_policy = 2 and exists (select from {schema}.flow_failed y where y.flow = f.id and y.state in (8, 9, 10)) fails
+          and f.failure_policy = 2 and coalesce((
+            select true from {schema}.flow_failed y where y.flow = f.id and y.state in (8, 9, 10) limit 1), false) fails
       from unnest(v_locked) f
       cross join lateral (
         select y.ended_at at from {schema}.flow_failed y where y.flow = f.id order by y.ended_at desc limit 1) x
       where x.at is distinct from f.failed_at),
     marked as (
       update {schema}.flow f set failed_at = x.at, failing_at = case when x.fails then p_now else f.failing_at end
-        from failed x where f.id = x.id)
+        from failed x where f.id = any (array(select y.id from failed y)) and f.id = x.id)
     insert into {schema}.follow_up (kind, subject, reason, step, policy)
       select 2, f.id, 22, 10, jsonb_build_object('now', f.cancel_now, 'grace_ms', f.cancel_grace_ms, 'accepts_late',
         f.cancel_accepts_late, 'text', 'a required member of its flow did not succeed')
@@ -125,8 +125,9 @@ begin
           f.state was, f.seal_after_idle_ms
         from unnest(v_locked) l join {schema}.flow f on f.id = l.id
         where f.id = any (looked) and f.began and f.ended_at is null
-          and not exists (select from {schema}.flow_live y where y.flow = f.id)) f
-      cross join lateral (select exists (select from {schema}.flow_failed y where y.flow = f.id) fails) x),
+          and coalesce((select false from {schema}.flow_live y where y.flow = f.id limit 1), true)) f
+      cross join lateral (
+        select coalesce((select true from {schema}.flow_failed y where y.flow = f.id limit 1), false) fails) x),
     ended as (
       update {schema}.flow f set
           state = case when q.canceled then 6 when not q.closed then 2 when q.fails then 4 else 3 end,
@@ -135,7 +136,7 @@ begin
           ended_at = case when q.canceled or q.closed then p_now end,
           seal_at = case when not q.canceled and not q.closed then p_now + q.seal_after_idle_ms * interval '1 ms' end
         from quiet q
-        where f.id = q.id and f.state <> case when q.canceled then 6 when not q.closed then 2 when q.fails then 4 else 3 end
+        where f.id = any (array(select y.id from quiet y)) and f.id = q.id and f.state <> case when q.canceled then 6 when not q.closed then 2 when q.fails then 4 else 3 end
         returning f)
     select array_agg(ended.f) into v_settled from ended;
   select min(extract(epoch from f.seal_at - p_now)) * 1000 into seal_ms from unnest(v_settled) f;
@@ -149,7 +150,7 @@ end $$;
 
 -- One batch of a cancellation. A flow's members in two rounds: first those that are BLOCKED, then the rest (step 0 and 1;
 -- 10 and 11 when running ones are concerned too). What was locked is tried in a new pass, a little later.
-create function {schema}.cancel_batch(p_item {schema}.follow_up, out woken int[], out asked_ms bigint)
+create function {schema}.cancel_batch(p_item {schema}.follow_up, out woken int[], out asked_ms bigint, out handled int)
 language plpgsql volatile as $$
 declare
   c_batch constant int := 250;
@@ -158,6 +159,7 @@ declare
   v_full boolean;
   v_last uuid;
 begin
+  handled := 0;
   -- A redrive has called off what a failure had begun.
   if p_item.kind = 2 and not exists (select from {schema}.flow f
       where f.id = p_item.subject and (f.canceled_at is not null or f.failing_at is not null)) then
@@ -172,7 +174,8 @@ begin
       where s.barrier = p_item.subject and s.outcome is null and s.upstream > p_item.position
       order by s.upstream limit c_batch);
   end if;
-  v_full := cardinality(v_executions) = c_batch;
+  handled := cardinality(v_executions);
+  v_full := handled = c_batch;
   if v_executions <> '{}' then
     v_last := v_executions[cardinality(v_executions)];
     select c.* into v_done from {schema}.cancel_members(v_executions, p_item.reason, p_item.policy,
@@ -195,30 +198,22 @@ begin
   end if;
 end $$;
 
--- Everything that is due after commits. taken: something was done, look again at once. next_ms: until something is due.
--- lease_ms, scheduled: hints for the other sweepers.
+-- What is due of `follow_up`, and flows that seal themselves. taken: something was done, look again at once. next_ms: until
+-- something is due. lease_ms: holders were asked to stop, and have so long. Fillings and joins whose time is up are swept by
+-- statements of their own: one that cannot be done must not hold up the others.
 create function {schema}.sweep_follow_ups(p_limit int, out taken int, out classes int[], out next_ms double precision,
   out lease_ms bigint) language plpgsql volatile as $$
 declare
-  c_waves constant int := 2;
+  c_executions constant int := 500; -- canceled by one sweep
   v_now timestamptz;
   v_part record;
-  v_join_ms double precision;
   v_due {schema}.follow_up[];
   v_item {schema}.follow_up;
   v_looked uuid[];
-  v_batches int := 0;
-  v_again boolean;
+  v_handled int := 0;
 begin
   classes := '{}';
-  select f.* into v_part from {schema}.fold_fillings(p_limit) f;
-  taken := v_part.taken;
-  v_again := v_part.left_over;
-  classes := classes || v_part.woken;
-  select f.* into v_part from {schema}.expire_joins(p_limit) f;
-  taken := taken + v_part.taken;
-  classes := classes || v_part.woken;
-  v_join_ms := v_part.next_ms;
+  taken := 0;
   v_now := clock_timestamp();
   with idle as (
       select f.id from {schema}.flow f where f.seal_at <= v_now order by f.seal_at limit p_limit for update skip locked),
@@ -253,7 +248,7 @@ begin
       where u.seq = any (array(select y.seq from unnest(v_due) y where y.kind = 6 and y.subject = any (v_looked)));
     update {schema}.follow_up u set due_at = v_now + interval '5 ms'
       where u.seq = any (array(select y.seq from unnest(v_due) y where y.kind = 6 and not y.subject = any (v_looked)));
-    taken := taken + 1;
+    taken := taken + v_part.folded;
   end if;
   if exists (select from unnest(v_due) u where u.kind = 4) then
     select f.* into v_part from {schema}.fan_out(
@@ -265,9 +260,9 @@ begin
   end if;
   foreach v_item in array coalesce(v_due, '{}') loop
     continue when v_item.kind not in (2, 3);
-    exit when v_batches >= c_waves;
-    v_batches := v_batches + 1;
+    exit when v_handled >= c_executions;
     select c.* into v_part from {schema}.cancel_batch(v_item) c;
+    v_handled := v_handled + v_part.handled;
     classes := classes || v_part.woken;
     lease_ms := least(lease_ms, v_part.asked_ms);
     taken := taken + 1;
@@ -282,9 +277,8 @@ begin
         and (y.subject = any (v_looked) or not exists (select from {schema}.flow f where f.id = y.subject))));
     taken := taken + coalesce(cardinality(v_looked), 0);
   end if;
-  next_ms := case when v_again then 5 end;
-  select least(next_ms, v_join_ms, extract(epoch from u.due_at - clock_timestamp()) * 1000) into next_ms
-    from (select min(y.due_at) due_at from (select x.due_at from {schema}.follow_up x order by x.due_at limit 1) y) u;
+  select extract(epoch from u.due_at - clock_timestamp()) * 1000 into next_ms
+    from {schema}.follow_up u order by u.due_at limit 1;
   select least(next_ms, extract(epoch from u.seal_at - clock_timestamp()) * 1000) into next_ms
     from (select min(y.seal_at) seal_at from (select f.seal_at from {schema}.flow f where f.seal_at is not null
       order by f.seal_at limit 1) y) u;
@@ -445,7 +439,7 @@ end $$;
 drop function {schema}.pulse(int[], smallint[], bigint[], smallint[]);
 create function {schema}.pulse(p_class int[], p_from_priority smallint[], p_from_seq bigint[], p_to_priority smallint[],
   out registry bigint, out scheduled_ms double precision, out lease_ms double precision, out timer_ms double precision,
-  out follow_ms double precision, out non_empty int[], out head bigint, out unnumbered boolean) language plpgsql stable as $$
+  out join_ms double precision, out follow_ms double precision, out non_empty int[], out head bigint, out unnumbered boolean) language plpgsql stable as $$
 declare
   v_now timestamptz := clock_timestamp();
 begin
@@ -455,10 +449,10 @@ begin
   select extract(epoch from t.due_at - v_now) * 1000 into timer_ms from {schema}.timer t order by t.due_at limit 1;
   select least((select 0 from {schema}.filling limit 1),
       (select extract(epoch from u.due_at - v_now) * 1000 from {schema}.follow_up u order by u.due_at limit 1),
-      (select extract(epoch from b.due_at - v_now) * 1000 from {schema}.barrier b
-        where b.due_at is not null order by b.due_at limit 1),
       (select extract(epoch from f.seal_at - v_now) * 1000 from {schema}.flow f
         where f.seal_at is not null order by f.seal_at limit 1)) into follow_ms;
+  select extract(epoch from b.due_at - v_now) * 1000 into join_ms from {schema}.barrier b
+    where b.due_at is not null order by b.due_at limit 1;
   select array_agg(distinct s.class) into non_empty
     from unnest(p_class, p_from_priority, p_from_seq, p_to_priority) s (class, from_priority, from_seq, to_priority)
     where exists (select 1 from {schema}.ready r where r.class = s.class

@@ -145,7 +145,7 @@ export class Engine {
 
   async #pulsed(pulse: Pulse, looked: readonly Segment[], begunMs: number): Promise<void> {
     this.#readiness.set('database', true);
-    for (const subject of ['scheduled', 'leases', 'timers'] as const) {
+    for (const subject of ['scheduled', 'leases', 'timers', 'joins', 'followUps'] as const) {
       const ms = pulse.dueMs[subject];
       if (ms !== undefined) this.#sweeper.hint(subject, ms);
     }

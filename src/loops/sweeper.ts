@@ -12,6 +12,8 @@ import { Loop } from '../runtime/loop.js';
 
 const BATCH = 500;
 const FOLLOW_BATCH = 100;
+/** Subjects that breed more of their kind, a level at a time. */
+const FOLLOWING: readonly SweepSubject[] = ['fillings', 'joins', 'followUps'];
 /** Sweeps come no closer than this, so that many timers a few milliseconds apart become one batch. */
 const GAP_MS = 20;
 /** What follows a commit is waited for by whoever ended something. */
@@ -30,14 +32,15 @@ export class Sweeper {
   readonly #subjects: ReadonlyMap<SweepSubject, DueLoop>;
 
   constructor(options: SweeperOptions) {
-    const subjects: readonly SweepSubject[] = ['scheduled', 'leases', 'timers', 'followUps'];
+    const subjects: readonly SweepSubject[] = ['scheduled', 'leases', 'timers', 'fillings', 'joins', 'followUps'];
     const hint = (subject: SweepSubject, dueMs: number) => this.hint(subject, dueMs);
     this.#subjects = new Map(subjects.map((subject) => [subject, new DueLoop(subject, options, hint)]));
   }
 
-  /** Something of this kind is due in so many milliseconds, or sooner. */
+  /** Something of this kind is due in so many milliseconds, or sooner. Whoever leaves something to follow may mean slots. */
   hint(subject: SweepSubject, dueMs: number): void {
     this.#subjects.get(subject)?.hint(dueMs);
+    if (subject === 'followUps') this.#subjects.get('fillings')?.hint(dueMs);
   }
 
   start(): void {
@@ -57,7 +60,7 @@ class DueLoop {
   #cancelAlarm: () => void = () => undefined;
 
   constructor(subject: SweepSubject, { database, onSwept, onError }: SweeperOptions, hint: Hint) {
-    const follows = subject === 'followUps';
+    const follows = FOLLOWING.includes(subject);
     const batch = follows ? FOLLOW_BATCH : BATCH;
     this.#loop = new Loop({
       name: `sweeper ${subject}`,
@@ -70,7 +73,7 @@ class DueLoop {
         if (swept.taken > 0) onSwept(swept.classes, swept.taken);
         if (swept.follows) hint('followUps', 0);
         if (swept.leaseMs !== undefined) hint('leases', swept.leaseMs);
-        // What follows a commit breeds more of its kind, a level at a time.
+        if (follows && swept.taken > 0) hint('followUps', 0);
         if (swept.taken >= (follows ? 1 : batch)) return 0;
         if (swept.nextMs !== undefined) {
           const isLocked = swept.taken === 0 && swept.nextMs < -GAP_MS;

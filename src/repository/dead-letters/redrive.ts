@@ -167,8 +167,9 @@ export async function redriveDeadLetter(database: Database, asked: Redrive): Pro
     }
     if (letter.state !== OPEN) return { verdict: 'wrong_state', state: letter.state };
     if (held === 'canceled') return { verdict: 'canceled' };
-    const of = letter.last_execution ?? root;
     const [member] = held === 'held' ? await runner.query<{ id: string }>(readMember, [asked.letter, flow]) : [];
+    // In a flow it takes the place of the last run that had one there.
+    const of = held === 'held' ? (member?.id ?? root) : (letter.last_execution ?? root);
     const [made] = await createExecutions(
       runner,
       [
@@ -193,7 +194,7 @@ export async function redriveDeadLetter(database: Database, asked: Redrive): Pro
     const [redone] = await runner.query<{ made: string[]; woken: number[] | null; follows: boolean }>(redoSkipped, [
       asked.namespace,
       flow,
-      member?.id ?? root,
+      of,
       execution,
     ]);
     return {

@@ -12,7 +12,7 @@ import { idsByName, makeMembers, type NewMember } from './members.js';
 const begin = statement(
   'flows.begin-extension',
   `select verdict, subject, revision, state, members, flow from {schema}.begin_extension($1, $2, $3, $4, $5, $6, $7::uuid[],
-     $8::uuid[], $9::jsonb, $10::uuid[], $11, $12, $13, $14, $15, $16)`,
+     $8::uuid[], $9::jsonb, $10::uuid[], $11, $12, $13, $14, $15, $16, $17)`,
 );
 
 const extend = statement(
@@ -71,6 +71,7 @@ export async function extendFlow(database: Database, asked: FlowExtension): Prom
         downstreams,
         parameters[0],
         asked.sealJoins.filter(isOld),
+        asked.seal,
         members.length,
         limits.members,
         limits.slots,

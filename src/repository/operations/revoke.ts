@@ -8,7 +8,10 @@ const held = statement(
    where l.execution = $2::uuid and l.namespace = $1::int`,
 );
 
-const revoke = statement('operations.revoke', 'select verdict, state from {schema}.revoke_lease($1, $2, $3, $4, $5)');
+const revoke = statement(
+  'operations.revoke',
+  'select verdict, state, woken, follows from {schema}.revoke_lease($1, $2, $3, $4, $5)',
+);
 
 /** A lease as others may see it. */
 export interface HeldLease {
@@ -30,9 +33,24 @@ export interface Revocation {
 }
 
 export type RevokeAnswer =
-  | { readonly verdict: 'revoked'; readonly state: number; readonly lease: HeldLease }
+  | {
+      readonly verdict: 'revoked';
+      readonly state: number;
+      readonly lease: HeldLease;
+      /** Classes that got claimable work by its end, when it ended. */
+      readonly woken: readonly number[];
+      /** Something is left to be done after the commit (SweepSubject followUps). */
+      readonly follows: boolean;
+    }
   | { readonly verdict: 'wrong_state'; readonly state: number | null }
   | { readonly verdict: 'not_found' };
+
+interface Revoked {
+  readonly verdict: RevokeAnswer['verdict'];
+  readonly state: number | null;
+  readonly woken: readonly number[] | null;
+  readonly follows: boolean | null;
+}
 
 const TRIES = 5;
 
@@ -46,7 +64,7 @@ export async function revokeLease(runner: Runner, asked: Revocation): Promise<Re
   for (let tries = 0; tries < TRIES; tries++) {
     const [lease] = await runner.query<HeldLease>(held, [namespace, execution]);
     const token = asked.token ?? lease?.token ?? null;
-    const [row] = await runner.query<{ verdict: RevokeAnswer['verdict']; state: number | null }>(revoke, [
+    const [row] = await runner.query<Revoked>(revoke, [
       namespace,
       execution,
       // Without a lease to name, none must be revoked: tokens are above 0.
@@ -57,7 +75,13 @@ export async function revokeLease(runner: Runner, asked: Revocation): Promise<Re
     if (row === undefined) throw new Error('revoke_lease answered nothing');
     if (row.verdict === 'not_found') return { verdict: 'not_found' };
     if (row.verdict === 'revoked' && lease !== undefined && row.state !== null) {
-      return { verdict: 'revoked', state: row.state, lease };
+      return {
+        verdict: 'revoked',
+        state: row.state,
+        lease,
+        woken: row.woken ?? [],
+        follows: row.follows ?? false,
+      };
     }
     answer = { verdict: 'wrong_state', state: row.state };
     if (asked.token !== null || lease === undefined) return answer;

@@ -6,7 +6,7 @@ import type { SweepSubject } from './sweep.js';
 
 const pulse = statement(
   'sweeping.pulse',
-  `select registry, scheduled_ms, lease_ms, timer_ms, follow_ms, non_empty, head, unnumbered
+  `select registry, scheduled_ms, lease_ms, timer_ms, join_ms, follow_ms, non_empty, head, unnumbered
    from {schema}.pulse($1::int[], $2::smallint[], $3::bigint[], $4::smallint[])`,
 );
 
@@ -28,6 +28,7 @@ interface PulseRow {
   readonly scheduled_ms: number | null;
   readonly lease_ms: number | null;
   readonly timer_ms: number | null;
+  readonly join_ms: number | null;
   readonly follow_ms: number | null;
   readonly non_empty: number[] | null;
   readonly head: bigint;
@@ -49,6 +50,7 @@ export async function readPulse(runner: Runner, segments: readonly Segment[]): P
       ...(row.scheduled_ms !== null && { scheduled: row.scheduled_ms }),
       ...(row.lease_ms !== null && { leases: row.lease_ms }),
       ...(row.timer_ms !== null && { timers: row.timer_ms }),
+      ...(row.join_ms !== null && { joins: row.join_ms }),
       ...(row.follow_ms !== null && { followUps: row.follow_ms }),
     },
     nonEmpty: row.non_empty ?? [],

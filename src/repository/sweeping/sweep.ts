@@ -19,16 +19,21 @@ const sweepFollowUps = statement(
   'select taken, classes, next_ms, lease_ms from {schema}.sweep_follow_ups($1)',
 );
 
+const foldFillings = statement('sweeping.fillings', 'select taken, classes, next_ms from {schema}.fold_fillings($1)');
+const expireJoins = statement('sweeping.joins', 'select taken, classes, next_ms from {schema}.expire_joins($1)');
+
 const BY_SUBJECT = {
   scheduled: promoteScheduled,
   leases: sweepLeases,
   timers: sweepTimers,
+  fillings: foldFillings,
+  joins: expireJoins,
   followUps: sweepFollowUps,
 } as const;
 
 /**
- * scheduled: due work becomes claimable. leases: what ran out. timers: what waited too long. followUps: what commits left
- * to be done in flows and joins, and joins whose time is up.
+ * scheduled: due work becomes claimable. leases: what ran out. timers: what waited too long. fillings: slots
+ * to be folded into their joins. joins: those whose time is up. followUps: what commits left to be done in flows and joins.
  */
 export type SweepSubject = keyof typeof BY_SUBJECT;
 
@@ -39,7 +44,7 @@ export interface Swept {
   readonly classes: readonly number[];
   /** Until the next row is due; undefined when there is none. */
   readonly nextMs: number | undefined;
-  /** Work was left to followUps. */
+  /** Work was left to fillings or followUps. */
   readonly follows: boolean;
   /** Holders were asked to stop, and have so long. */
   readonly leaseMs: number | undefined;

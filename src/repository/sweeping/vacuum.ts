@@ -5,7 +5,17 @@
 import type { Database } from '../database.js';
 import { inSchema } from '../statement.js';
 
-const TABLES = ['ready', 'scheduled', 'lease', 'timer'] as const;
+const TABLES = [
+  'ready',
+  'scheduled',
+  'lease',
+  'timer',
+  'blocked',
+  'parked',
+  'flow_live',
+  'filling',
+  'follow_up',
+] as const;
 
 /** Cut short, a vacuum has done nothing; the limits of other statements are not for it. */
 const MOST_MS = 10 * 60_000;

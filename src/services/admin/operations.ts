@@ -56,8 +56,10 @@ export function revokeLeaseCall({ database, registry, after }: AdminServiceDeps)
     });
     if (answer.verdict === 'not_found') throw executionNotFound(asked.executionId);
     if (answer.verdict === 'wrong_state') throw notSo(asked.executionId, answer.state);
-    const { lease, state } = answer;
+    const { lease, state, woken, follows } = answer;
     after.committed(1);
+    for (const classId of woken) after.queued(classId, 1);
+    if (follows) after.due('followUps', 0);
     if (state === ExecutionState.QUEUED) after.queued(lease.class, 1);
     return create(RevokeLeaseResponseSchema, {
       state,

@@ -61,8 +61,8 @@ export async function takeNext(
   }
   const drain = registry.isDraining(namespaceId, instance);
   const room = asked.maxExecutions - handed.length;
-  const taken = asked.mode === ClaimNextMode.ANY && room > 0 && !drain;
-  const granted = taken
+  const takes = asked.mode === ClaimNextMode.ANY && room > 0 && !drain;
+  const granted = takes
     ? await takeClaims(
         deps,
         {
@@ -77,5 +77,12 @@ export async function takeNext(
         signal,
       ).catch(() => [])
     : [];
-  return { claims: await claimsOf(deps, [...handed, ...granted], namespace, asked.leaseDuration), drain };
+  const taken = [...handed, ...granted];
+  try {
+    return { claims: await claimsOf(deps, taken, namespace, asked.leaseDuration), drain };
+  } catch {
+    // The completions are recorded, so the call must not fail; what it cannot hand over goes back to its line.
+    await giveBack(writers, namespaceId, taken);
+    return { claims: [], drain };
+  }
 }

@@ -25,5 +25,5 @@ function until(time: Date | null): number {
 
 /** Joins that will have waited long enough. */
 export function tellTimeouts(after: AfterCommit, joins: readonly NewJoin[]): void {
-  for (const { policy } of joins) if (policy && policy.timeoutMs !== null) after.due('followUps', policy.timeoutMs);
+  for (const { policy } of joins) if (policy && policy.timeoutMs !== null) after.due('joins', policy.timeoutMs);
 }
