@@ -10,7 +10,9 @@ export function lettersAreConserved(history: History): string[] {
   const { executions, letters } = history.final;
   const found: string[] = [];
   const runs = new Map(executions.map((run) => [run.execution, run]));
-  const redrives = new Map(executions.map((run) => [run.redriveOf, run]));
+  // One run may have two redrives, when the first stood outside of its flow: the newer one counts. Ids rise with time.
+  const inOrder = [...executions].sort((a, b) => (a.execution < b.execution ? -1 : 1));
+  const redrives = new Map(inOrder.map((run) => [run.redriveOf, run]));
   const byFirst = groupBy(letters, ({ execution }) => execution);
 
   for (const run of executions) {
