@@ -1,7 +1,7 @@
 /** CancelFlow: what it does to whom, what it answers, and what a canceled flow takes no more. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { CancelEffect, CancelMode } from '../../gen/tailrace/v1/cancel_pb.js';
-import { EndReason } from '../../gen/tailrace/v1/execution_state_pb.js';
+import { EndReason, ExecutionState } from '../../gen/tailrace/v1/execution_state_pb.js';
 import { FlowCancelScope, FlowState } from '../../gen/tailrace/v1/flow_pb.js';
 import { JoinState } from '../../gen/tailrace/v1/join_pb.js';
 import { LogEntryKind } from '../../gen/tailrace/v1/log_pb.js';
@@ -107,6 +107,24 @@ describe('pending only', () => {
     expect([undefined, CancelEffect.LEFT_RUNNING]).toContain(effect);
     await hand.complete(claim);
     await flow.ended();
+  });
+
+  it('does not ask children to stop that run while their parent waits for them', async () => {
+    const flow = await hand.flow({ members: { parent: {} } });
+    const { childExecutionIds } = await hand.waitForChildren(await flow.claim('parent', long), [
+      { execution: { type: 'runs', lane: flow.lane } },
+      { execution: { type: 'due', lane: flow.lane } },
+    ]);
+    const claim = await flow.claim('runs', long);
+    const due = childExecutionIds.find((id) => id !== claim.executionId) ?? '';
+    await flow.cancel({ scope: PENDING_ONLY, policy: patient });
+    expect(await flow.end('parent')).toEqual(canceled);
+    expect((await hand.end(due)).outcome?.state).toBe(ExecutionState.CANCELED);
+    await hand.sweptAfter(0.1);
+    expect((await hand.renew(claim)).cancelRequest).toBeUndefined();
+    await hand.complete(claim);
+    expect((await hand.end(claim.executionId)).outcome?.state).toBe(ExecutionState.SUCCEEDED);
+    expect((await flow.ended()).state).toBe(CANCELED);
   });
 
   it('may be widened to all, and not narrowed again', async () => {

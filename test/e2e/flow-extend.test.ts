@@ -5,6 +5,7 @@ import { FlowState } from '../../gen/tailrace/v1/flow_pb.js';
 import { JoinMode, JoinState } from '../../gen/tailrace/v1/join_pb.js';
 import { leaseOf, refusal, seconds } from '../support/by-hand.js';
 import { FlowsByHand, type Graph } from '../support/flows-by-hand.js';
+import { HeldRows } from '../support/held-rows.js';
 import { Recorded } from '../support/history/recorded.js';
 
 let recorded: Recorded;
@@ -95,6 +96,20 @@ describe('a join that is declared open', () => {
     const flow = await open({ members: { a: {}, last: {} }, links: [['a', 'last']], joins: { last: waits } });
     await flow.complete('a');
     await flow.seal();
+    await flow.complete('last');
+    expect((await flow.ended()).state).toBe(FlowState.SUCCEEDED);
+  });
+
+  it("decides although its member was somebody else's at the seal, and it itself right afterwards", async () => {
+    const flow = await open({ members: { a: {}, last: {} }, links: [['a', 'last']], joins: { last: waits } });
+    await flow.complete('a');
+    // As a change of the member and an extension that is refused in the end would hold them.
+    const rows = await HeldRows.start(recorded.tailrace.database);
+    await rows.hold('blocked', 'execution', flow.of('last'));
+    await flow.seal();
+    await rows.hold('barrier', 'id', (await flow.join('last')).joinId);
+    await hand.sweptAfter(0.1);
+    await rows.release();
     await flow.complete('last');
     expect((await flow.ended()).state).toBe(FlowState.SUCCEEDED);
   });

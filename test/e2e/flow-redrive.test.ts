@@ -1,22 +1,36 @@
 /** Proof 37: a failed member runs again in its flow, and what was skipped because of it is made anew; what ran stays. */
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { CancelMode } from '../../gen/tailrace/v1/cancel_pb.js';
-import { FlowState } from '../../gen/tailrace/v1/flow_pb.js';
+import { ExecutionState } from '../../gen/tailrace/v1/execution_state_pb.js';
+import { FlowFailurePolicy, FlowState } from '../../gen/tailrace/v1/flow_pb.js';
 import { JoinState } from '../../gen/tailrace/v1/join_pb.js';
 import { LogEntryKind } from '../../gen/tailrace/v1/log_pb.js';
 import { refusal } from '../support/by-hand.js';
+import { eventually } from '../support/eventually.js';
 import { FlowsByHand, type MadeFlow } from '../support/flows-by-hand.js';
+import { HeldRows } from '../support/held-rows.js';
 import { Recorded } from '../support/history/recorded.js';
+import { HoldingProxy } from '../support/holding-proxy.js';
+import { freshDatabase, type TestDatabase } from '../support/postgres.js';
 
 const { ACTIVE, SUCCEEDED, FAILED } = FlowState;
 
+let database: TestDatabase;
+let proxy: HoldingProxy;
 let recorded: Recorded;
 let hand: FlowsByHand;
 beforeAll(async () => {
-  recorded = await Recorded.start();
+  database = await freshDatabase();
+  const before = await HoldingProxy.before(database.url);
+  proxy = before.proxy;
+  recorded = await Recorded.start({ database, environment: { DATABASE_URL: before.url } });
   hand = new FlowsByHand(recorded.clients);
 });
-afterAll(() => recorded.stop());
+afterAll(async () => {
+  await recorded.stop();
+  await proxy.close();
+  await database.drop();
+});
 
 async function letterOf(flow: MadeFlow, name: string): Promise<string> {
   return (await flow.look(name)).outcome?.deadLetterId ?? '';
@@ -139,4 +153,88 @@ test('proof 37: of two redrives at once one wins', async () => {
   expect((await flow.ended()).state).toBe(SUCCEEDED);
   const { joins } = await recorded.clients.admin.listJoins({ flowId: flow.id, states: [JoinState.OPEN] });
   expect(joins).toEqual([]);
+});
+
+test('a detached redrive in between does not cut off what a later one in the flow makes anew', async () => {
+  const flow = await broken();
+  const detached = await redrive(flow, 'bad', { detached: true });
+  await hand.fail(await hand.claimNamed(detached.executionId), 2);
+  const { executionId, downstreamExecutionIds } = await redrive(flow, 'bad');
+  expect(downstreamExecutionIds).toHaveLength(2);
+  await hand.complete(await hand.claimNamed(executionId));
+  await flow.complete('middle');
+  await flow.complete('end');
+  expect(await flow.ended()).toMatchObject({ state: SUCCEEDED, openDeadLetterCount: 0n });
+});
+
+test('what another upstream ended as while its downstream was made anew is not lost', async () => {
+  const flow = await hand.flow({
+    members: { bad: {}, slow: {}, last: {} },
+    links: [
+      ['bad', 'last'],
+      ['slow', 'last'],
+    ],
+  });
+  const slow = await flow.claim('slow');
+  await flow.fail('bad');
+  await flow.end('last');
+  const held = proxy.hold('dead-letters.redo-skipped', 'after');
+  const redriven = redrive(flow, 'bad');
+  await held.reached;
+  // The end of the other one meets the redrive before its commit; whether it waits for it or not is its own affair.
+  const ends = () => proxy.answered.filter((name) => name === 'leases.end').length;
+  const before = ends();
+  const completed = hand.complete(slow, 'of slow');
+  await eventually(() => ends() > before);
+  held.release();
+  const [{ executionId }] = await Promise.all([redriven, completed]);
+  await hand.complete(await hand.claimNamed(executionId));
+  const last = await flow.claim('last');
+  expect(last.joinedInputs).toMatchObject([{ name: 'bad' }, { payload: { body: { value: 'of slow' } } }]);
+  await hand.complete(last);
+  expect((await flow.ended()).state).toBe(SUCCEEDED);
+});
+
+test('what was not skipped yet at the redrive is not skipped for good after it', async () => {
+  const flow = await hand.flow({
+    members: { bad: {}, middle: {}, end: {} },
+    links: [
+      ['bad', 'middle'],
+      ['middle', 'end'],
+    ],
+  });
+  const rows = await HeldRows.start(database);
+  await rows.hold('barrier', 'id', (await flow.join('end')).joinId);
+  await flow.fail('bad');
+  await flow.end('middle');
+  expect(await flow.states('end')).toEqual({ end: 'BLOCKED' });
+  const early = await redrive(flow, 'bad').catch((error: unknown) => refusal(Promise.reject(error)));
+  await rows.release();
+  if ('reason' in early) expect(early.reason).toBe('CONTENTION');
+  await flow.end('end');
+  const { executionId, downstreamExecutionIds } = 'reason' in early ? await redrive(flow, 'bad') : early;
+  expect(downstreamExecutionIds).toHaveLength(2);
+  await hand.complete(await hand.claimNamed(executionId));
+  await flow.complete('middle');
+  await flow.complete('end');
+  expect((await flow.ended()).state).toBe(SUCCEEDED);
+});
+
+test('what a flow that fails fast had begun to cancel does not take the redriven run with it', async () => {
+  const flow = await hand.flow(
+    { members: { bad: {}, waits: {}, other: { optionalInFlow: true } } },
+    { failurePolicy: FlowFailurePolicy.CANCEL_REST },
+  );
+  // Somebody has it, so the cancel passes it over and comes back for it.
+  const rows = await HeldRows.start(database);
+  await rows.hold('ready', 'execution', flow.of('waits'));
+  await flow.fail('bad');
+  expect((await flow.end('other')).state).toBe('CANCELED');
+  const { executionId } = await redrive(flow, 'bad');
+  await hand.sweptAfter(0.1);
+  expect(await hand.state(executionId)).toBe(ExecutionState.QUEUED);
+  await rows.release();
+  await hand.complete(await hand.claimNamed(executionId));
+  await flow.complete('waits');
+  expect((await flow.ended()).state).toBe(SUCCEEDED);
 });

@@ -46,6 +46,28 @@ describe('an open flow', () => {
     expect(reason).toBe('FLOW_SEALED');
   });
 
+  it('stays idle, and seals itself in time, when a member is created once more', async () => {
+    const flow = await hand.flow({ members: { a: {} } }, { open: true, sealAfterIdle: seconds(1) });
+    const again = { type: 'b', lane: flow.lane, flowId: flow.id, requestId: `once in ${flow.id}` };
+    const id = await hand.createOne(again);
+    for (const name of ['a', 'b']) await flow.complete(name);
+    await flow.settled();
+    expect(await hand.createOne(again)).toBe(id);
+    const { reason } = await refusal(hand.createOne({ ...again, type: 'another' }));
+    expect(reason).toBe('REQUEST_ID_REUSED');
+    expect(await flow.get()).toMatchObject({ state: expect.toBeOneOf([IDLE, SUCCEEDED]), settled: true });
+    expect(await flow.ended()).toMatchObject({ state: SUCCEEDED, sealed: true });
+  });
+
+  it('has no member, and does not succeed, when the only one was refused', async () => {
+    const flow = await hand.flow({}, { open: true });
+    const requestId = `used before ${flow.id}`;
+    await hand.cancel(await hand.createOne({ requestId }));
+    expect((await refusal(hand.createOne({ requestId, flowId: flow.id }))).reason).toBe('REQUEST_ID_REUSED');
+    expect((await refusal(flow.seal())).reason).toBe('WRONG_STATE');
+    expect(await flow.get()).toMatchObject({ state: ACTIVE, settled: false });
+  });
+
   it('without a member is neither settled nor to be sealed', async () => {
     const flow = await hand.flow({}, { open: true });
     expect(await flow.get()).toMatchObject({ state: ACTIVE, settled: false });

@@ -7,6 +7,7 @@ import { reflect } from '@bufbuild/protobuf/reflect';
 import pg from 'pg';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { StartPosition } from '../../gen/tailrace/v1/log_pb.js';
+import { ByHand, refusal } from '../support/by-hand.js';
 import { type Estate, makeEstate } from '../support/estate.js';
 import { type Answered, callRaw } from '../support/raw-call.js';
 import { METHODS, nameOf, requestsTo } from '../support/sample-requests.js';
@@ -51,6 +52,31 @@ describe.each(['stranger', 'nobody'])('proof 23: to namespace %s, another one', 
     }
     expect(await everythingOf(victim)).toEqual(before);
   });
+});
+
+test('proof 23: a flow takes its own members and no stranger, also when both come in the same instant', async () => {
+  const times = 50;
+  const [owner, stranger] = ['victim', 'stranger'].map((name) => new ByHand(tailrace, name, name, name));
+  if (owner === undefined || stranger === undefined) throw new Error('two namespaces');
+  const flows = await Promise.all(
+    Array.from({ length: times }, () => tailrace.engine.createFlow({ namespace: 'victim', flow: { open: true } })),
+  );
+  const lane = 'rush';
+  const races = flows.map(async ({ flowId }, i) => {
+    const own = () => owner.createOne({ flowId, lane });
+    const foreign = async () => (await refusal(stranger.createOne({ flowId, lane }))).reason;
+    // Now one is first in line, and now the other.
+    const calls = i % 2 === 0 ? [own(), foreign()] : [foreign(), own()];
+    return (await Promise.all(calls))[i % 2 === 0 ? 1 : 0];
+  });
+  const reasons = await Promise.all(races);
+  expect(reasons).toEqual(Array.from({ length: times }, () => 'FLOW_NOT_FOUND'));
+  const { executions } = await tailrace.admin.listExecutions({
+    namespace: 'victim',
+    filter: { lanes: [lane] },
+    pageSize: 1_000,
+  });
+  expect(executions).toHaveLength(times);
 });
 
 test('proof 23: a watch shows its own namespace and no other', async () => {

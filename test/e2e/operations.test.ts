@@ -28,6 +28,27 @@ test('work postponed beyond its time to live does not expire before it may start
   expect(waited.executions[0]?.state).toBe(ExecutionState.SCHEDULED);
 });
 
+test('a blocked member postponed beyond its time to live does not expire before it may start', async () => {
+  const { admin, engine, completion } = tailrace;
+  const { executionIds } = await engine.createFlow({
+    flow: {},
+    members: [
+      { localName: 'first', execution: { type: 'first' } },
+      { localName: 'postponed', execution: { type: 'postponed', ttl: durationFromMs(500) } },
+    ],
+    edges: [
+      {
+        upstream: { member: { case: 'localName', value: 'first' } },
+        downstream: { member: { case: 'localName', value: 'postponed' } },
+      },
+    ],
+  });
+  const executionId = executionIds['postponed'] ?? '';
+  await admin.changeExecution({ executionId, runTime: timestampFromMs(Date.now() + 60_000), reason: 'not today' });
+  const waited = await completion.awaitExecutions({ executionIds: [executionId], timeout: durationFromMs(1_500) });
+  expect(waited.executions[0]?.state).toBe(ExecutionState.BLOCKED);
+});
+
 test('the log tells why an execution was changed', async () => {
   const executionId = await create([{ type: 'changed' }]);
   await tailrace.admin.changeExecution({ executionId, priority: 5, reason: 'urgent' });

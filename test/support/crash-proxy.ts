@@ -95,7 +95,7 @@ export class CrashProxy {
 }
 
 /** Cuts a stream into the messages of Postgres' protocol. */
-class Messages {
+export class Messages {
   #rest: Buffer = Buffer.alloc(0);
   /** A client's first message has no type. */
   #untyped: boolean;
@@ -121,10 +121,10 @@ class Messages {
 }
 
 /** The statement that a Bind names, after the name of its portal. */
-function nameIn(body: Buffer): string {
+export function nameIn(body: Buffer): string {
   return textOf(body.subarray(body.indexOf(0) + 1));
 }
 
-function textOf(body: Buffer): string {
+export function textOf(body: Buffer): string {
   return body.toString('utf8', 0, body.indexOf(0));
 }

@@ -59,6 +59,13 @@ export class FlowsByHand extends ByHand {
     return await this.clients.engine.waitForChildren(asked);
   }
 
+  /** What was due within so many seconds has been dealt with: a flow that began afterwards has settled. */
+  async sweptAfter(delaySeconds: number): Promise<void> {
+    const flow = await this.flow({ members: { last: { delay: seconds(delaySeconds) } } });
+    await flow.complete('last');
+    await flow.ended();
+  }
+
   /** The one join that this execution waits, or waited, for last. */
   async joinOf(executionId: string): Promise<Join> {
     const { joins } = await this.clients.admin.listJoins({ executionId });

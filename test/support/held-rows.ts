@@ -1,0 +1,32 @@
+/** Rows that a connection beside the server has locked, as a transaction that is under way would, until the test lets go. */
+import pg from 'pg';
+import type { TestDatabase } from './postgres.js';
+
+export class HeldRows {
+  readonly #client: pg.Client;
+  readonly #schema: string;
+
+  private constructor(client: pg.Client, schema: string) {
+    this.#client = client;
+    this.#schema = schema;
+  }
+
+  static async start({ url, schema }: TestDatabase): Promise<HeldRows> {
+    const client = new pg.Client({ connectionString: url });
+    await client.connect();
+    await client.query('begin');
+    return new HeldRows(client, schema);
+  }
+
+  /** Waits for whoever has it; fails when there is none. */
+  async hold(table: string, column: string, id: string): Promise<void> {
+    const text = `select from ${this.#schema}.${table} where ${column} = $1 for update`;
+    const { rowCount } = await this.#client.query(text, [id]);
+    if (rowCount === 0) throw new Error(`no row of ${table} where ${column} is ${id}`);
+  }
+
+  async release(): Promise<void> {
+    await this.#client.query('rollback');
+    await this.#client.end();
+  }
+}

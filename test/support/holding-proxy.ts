@@ -1,0 +1,109 @@
+/**
+ * A proxy before the database that keeps a statement for as long as a test needs: on its way there, or when the database
+ * has done it and the server is not told yet, so that a transaction stays open in between.
+ */
+import { once } from 'node:events';
+import net from 'node:net';
+import { Messages, nameIn } from './crash-proxy.js';
+
+export interface Held {
+  /** Resolves when such a statement has come, and is held. */
+  readonly reached: Promise<void>;
+  release(): void;
+}
+
+interface Trap {
+  readonly statement: string;
+  readonly side: 'before' | 'after';
+  readonly released: Promise<void>;
+  spring(): void;
+}
+
+export class HoldingProxy {
+  readonly #target: { readonly host: string; readonly port: number };
+  readonly #server: net.Server;
+  readonly #sockets = new Set<net.Socket>();
+  #traps: Trap[] = [];
+  /** Names of the statements that the database has answered, oldest first. */
+  readonly answered: string[] = [];
+
+  private constructor(target: { host: string; port: number }) {
+    this.#target = target;
+    this.#server = net.createServer((client) => this.#accept(client));
+  }
+
+  /** Answers the proxy and the given address with the proxy in its place. */
+  static async before(address: string): Promise<{ proxy: HoldingProxy; url: string }> {
+    const url = new URL(address);
+    const proxy = new HoldingProxy({ host: url.hostname, port: Number(url.port) });
+    proxy.#server.listen(0, '127.0.0.1');
+    await once(proxy.#server, 'listening');
+    url.host = `127.0.0.1:${(proxy.#server.address() as net.AddressInfo).port}`;
+    return { proxy, url: url.href };
+  }
+
+  /** Keeps the next one of this name, before the database gets it or after it has done it. */
+  hold(statement: string, side: Trap['side']): Held {
+    let release = () => {};
+    const released = new Promise<void>((resolve) => {
+      release = resolve;
+    });
+    const reached = new Promise<void>((spring) => {
+      this.#traps.push({ statement, side, released, spring });
+    });
+    return { reached, release };
+  }
+
+  async close(): Promise<void> {
+    for (const socket of this.#sockets) socket.destroy();
+    this.#server.close();
+    await once(this.#server, 'close');
+  }
+
+  /** Undefined when nothing of the kind is to be held. */
+  #caught(statement: string, side: Trap['side']): Promise<void> | undefined {
+    const trap = this.#traps.find((one) => one.statement === statement && one.side === side);
+    if (trap === undefined) return undefined;
+    this.#traps = this.#traps.filter((one) => one !== trap);
+    trap.spring();
+    return trap.released;
+  }
+
+  #accept(client: net.Socket): void {
+    const server = net.connect(this.#target);
+    for (const socket of [client, server]) {
+      this.#sockets.add(socket);
+      socket.setNoDelay(true);
+      socket.on('error', () => undefined);
+      socket.on('close', () => {
+        this.#sockets.delete(socket);
+        client.destroy();
+        server.destroy();
+      });
+    }
+    let statement = '';
+    const asked = new Messages(true);
+    const told = new Messages(false);
+    // What comes behind something held stays behind it.
+    let there: Promise<void> | undefined;
+    let back: Promise<void> | undefined;
+    client.on('data', (bytes) => {
+      for (const { type, body } of asked.take(bytes)) {
+        if (type === 'Q') statement = '';
+        if (type !== 'B') continue;
+        statement = nameIn(body);
+        there = this.#caught(statement, 'before') ?? there;
+      }
+      if (there) there = there.then(() => void server.write(bytes));
+      else server.write(bytes);
+    });
+    server.on('data', (bytes) => {
+      if (told.take(bytes).some(({ type }) => type === 'Z')) {
+        this.answered.push(statement);
+        back = this.#caught(statement, 'after') ?? back;
+      }
+      if (back) back = back.then(() => void client.write(bytes));
+      else client.write(bytes);
+    });
+  }
+}
