@@ -119,6 +119,9 @@ declare
   v_blocked {schema}.blocked[];
   v_busy uuid[];
   v_satisfied uuid[];
+  v_deciding int;
+  v_whole boolean; -- every join that decides got its downstream
+  v_cancels boolean;
 begin
   select array_agg(x.b order by (x.b).id), array_agg((x.b).id) into v_locked, v_ids from (
     select b from {schema}.barrier b where b.id = any (p_barrier) order by b.id for update skip locked) x (b);
@@ -178,13 +181,18 @@ begin
           when j.expires_at <= p_now then 4
           else 1 end)::{schema}.folded order by j.id)
       into v_sums from judged j;
+  select count(*) filter (where s.verdict >= 2), count(*) filter (where s.ok + s.failed + s.skipped > 0 or s.verdict >= 2)
+    into v_deciding, folded from unnest(v_sums) s;
   -- Who decides needs the downstream's phase row. What is locked there is somebody's who may end it: later, then.
-  if exists (select from unnest(v_sums) s where s.verdict >= 2) then
+  if v_deciding > 0 then
     select array_agg(x.w) into v_blocked from (
       select w from unnest(v_sums) s join unnest(v_locked) b on b.id = s.id and s.verdict >= 2
       cross join lateral (
         select y from {schema}.blocked y where y.execution = b.downstream and y.barrier = b.id for update skip locked) x (w)
       ) x (w);
+  end if;
+  v_whole := coalesce(cardinality(v_blocked), 0) = v_deciding;
+  if not v_whole then
     select array_agg(b.id) into v_busy
       from unnest(v_sums) s join unnest(v_locked) b on b.id = s.id and s.verdict >= 2
       left join unnest(v_blocked) w on w.barrier = b.id
@@ -193,14 +201,16 @@ begin
     left_over := left_over or v_busy is not null;
   end if;
   v_busy := coalesce(v_busy, '{}');
-  insert into {schema}.filling (barrier, idx, outcome)
-    select o.barrier, o.idx, o.outcome from unnest(p_own_barrier, p_own_idx, p_own_outcome) o (barrier, idx, outcome)
-    where o.barrier = any (v_busy) or not o.barrier = any (v_ids)
-    on conflict do nothing;
-  -- One that has nothing left to fold still has to decide.
-  insert into {schema}.follow_up (kind, subject, due_at)
-    select 6, u, clock_timestamp() + interval '5 ms' from unnest(v_busy) u join unnest(v_sums) s on s.id = u and s.verdict < 4
-    where coalesce((select false from {schema}.filling f where f.barrier = u limit 1), true);
+  if left_over then
+    insert into {schema}.filling (barrier, idx, outcome)
+      select o.barrier, o.idx, o.outcome from unnest(p_own_barrier, p_own_idx, p_own_outcome) o (barrier, idx, outcome)
+      where o.barrier = any (v_busy) or not o.barrier = any (v_ids)
+      on conflict do nothing;
+    -- One that has nothing left to fold still has to decide.
+    insert into {schema}.follow_up (kind, subject, due_at)
+      select 6, u, clock_timestamp() + interval '5 ms' from unnest(v_busy) u join unnest(v_sums) s on s.id = u and s.verdict < 4
+      where coalesce((select false from {schema}.filling f where f.barrier = u limit 1), true);
+  end if;
   if v_sums is null then return; end if;
   if v_places is not null then
     delete from {schema}.filling f where f.ctid = any (v_places) and not f.barrier = any (v_busy);
@@ -213,11 +223,14 @@ begin
         select s.ctid from {schema}.slot s where s.barrier = f.barrier and s.idx = f.idx and s.outcome is null offset 0) x
       where not f.barrier = any (v_busy))
     update {schema}.slot s set outcome = f.outcome, late = f.late from fresh f where s.ctid = f.ctid;
-  -- 5: it would decide, but its downstream is gone.
-  select array_agg(case when s.verdict >= 2 and w.barrier is null
-      then row(s.id, s.ok, s.failed, s.skipped, s.lost, s.sources, s.lost_sources, s.late, 5)::{schema}.folded
-      else s end) into v_sums
-    from unnest(v_sums) s left join unnest(v_blocked) w on w.barrier = s.id where not s.id = any (v_busy);
+  if not v_whole then
+    -- 5: it would decide, but its downstream is gone.
+    select array_agg(case when s.verdict >= 2 and w.barrier is null
+        then row(s.id, s.ok, s.failed, s.skipped, s.lost, s.sources, s.lost_sources, s.late, 5)::{schema}.folded
+        else s end), count(*) filter (where s.ok + s.failed + s.skipped > 0 or s.verdict >= 2)
+      into v_sums, folded
+      from unnest(v_sums) s left join unnest(v_blocked) w on w.barrier = s.id where not s.id = any (v_busy);
+  end if;
   update {schema}.barrier b set ok = b.ok + s.ok, failed = b.failed + s.failed, skipped = b.skipped + s.skipped,
       lost = b.lost + s.lost, sources = b.sources + s.sources, chances = b.chances - s.lost_sources, late = b.late + s.late,
       state = case when s.verdict >= 2 then s.verdict else b.state end,
@@ -226,49 +239,56 @@ begin
     from unnest(v_sums) s
     where b.id = any (array(select y.id from unnest(v_sums) y)) and b.id = s.id
       and (s.ok + s.failed + s.skipped > 0 or s.verdict >= 2);
-  folded := (select count(*) from unnest(v_sums) s where s.ok + s.failed + s.skipped > 0 or s.verdict >= 2);
   if v_blocked is null then return; end if;
   delete from {schema}.blocked w where w.execution = any (array(select y.execution from unnest(v_blocked) y));
   -- Satisfied, or its time is up and it passes with what is there; an impossible wait for children resumes the parent.
-  v_satisfied := array(
-    select b.id from unnest(v_sums) s join unnest(v_locked) b on b.id = s.id
-    where s.verdict = 2 or (s.verdict = 4 and b.on_timeout = 2) or (s.verdict = 3 and b.kind = 2));
+  select coalesce(array_agg(b.id) filter (
+        where s.verdict = 2 or (s.verdict = 4 and b.on_timeout = 2) or (s.verdict = 3 and b.kind = 2)), '{}'),
+      bool_or((s.verdict = 2 and b.cancel_rest) or (s.verdict = 4 and b.kind = 2 and b.on_timeout = 1))
+    into v_satisfied, v_cancels
+    from unnest(v_sums) s join unnest(v_locked) b on b.id = s.id where s.verdict between 2 and 4;
   insert into {schema}.ready (class, priority, seq, execution, ready_at, kind, attempt, failures, reclaims, timeout_ms,
       start_by, deadline, redrive, flow, linked, resume)
     select w.class, -w.priority, nextval('{schema}.ready_seq'), w.execution, p_now, w.kind, w.attempt, w.failures,
       w.reclaims, w.timeout_ms, w.start_by, w.deadline, w.redrive, w.flow, w.linked, w.resume
     from unnest(v_blocked) w where w.barrier = any (v_satisfied) and (w.run_at is null or w.run_at <= p_now);
-  insert into {schema}.scheduled (execution, run_at, class, priority, kind, attempt, failures, reclaims, timeout_ms,
-      start_by, deadline, redrive, flow, linked, resume)
-    select w.execution, w.run_at, w.class, w.priority, w.kind, w.attempt, w.failures, w.reclaims, w.timeout_ms,
-      w.start_by, w.deadline, w.redrive, w.flow, w.linked, w.resume
-    from unnest(v_blocked) w where w.barrier = any (v_satisfied) and w.run_at > p_now;
-  -- Upstreams that are not needed any more, and children whose parent gives up waiting.
-  insert into {schema}.follow_up (kind, subject, reason, policy)
-    select 3, b.id, case s.verdict when 2 then 23 else 24 end, case s.verdict when 2 then '{"now":true}' else '{}' end::jsonb
-    from unnest(v_sums) s join unnest(v_locked) b on b.id = s.id
-    where ((s.verdict = 2 and b.cancel_rest) or (s.verdict = 4 and b.kind = 2 and b.on_timeout = 1))
-      and b.slots > b.ok + b.failed + b.skipped + s.ok + s.failed + s.skipped;
-  left_over := left_over or found;
   select array_agg(w.execution), array_agg(w.class), array_agg(w.flow), array_agg(w.barrier)
     into released, classes, flows, causes
     from unnest(v_blocked) w where w.barrier = any (v_satisfied) and (w.run_at is null or w.run_at <= p_now);
-  select array_agg({schema}.ending_of_waiting(row(w.execution, w.state, w.class, w.priority, w.attempt, w.failures,
-        w.reclaims, w.start_by, w.deadline, w.redrive, w.flow, w.linked, w.resume, null)::{schema}.waiting, b.namespace,
-      (case when s.verdict <> 3 then 8 when f.canceled then 9 else 11 end)::smallint,
-      (case when s.verdict <> 3 then 9 when f.canceled then 22 else 30 end)::smallint,
-      case s.verdict when 3 then 'the join it waited for became impossible' || coalesce((
-          select ': upstream ' || to_json(y.name)::text || case y.outcome when 3 then ' was skipped' else ' did not succeed' end
-          from {schema}.slot y where y.barrier = b.id and y.outcome > 1 order by y.optional, y.idx limit 1), '')
-        else 'the join it waited for was not satisfied in time' end,
-      case when s.verdict = 4 then 'application/json' end,
-      case when s.verdict = 4 then convert_to({schema}.slots_seen(b.id), 'UTF8') end) order by w.execution)
-    into endings
-    from unnest(v_blocked) w join unnest(v_sums) s on s.id = w.barrier join unnest(v_locked) b on b.id = w.barrier
-    -- Of a flow that is being canceled members end canceled, whichever of them comes first.
-    cross join lateral (select exists (
-      select from {schema}.flow y where y.id = w.flow and (y.canceled_at is not null or y.failing_at is not null)) canceled) f
-    where not w.barrier = any (v_satisfied);
+  if coalesce(cardinality(released), 0) < cardinality(v_satisfied) then
+    insert into {schema}.scheduled (execution, run_at, class, priority, kind, attempt, failures, reclaims, timeout_ms,
+        start_by, deadline, redrive, flow, linked, resume)
+      select w.execution, w.run_at, w.class, w.priority, w.kind, w.attempt, w.failures, w.reclaims, w.timeout_ms,
+        w.start_by, w.deadline, w.redrive, w.flow, w.linked, w.resume
+      from unnest(v_blocked) w where w.barrier = any (v_satisfied) and w.run_at > p_now;
+  end if;
+  -- Upstreams that are not needed any more, and children whose parent gives up waiting.
+  if v_cancels then
+    insert into {schema}.follow_up (kind, subject, reason, policy)
+      select 3, b.id, case s.verdict when 2 then 23 else 24 end, case s.verdict when 2 then '{"now":true}' else '{}' end::jsonb
+      from unnest(v_sums) s join unnest(v_locked) b on b.id = s.id
+      where ((s.verdict = 2 and b.cancel_rest) or (s.verdict = 4 and b.kind = 2 and b.on_timeout = 1))
+        and b.slots > b.ok + b.failed + b.skipped + s.ok + s.failed + s.skipped;
+    left_over := left_over or found;
+  end if;
+  if cardinality(v_satisfied) < cardinality(v_blocked) then
+    select array_agg({schema}.ending_of_waiting(row(w.execution, w.state, w.class, w.priority, w.attempt, w.failures,
+          w.reclaims, w.start_by, w.deadline, w.redrive, w.flow, w.linked, w.resume, null)::{schema}.waiting, b.namespace,
+        (case when s.verdict <> 3 then 8 when f.canceled then 9 else 11 end)::smallint,
+        (case when s.verdict <> 3 then 9 when f.canceled then 22 else 30 end)::smallint,
+        case s.verdict when 3 then 'the join it waited for became impossible' || coalesce((
+            select ': upstream ' || to_json(y.name)::text || case y.outcome when 3 then ' was skipped' else ' did not succeed' end
+            from {schema}.slot y where y.barrier = b.id and y.outcome > 1 order by y.optional, y.idx limit 1), '')
+          else 'the join it waited for was not satisfied in time' end,
+        case when s.verdict = 4 then 'application/json' end,
+        case when s.verdict = 4 then convert_to({schema}.slots_seen(b.id), 'UTF8') end) order by w.execution)
+      into endings
+      from unnest(v_blocked) w join unnest(v_sums) s on s.id = w.barrier join unnest(v_locked) b on b.id = w.barrier
+      -- Of a flow that is being canceled members end canceled, whichever of them comes first.
+      cross join lateral (select exists (
+        select from {schema}.flow y where y.id = w.flow and (y.canceled_at is not null or y.failing_at is not null)) canceled) f
+      where not w.barrier = any (v_satisfied);
+  end if;
   select array_agg(row(b.namespace, y.kind, w.execution, w.flow, w.class, y.from_state, y.to_state, w.attempt,
       y.body)::{schema}.log_item order by w.execution, y.kind desc)
     into items
@@ -479,6 +499,7 @@ declare
   v_narrow boolean[];
   v_later uuid[];
   v_released uuid[];
+  v_failed boolean;
   v_fold record;
 begin
   follows := false;
@@ -487,10 +508,13 @@ begin
     cross join lateral (
       select z.ctid from {schema}.flow_live z where z.flow = x.flow and z.execution = x.execution offset 0) y
     where x.flow is not null and x.state >= 7));
-  insert into {schema}.flow_failed (flow, execution, state, ended_at)
-    select x.flow, x.execution, x.state, p_now from unnest(p_endings) x
-    cross join lateral (select y.optional from {schema}.execution y where y.id = x.execution offset 0) e
-    where x.flow is not null and x.state > 7 and x.reason is distinct from 23 and not e.optional;
+  v_failed := exists (select from unnest(p_endings) x where x.state > 7);
+  if v_failed then
+    insert into {schema}.flow_failed (flow, execution, state, ended_at)
+      select x.flow, x.execution, x.state, p_now from unnest(p_endings) x
+      cross join lateral (select y.optional from {schema}.execution y where y.id = x.execution offset 0) e
+      where x.flow is not null and x.state > 7 and x.reason is distinct from 23 and not e.optional;
+  end if;
   select array_agg(s.execution), array_agg(s.barrier), array_agg(s.idx), array_agg(s.outcome), array_agg(b.slots <= p_fan_out)
     into v_execution, v_barrier, v_idx, v_outcome, v_narrow
     from unnest(p_endings) x
@@ -502,18 +526,22 @@ begin
   if v_barrier is not null then
     if p_cascaded or cardinality(v_barrier) > p_inline then
       v_later := array(select distinct u from unnest(v_execution) u);
-    else
+    elsif cardinality(v_barrier) > p_fan_out then
       v_later := array(select u from unnest(v_execution) u group by u having count(*) > p_fan_out);
+    else
+      v_later := '{}';
     end if;
     if v_later <> '{}' then
       insert into {schema}.follow_up (kind, subject) select 4, u from unnest(v_later) u;
       follows := true;
     end if;
-    insert into {schema}.filling (barrier, idx, outcome)
-      select u.barrier, u.idx, u.outcome
-      from unnest(v_execution, v_barrier, v_idx, v_outcome, v_narrow) u (execution, barrier, idx, outcome, narrow)
-      where not u.narrow and not u.execution = any (v_later) on conflict do nothing;
-    follows := follows or found;
+    if false = any (v_narrow) then
+      insert into {schema}.filling (barrier, idx, outcome)
+        select u.barrier, u.idx, u.outcome
+        from unnest(v_execution, v_barrier, v_idx, v_outcome, v_narrow) u (execution, barrier, idx, outcome, narrow)
+        where not u.narrow and not u.execution = any (v_later) on conflict do nothing;
+      follows := follows or found;
+    end if;
     select * into v_fold from (
       select array_agg(u.barrier) barriers, array_agg(u.idx) idxs, array_agg(u.outcome) outcomes
       from unnest(v_execution, v_barrier, v_idx, v_outcome, v_narrow) u (execution, barrier, idx, outcome, narrow)
