@@ -100,6 +100,17 @@ describe('a join that is declared open', () => {
     expect((await flow.ended()).state).toBe(FlowState.SUCCEEDED);
   });
 
+  it('holds back a member that stands in line, also before it has an edge', async () => {
+    const flow = await open({ members: { a: {}, last: {} } });
+    await flow.extend({ joins: { last: waits } });
+    expect(await flow.states('last')).toEqual({ last: 'BLOCKED' });
+    await flow.extend({ links: [['a', 'last']] });
+    await flow.seal();
+    await flow.complete('a');
+    expect((await flow.complete('last')).joinedInputs).toMatchObject([{ name: 'a' }]);
+    expect((await flow.ended()).state).toBe(FlowState.SUCCEEDED);
+  });
+
   it("decides although its member was somebody else's at the seal, and it itself right afterwards", async () => {
     const flow = await open({ members: { a: {}, last: {} }, links: [['a', 'last']], joins: { last: waits } });
     await flow.complete('a');
@@ -214,6 +225,14 @@ describe('refusals store nothing', () => {
     expect(await flow.get()).toMatchObject({ revision: before.revision });
     const { members } = await recorded.clients.admin.listFlowMembers({ flowId: flow.id });
     expect(members).toHaveLength(2);
+    await flow.cancel();
+    await flow.ended();
+  });
+
+  it('of a seal, when the flow never had a member', async () => {
+    const flow = await open({});
+    expect(await refused(flow.extend({}, { seal: true }))).toBe('WRONG_STATE');
+    expect(await flow.get()).toMatchObject({ state: FlowState.ACTIVE, sealed: false });
     await flow.cancel();
     await flow.ended();
   });

@@ -1,35 +1,23 @@
 /** Joins over edges: when each mode is satisfied or impossible, what becomes of the rest, and that each decides once. */
-import { timestampFromMs } from '@bufbuild/protobuf/wkt';
 import { afterAll, beforeAll, describe, expect, it, test } from 'vitest';
-import { AttemptOutcome, FailureClass } from '../../gen/tailrace/v1/attempt_pb.js';
-import { EndReason, ExecutionState } from '../../gen/tailrace/v1/execution_state_pb.js';
+import { AttemptOutcome } from '../../gen/tailrace/v1/attempt_pb.js';
+import { EndReason } from '../../gen/tailrace/v1/execution_state_pb.js';
 import { FlowState } from '../../gen/tailrace/v1/flow_pb.js';
 import { JoinMode, JoinState, OnSatisfied, SlotOutcome } from '../../gen/tailrace/v1/join_pb.js';
 import { refusal, seconds } from '../support/by-hand.js';
 import { FlowsByHand, type Graph, type MadeFlow } from '../support/flows-by-hand.js';
 import { Recorded } from '../support/history/recorded.js';
-import { HoldingProxy } from '../support/holding-proxy.js';
-import { freshDatabase, type TestDatabase } from '../support/postgres.js';
 
 const { ANY, QUORUM } = JoinMode;
 const { SATISFIED, IMPOSSIBLE, OPEN } = JoinState;
 
-let database: TestDatabase;
-let proxy: HoldingProxy;
 let recorded: Recorded;
 let hand: FlowsByHand;
 beforeAll(async () => {
-  database = await freshDatabase();
-  const before = await HoldingProxy.before(database.url);
-  proxy = before.proxy;
-  recorded = await Recorded.start({ database, environment: { DATABASE_URL: before.url } });
+  recorded = await Recorded.start();
   hand = new FlowsByHand(recorded.clients);
 });
-afterAll(async () => {
-  await recorded.stop();
-  await proxy.close();
-  await database.drop();
-});
+afterAll(() => recorded.stop());
 
 type Policy = NonNullable<Graph['joins']>[string];
 type More = NonNullable<Graph['links']>[number][2];
@@ -209,32 +197,6 @@ describe('cancel the rest', () => {
     const ends = await Promise.all(['a', 'b', 'c'].map((name) => flow.end(name)));
     expect(ends.filter(({ state }) => state === 'SUCCEEDED').length).toBeGreaterThan(0);
     expect((await flow.ended()).state).toBe(FlowState.SUCCEEDED);
-  });
-
-  it('tells a loser that fails before it is canceled that it is, and forgets its times', async () => {
-    const flow = await hand.flow({
-      members: {
-        a: {},
-        b: { ttl: seconds(600) },
-        c: { deadlineTime: timestampFromMs(Date.now() + 600_000) },
-        last: {},
-      },
-      links: ['a', 'b', 'c'].map((name) => [name, 'last'] as const),
-      joins: { last: policy },
-    });
-    const losers = [await flow.claim('b'), await flow.claim('c')];
-    const held = proxy.hold('sweeping.follow-ups', 'before');
-    await flow.complete('a');
-    await held.reached;
-    const told = await Promise.all(losers.map((claim) => hand.fail(claim, FailureClass.TRANSIENT)));
-    held.release();
-    expect(told.map(({ state }) => state)).toEqual([ExecutionState.CANCELED, ExecutionState.CANCELED]);
-    expect(told.map(({ runTime }) => runTime)).toEqual([undefined, undefined]);
-    for (const name of ['b', 'c']) expect(await flow.end(name)).toEqual(lost);
-    await flow.complete('last');
-    expect((await flow.ended()).state).toBe(FlowState.SUCCEEDED);
-    // Among the rules of the tables: nothing that has ended has a timer.
-    await recorded.judge();
   });
 
   it('does not touch who has ended, nor who waits for a loser otherwise than it must', async () => {
