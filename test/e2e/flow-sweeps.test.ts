@@ -2,6 +2,8 @@
 import { timestampFromMs } from '@bufbuild/protobuf/wkt';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { FailureClass } from '../../gen/tailrace/v1/attempt_pb.js';
+import { CancelMode } from '../../gen/tailrace/v1/cancel_pb.js';
+import { FlowMilestone } from '../../gen/tailrace/v1/completion_service_pb.js';
 import { ClaimNextMode } from '../../gen/tailrace/v1/engine_service_pb.js';
 import { EndReason, ExecutionState } from '../../gen/tailrace/v1/execution_state_pb.js';
 import { FlowState } from '../../gen/tailrace/v1/flow_pb.js';
@@ -163,4 +165,39 @@ test('what was released too late to start is not handed over, and expires', asyn
   expect(claims).toEqual([]);
   expect((await flow.end('late')).state).toBe('EXPIRED');
   await flow.ended();
+});
+
+test('what was released for a worker whose inputs cannot be read goes back to its line', async () => {
+  const flow = await hand.flow({ members: { a: {}, b: {} }, links: [['a', 'b']] });
+  const claim = await flow.claim('a');
+  const held = proxy.hold('claims.joined-inputs', 'before');
+  const completed = recorded.clients.engine.completeExecutions({
+    completions: [{ lease: leaseOf(claim), result: text('done') }],
+    claimNext: { mode: ClaimNextMode.SUCCESSORS, worker: hand.worker, lanes: [{ lane: flow.lane }], maxExecutions: 10 },
+  });
+  await held.reached;
+  held.cut();
+  const { claims } = await completed;
+  expect(claims).toEqual([]);
+  expect((await flow.claim('b')).joinedInputs).toMatchObject([{ name: 'a' }]);
+  await flow.cancel({ policy: { mode: CancelMode.NOW } });
+  await flow.ended();
+});
+
+test('what follows from a lease that is revoked does not wait for the pulse', async () => {
+  const flow = await hand.flow({ members: { stuck: {}, after: {} }, links: [['stuck', 'after']] });
+  const { executionId } = await flow.claim('stuck', { leaseDuration: seconds(60) });
+  await hand.cancel(executionId, { policy: { mode: CancelMode.COOPERATIVE, grace: seconds(60) } });
+  const held = proxy.hold('sweeping.pulse', 'before');
+  await held.reached;
+  await recorded.clients.admin.revokeLease({ executionId, reason: 'it hangs' });
+  const { done } = await recorded.clients.completion.awaitFlow({
+    flowId: flow.id,
+    until: FlowMilestone.ENDED,
+    timeout: seconds(5),
+  });
+  held.release();
+  expect(done).toBe(true);
+  expect(await flow.end('stuck')).toEqual({ state: 'CANCELED', reason: EndReason.CANCEL_REQUESTED });
+  expect((await flow.end('after')).state).toBe('SKIPPED');
 });

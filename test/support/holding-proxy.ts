@@ -10,13 +10,15 @@ export interface Held {
   /** Resolves when such a statement has come, and is held. */
   readonly reached: Promise<void>;
   release(): void;
+  /** Lets it go nowhere: its connection is lost. */
+  cut(): void;
 }
 
 interface Trap {
   readonly statement: string;
   readonly side: 'before' | 'after';
   readonly released: Promise<void>;
-  spring(): void;
+  spring(client: net.Socket): void;
 }
 
 export class HoldingProxy {
@@ -45,13 +47,18 @@ export class HoldingProxy {
   /** Keeps the next one of this name, before the database gets it or after it has done it. */
   hold(statement: string, side: Trap['side']): Held {
     let release = () => {};
+    let cut = () => {};
     const released = new Promise<void>((resolve) => {
       release = resolve;
     });
-    const reached = new Promise<void>((spring) => {
+    const reached = new Promise<void>((resolve) => {
+      const spring = (client: net.Socket) => {
+        cut = () => client.destroy();
+        resolve();
+      };
       this.#traps.push({ statement, side, released, spring });
     });
-    return { reached, release };
+    return { reached, release, cut: () => cut() };
   }
 
   async close(): Promise<void> {
@@ -61,11 +68,11 @@ export class HoldingProxy {
   }
 
   /** Undefined when nothing of the kind is to be held. */
-  #caught(statement: string, side: Trap['side']): Promise<void> | undefined {
+  #caught(statement: string, side: Trap['side'], client: net.Socket): Promise<void> | undefined {
     const trap = this.#traps.find((one) => one.statement === statement && one.side === side);
     if (trap === undefined) return undefined;
     this.#traps = this.#traps.filter((one) => one !== trap);
-    trap.spring();
+    trap.spring(client);
     return trap.released;
   }
 
@@ -92,7 +99,7 @@ export class HoldingProxy {
         if (type === 'Q') statement = '';
         if (type !== 'B') continue;
         statement = nameIn(body);
-        there = this.#caught(statement, 'before') ?? there;
+        there = this.#caught(statement, 'before', client) ?? there;
       }
       if (there) there = there.then(() => void server.write(bytes));
       else server.write(bytes);
@@ -100,7 +107,7 @@ export class HoldingProxy {
     server.on('data', (bytes) => {
       if (told.take(bytes).some(({ type }) => type === 'Z')) {
         this.answered.push(statement);
-        back = this.#caught(statement, 'after') ?? back;
+        back = this.#caught(statement, 'after', client) ?? back;
       }
       if (back) back = back.then(() => void client.write(bytes));
       else client.write(bytes);
