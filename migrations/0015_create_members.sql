@@ -92,15 +92,19 @@ declare
   v_fresh boolean[];
   v_made uuid[];
   v_state smallint[];
+  v_timed boolean;
+  v_named boolean;
   v_seq bigint;
 begin
   perform pg_current_xact_id(); -- before any ready_seq is drawn: the safe lower bound of claims rests on it
   -- Spans count from the database's now; the time to start counts from the earliest start.
   select array_agg(t.run_at order by u.ordinality),
       array_agg(greatest(t.run_at, v_now) + u.ttl_ms * interval '1 ms' order by u.ordinality),
-      array_agg(case when u.barrier is not null then 1 when t.run_at > v_now then 2 else 3 end::smallint order by u.ordinality)
-    into v_run_at, v_start_by, v_state
-    from unnest(p_run_at, p_delay_ms, p_ttl_ms, p_barrier) with ordinality u (run_at, delay_ms, ttl_ms, barrier)
+      array_agg(case when u.barrier is not null then 1 when t.run_at > v_now then 2 else 3 end::smallint order by u.ordinality),
+      bool_or(u.ttl_ms is not null or u.deadline is not null), bool_or(u.request_id is not null)
+    into v_run_at, v_start_by, v_state, v_timed, v_named
+    from unnest(p_run_at, p_delay_ms, p_ttl_ms, p_barrier, p_deadline, p_request_id) with ordinality
+      u (run_at, delay_ms, ttl_ms, barrier, deadline, request_id)
     cross join lateral (select coalesce(u.run_at, v_now + u.delay_ms * interval '1 ms') run_at) t;
   select array_agg(case when l.state = 3 then 'closed' end order by u.ordinality) into v_refused
     from unnest(p_class) with ordinality u (class) join {schema}.claim_class c on c.id = u.class
@@ -114,14 +118,16 @@ begin
         cross join lateral {schema}.enter_flows(y.flows, y.namespaces, p_max_members) e) e
         on e.flow = u.flow and e.namespace = u.namespace;
   end if;
-  with made as (
-    insert into {schema}.request_key (namespace, request_id, execution, hash, created_at)
-      select u.namespace, u.request_id, u.id, u.hash, v_now
-      from unnest(p_namespace, p_request_id, p_id, p_hash, v_refused) u (namespace, request_id, id, hash, refused)
-      where u.request_id is not null and u.refused is null
-      order by u.namespace, u.request_id on conflict do nothing
-      returning request_key.execution)
-    select array_agg(made.execution) into v_keyed from made;
+  if v_named then
+    with made as (
+      insert into {schema}.request_key (namespace, request_id, execution, hash, created_at)
+        select u.namespace, u.request_id, u.id, u.hash, v_now
+        from unnest(p_namespace, p_request_id, p_id, p_hash, v_refused) u (namespace, request_id, id, hash, refused)
+        where u.request_id is not null and u.refused is null
+        order by u.namespace, u.request_id on conflict do nothing
+        returning request_key.execution)
+      select array_agg(made.execution) into v_keyed from made;
+  end if;
   select array_agg(u.refused is null and (u.request_id is null or k.id is not null) order by u.ordinality) into v_fresh
     from unnest(p_id, p_request_id, v_refused) with ordinality u (id, request_id, refused)
     left join unnest(v_keyed) k (id) on k.id = u.id;
@@ -158,21 +164,25 @@ begin
     end if;
   end if;
   if v_made is not null then
-    insert into {schema}.ready (class, priority, seq, execution, ready_at, kind, attempt, failures, reclaims, timeout_ms,
-        start_by, deadline, redrive, flow, linked)
-      select u.class, -u.priority, nextval('{schema}.ready_seq'), u.id, v_now,
-        case when u.letter is null then 1 else 5 end, 0, 0, 0, u.timeout_ms, u.start_by, u.deadline,
-        u.letter is not null, u.flow, u.flow is not null or u.parent is not null
-      from unnest(p_id, p_class, p_priority, p_timeout_ms, v_start_by, p_deadline, v_state, p_letter, v_fresh, p_flow, p_parent)
-        u (id, class, priority, timeout_ms, start_by, deadline, state, letter, fresh, flow, parent)
-      where u.fresh and u.state = 3;
-    insert into {schema}.scheduled (execution, run_at, class, priority, kind, attempt, failures, reclaims, timeout_ms,
-        start_by, deadline, redrive, flow, linked)
-      select u.id, u.run_at, u.class, u.priority, case when u.letter is null then 1 else 5 end, 0, 0, 0, u.timeout_ms,
-        u.start_by, u.deadline, u.letter is not null, u.flow, u.flow is not null or u.parent is not null
-      from unnest(p_id, p_class, p_priority, p_timeout_ms, v_start_by, p_deadline, v_run_at, v_state, p_letter, v_fresh, p_flow,
-        p_parent) u (id, class, priority, timeout_ms, start_by, deadline, run_at, state, letter, fresh, flow, parent)
-      where u.fresh and u.state = 2;
+    if 3 = any (v_state) then
+      insert into {schema}.ready (class, priority, seq, execution, ready_at, kind, attempt, failures, reclaims, timeout_ms,
+          start_by, deadline, redrive, flow, linked)
+        select u.class, -u.priority, nextval('{schema}.ready_seq'), u.id, v_now,
+          case when u.letter is null then 1 else 5 end, 0, 0, 0, u.timeout_ms, u.start_by, u.deadline,
+          u.letter is not null, u.flow, u.flow is not null or u.parent is not null
+        from unnest(p_id, p_class, p_priority, p_timeout_ms, v_start_by, p_deadline, v_state, p_letter, v_fresh, p_flow, p_parent)
+          u (id, class, priority, timeout_ms, start_by, deadline, state, letter, fresh, flow, parent)
+        where u.fresh and u.state = 3;
+    end if;
+    if 2 = any (v_state) then
+      insert into {schema}.scheduled (execution, run_at, class, priority, kind, attempt, failures, reclaims, timeout_ms,
+          start_by, deadline, redrive, flow, linked)
+        select u.id, u.run_at, u.class, u.priority, case when u.letter is null then 1 else 5 end, 0, 0, 0, u.timeout_ms,
+          u.start_by, u.deadline, u.letter is not null, u.flow, u.flow is not null or u.parent is not null
+        from unnest(p_id, p_class, p_priority, p_timeout_ms, v_start_by, p_deadline, v_run_at, v_state, p_letter, v_fresh, p_flow,
+          p_parent) u (id, class, priority, timeout_ms, start_by, deadline, run_at, state, letter, fresh, flow, parent)
+        where u.fresh and u.state = 2;
+    end if;
     if p_barrier is not null then
       insert into {schema}.blocked (execution, state, barrier, blocked_at, run_at, class, priority, kind, attempt, failures,
           reclaims, timeout_ms, start_by, deadline, redrive, flow, linked, resume)
@@ -191,10 +201,12 @@ begin
             select u.flow from unnest(p_flow, v_fresh) u (flow, fresh) where u.fresh and u.flow is not null))
           and (not f.began or f.state = 2);
     end if;
-    insert into {schema}.timer (execution, due_at)
-      select u.id, least(u.start_by, u.deadline)
-      from unnest(p_id, v_start_by, p_deadline, v_fresh) u (id, start_by, deadline, fresh)
-      where u.fresh and (u.start_by is not null or u.deadline is not null);
+    if v_timed then
+      insert into {schema}.timer (execution, due_at)
+        select u.id, least(u.start_by, u.deadline)
+        from unnest(p_id, v_start_by, p_deadline, v_fresh) u (id, start_by, deadline, fresh)
+        where u.fresh and (u.start_by is not null or u.deadline is not null);
+    end if;
     select {schema}.append_log(array_agg(u.namespace), array_agg(1::smallint), array_agg(u.id), array_agg(u.flow),
         array_agg(u.class), array_agg(null::smallint), array_agg(u.state), array_agg(0), array_agg(null::text))
       into v_seq
