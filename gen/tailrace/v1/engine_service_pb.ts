@@ -3379,7 +3379,8 @@ export const EngineService: GenService<{
   /**
    * WaitForChildren creates children and parks the running execution until their join decides. The lease is
    * given up and the attempt stays open; a later claim goes on with it and carries the children's results as
-   * joined inputs. An impossible join resumes it too: the handler sees which failed.
+   * joined inputs. An impossible join resumes it too: the handler sees which failed. If the resumed attempt fails or is
+   * lost, the next one begins anew, without them.
    *
    * Safe to repeat until the execution is claimed again; children are made once.
    *
