@@ -56,7 +56,7 @@ export async function takeNext(
   const { name, instance } = asked.worker;
   if (namespaceId === undefined) return { claims: [], drain: false };
   if (signal.aborted) {
-    if (handed.length > 0) await giveBack(writers, namespaceId, handed);
+    await giveBack(writers, namespaceId, handed);
     return { claims: [], drain: false };
   }
   const drain = registry.isDraining(namespaceId, instance);

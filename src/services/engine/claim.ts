@@ -118,6 +118,7 @@ export async function takeClaims(
 
 /** What was granted to a caller who has left. */
 export async function giveBack(writers: Writers, namespace: number, granted: readonly Granted[]): Promise<void> {
+  if (granted.length === 0) return;
   await writers.end(
     EndCall.RELEASE,
     granted.map((row) => ({

@@ -18,6 +18,7 @@ import { type Ending, isRefused, type Taker } from '../../repository/leases/inde
 import type { Content } from '../conversion/payload.js';
 import { toTimestamp } from '../conversion/times.js';
 import { list, namespace, payload, type Shape, unbuilt, validate } from '../validation.js';
+import { giveBack } from './claim.js';
 import { claimNext, takeNext, takerOf } from './claim-next.js';
 import { contentHash, EMPTY_HASH } from './content-hash.js';
 import type { EngineServiceDeps } from './deps.js';
@@ -55,11 +56,16 @@ export function completeExecutionsCall(deps: EngineServiceDeps) {
       (i) => `completions[${i}].lease.execution_id`,
     );
     const taker = namespaceId === undefined ? null : takerOf(deps, asked.claimNext, namespaceId);
-    const results = await answerEach(
+    const answers = answerEach(
       checked,
       (items) => endEach(deps, namespaceId, items, taker),
       (answer, item) => toCompleted(deps, answer, item.lease.executionId),
     );
+    const results = await answers.catch(async (error: unknown) => {
+      // Some may be recorded, and have handed over what this call can no longer answer.
+      await giveBack(deps.writers, namespaceId ?? 0, deps.writers.handedTo(taker));
+      throw error;
+    });
     const handed = deps.writers.handedTo(taker);
     const next = asked.claimNext && (await takeNext(deps, asked.claimNext, asked.namespace, handed, context.signal));
     return create(CompleteExecutionsResponseSchema, { results, ...next });
@@ -85,14 +91,15 @@ async function endEach(
   taker: Taker | null,
 ): Promise<Answer[]> {
   const plain = items.filter(({ children }) => children.length === 0).map((item) => endingOf(item, namespace));
-  const [ended, spawned] = await Promise.all([
-    plain.length > 0 ? deps.writers.complete(plain, taker) : [],
-    endSpawning(
-      deps,
-      namespace,
-      items.filter(({ children }) => children.length > 0),
-    ),
-  ]);
+  const ending = plain.length > 0 ? deps.writers.complete(plain, taker) : Promise.resolve([]);
+  const spawning = endSpawning(
+    deps,
+    namespace,
+    items.filter(({ children }) => children.length > 0),
+  );
+  // Both come to their end before the caller hears of either.
+  await Promise.allSettled([ending, spawning]);
+  const [ended, spawned] = [await ending, await spawning];
   const [nextEnded, nextSpawned] = [ended.values(), spawned.values()];
   return items.flatMap(({ children }) => (children.length === 0 ? nextEnded : nextSpawned).next().value ?? []);
 }
