@@ -208,11 +208,11 @@ alter table {schema}.ready add column flow uuid, add column linked boolean not n
   add column resume boolean not null default false;
 alter table {schema}.scheduled add column flow uuid, add column linked boolean not null default false,
   add column resume boolean not null default false;
--- waits: how often the attempt was parked so far; resumed_from: the join whose slots were handed over with this lease.
+-- waits: how often the attempt was parked so far.
 -- granted_at: of a lease that goes on with an attempt; started_at is the attempt's.
 -- cancel_cause: the EndReason of a requested cancel, when it is not the execution's own (20).
 alter table {schema}.lease add column flow uuid, add column linked boolean not null default false,
-  add column waits int not null default 0, add column resumed_from uuid, add column cancel_cause smallint,
+  add column waits int not null default 0, add column cancel_cause smallint,
   add column granted_at timestamptz;
 
 alter table {schema}.execution add column parent uuid, add column optional boolean not null default false;

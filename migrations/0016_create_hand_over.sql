@@ -32,13 +32,12 @@ begin
   end if;
   insert into {schema}.lease (execution, lease, token, namespace, class, priority, worker, worker_name, kind, attempt,
       failures, reclaims, ready_at, started_at, length_ms, expires_at, check_at, begin_by, timeout_ms, timeout_at, start_by,
-      deadline, redrive, flow, linked, waits, resumed_from, granted_at, progress_percent, progress_message, progress_at)
+      deadline, redrive, flow, linked, waits, granted_at, progress_percent, progress_message, progress_at)
     select r.execution, r.lease, r.token, p_namespace, r.class, -r.priority, p_worker, p_worker_name, coalesce(p.kind, r.kind),
       r.attempt + (not r.resume)::int, r.failures, r.reclaims, coalesce(p.ready_at, r.ready_at), coalesce(p.started_at, v_now),
       p_lease_ms, v_expires, least(v_expires, v_begin, t.timeout_at, r.deadline), v_begin, r.timeout_ms, t.timeout_at,
-      r.start_by, r.deadline, r.redrive, r.flow, r.linked, coalesce(p.waits, 0), p.barrier,
-      case when r.resume then v_now end, p.progress_percent,
-      p.progress_message, p.progress_at
+      r.start_by, r.deadline, r.redrive, r.flow, r.linked, coalesce(p.waits, 0),
+      case when r.resume then v_now end, p.progress_percent, p.progress_message, p.progress_at
     from unnest(p_rows, v_lease, v_token) r (class, priority, seq, execution, ready_at, kind, attempt, failures, reclaims,
       timeout_ms, start_by, deadline, redrive, flow, linked, resume, lease, token)
     left join unnest(v_parked) p on p.execution = r.execution
