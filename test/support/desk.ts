@@ -61,7 +61,7 @@ export async function startDesk(): Promise<Desk> {
     registry: engine.registry,
     after: engine.after,
     maxPayloadBytes: MAX_PAYLOAD_BYTES,
-    flowLimits: { members: 1_000, slots: 100, depth: 20 },
+    flowLimits: { members: 1_000, slots: 100, depth: 20, edges: 1_000 },
   };
   const { lines, log, presence } = engine;
   const server = {

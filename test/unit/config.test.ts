@@ -29,7 +29,7 @@ describe('the configuration', () => {
       port: 8233,
       tls: undefined,
       maxPayloadBytes: 1_048_576,
-      flowLimits: { members: 100_000, slots: 10_000, depth: 1_000 },
+      flowLimits: { members: 100_000, slots: 10_000, depth: 1_000, edges: 50_000 },
       drainMs: 30_000,
       heartbeatMs: 15_000,
       partitionDays: 7,

@@ -14,6 +14,8 @@ export interface FlowLimits {
   readonly slots: number;
   /** Edges on one path. */
   readonly depth: number;
+  /** Added by one call. */
+  readonly edges: number;
 }
 
 export interface EngineServiceDeps {

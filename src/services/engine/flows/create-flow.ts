@@ -58,7 +58,7 @@ export function createFlowCall(deps: EngineServiceDeps) {
     .object({
       namespace,
       flow: required(flowSpec),
-      ...graphSpec(maxPayloadBytes, false),
+      ...graphSpec(maxPayloadBytes, flowLimits.edges, false),
     } satisfies Shape<CreateFlowRequest>)
     .check((context) => {
       const { members, flow } = context.value;

@@ -53,7 +53,7 @@ export function extendFlowCall(deps: EngineServiceDeps) {
       requestId,
       flowId: id,
       expectedRevision: counter,
-      ...graphSpec(maxPayloadBytes, true),
+      ...graphSpec(maxPayloadBytes, flowLimits.edges, true),
       sealJoins: list(memberRef(true), MAX_SEALED),
       seal: z.boolean(),
       lease: leaseRef.optional(),

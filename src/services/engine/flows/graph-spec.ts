@@ -8,7 +8,6 @@ import { executionSpec } from '../spec.js';
 import { joinPolicy } from './join-policy.js';
 
 const MAX_MEMBERS = 10_000;
-const MAX_EDGES = 50_000;
 
 /** `made`: whether members that were made before can be named. */
 export function memberRef(made: boolean) {
@@ -32,7 +31,7 @@ export function memberRef(made: boolean) {
 
 const localName = name();
 
-export function graphSpec(maxPayloadBytes: number, made: boolean) {
+export function graphSpec(maxPayloadBytes: number, maxEdges: number, made: boolean) {
   const ref = required(memberRef(made));
   const member = z.object({
     localName,
@@ -48,7 +47,7 @@ export function graphSpec(maxPayloadBytes: number, made: boolean) {
   const join = z.object({ downstream: ref, policy: joinPolicy, open: z.boolean() } satisfies Shape<JoinSpec>);
   return {
     members: list(member, MAX_MEMBERS),
-    edges: list(edge, MAX_EDGES),
+    edges: list(edge, maxEdges),
     joins: list(join, MAX_MEMBERS),
   };
 }
