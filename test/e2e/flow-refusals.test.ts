@@ -9,7 +9,7 @@ import { ByHand, type Init, leaseOf, refusal, seconds } from '../support/by-hand
 import { eventually } from '../support/eventually.js';
 import { startTailrace, type TestTailrace } from '../support/tailrace.js';
 
-const LIMITS = { members: 12, slots: 4, depth: 5 };
+const LIMITS = { members: 12, slots: 4, depth: 5, edges: 30 };
 
 let tailrace: TestTailrace;
 let client: pg.Client;
@@ -20,6 +20,7 @@ beforeAll(async () => {
       TAILRACE_MAX_FLOW_MEMBERS: String(LIMITS.members),
       TAILRACE_MAX_JOIN_SLOTS: String(LIMITS.slots),
       TAILRACE_MAX_FLOW_DEPTH: String(LIMITS.depth),
+      TAILRACE_MAX_FLOW_EDGES: String(LIMITS.edges),
     },
   });
   hand = new ByHand(tailrace);
@@ -211,6 +212,11 @@ describe('CreateFlow refuses', () => {
     expect(
       await refused(() => create({ flow: {}, members: members('m0 m1 m2 m3 m4 m5 m6'), edges: deep })),
     ).toMatchObject({ reason: 'DEPTH_LIMIT_EXCEEDED', metadata: { limit: '5', member: 'm6', size: '6' } });
+    const dense = Array.from({ length: LIMITS.edges + 1 }, () => 'a>b').join(' ');
+    expect(await refused(() => create({ flow: {}, members: members('a b'), edges: edges(dense) }))).toMatchObject({
+      reason: 'INVALID_FIELD',
+      fields: ['edges'],
+    });
   });
 
   it('other content under a request id or flow id, and answers the same again', async () => {
