@@ -9,11 +9,11 @@ import {
   type RevokeLeaseResponse,
   RevokeLeaseResponseSchema,
 } from '../../../gen/tailrace/v1/admin_service_pb.js';
+import { tellConsequences, untilMs } from '../../dispatch/after-commit.js';
 import { EngineError } from '../../domain/errors.js';
 import { ExecutionState, isTerminal, stateName } from '../../domain/states.js';
 import { readExecution } from '../../repository/inspection/index.js';
 import { changeExecution, revokeLease } from '../../repository/operations/index.js';
-import { wallMs } from '../../runtime/clock.js';
 import { toExecution } from '../conversion/execution.js';
 import { toTimestamp } from '../conversion/times.js';
 import { executionNotFound, wrongState } from '../engine/refusals.js';
@@ -56,10 +56,9 @@ export function revokeLeaseCall({ database, registry, after }: AdminServiceDeps)
     });
     if (answer.verdict === 'not_found') throw executionNotFound(asked.executionId);
     if (answer.verdict === 'wrong_state') throw notSo(asked.executionId, answer.state);
-    const { lease, state, woken, follows } = answer;
+    const { lease, state } = answer;
     after.committed(1);
-    for (const classId of woken) after.queued(classId, 1);
-    if (follows) after.due('followUps', 0);
+    tellConsequences(after, answer);
     if (state === ExecutionState.QUEUED) after.queued(lease.class, 1);
     return create(RevokeLeaseResponseSchema, {
       state,
@@ -90,7 +89,7 @@ export function changeExecutionCall({ database, registry, after }: AdminServiceD
     if (row === undefined) throw executionNotFound(asked.executionId);
     after.committed(1);
     if (answer.state === ExecutionState.QUEUED) after.queued(row.class, 1);
-    if (row.run_at) after.due('scheduled', row.run_at.getTime() - wallMs());
+    if (row.run_at) after.due('scheduled', untilMs(row.run_at));
     return create(ChangeExecutionResponseSchema, { execution: toExecution(row, asked.namespace) });
   };
 }

@@ -6,6 +6,7 @@ import {
   type RedriveDeadLetterResponse,
   RedriveDeadLetterResponseSchema,
 } from '../../../gen/tailrace/v1/dead_letter_service_pb.js';
+import { tellConsequences, untilMs } from '../../dispatch/after-commit.js';
 import { EngineError } from '../../domain/errors.js';
 import {
   type RedriveAnswer,
@@ -13,7 +14,6 @@ import {
   readDeadLetter,
   redriveDeadLetter,
 } from '../../repository/dead-letters/index.js';
-import { wallMs } from '../../runtime/clock.js';
 import { uuidV7 } from '../../runtime/random.js';
 import { toDeadLetter } from '../conversion/dead-letter.js';
 import { contentHash } from '../engine/content-hash.js';
@@ -75,9 +75,8 @@ export function redriveDeadLetterCall({ database, registry, after, maxPayloadByt
     if (lane !== null) await registry.refresh();
     if (answer.verdict === 'redriven') {
       after.committed(1 + answer.downstreams.length);
-      for (const classId of answer.woken) after.queued(classId, 1);
-      if (runTime) after.due('scheduled', runTime.getTime() - wallMs());
-      if (answer.follows) after.due('followUps', 0);
+      tellConsequences(after, answer);
+      if (runTime) after.due('scheduled', untilMs(runTime));
     }
     const row = await readDeadLetter(database, namespaceId, letter);
     if (row === undefined) throw letterNotFound(letter);

@@ -8,6 +8,7 @@ import {
   type CancelExecutionResponse,
   CancelExecutionResponseSchema,
 } from '../../../gen/tailrace/v1/engine_service_pb.js';
+import { tellConsequences } from '../../dispatch/after-commit.js';
 import { ExecutionState, isTerminal } from '../../domain/states.js';
 import { type CancelAnswer, type Child, cancelExecution, readChildren } from '../../repository/executions/index.js';
 import { withEither } from '../../runtime/either-signal.js';
@@ -51,8 +52,7 @@ export function cancelExecutionCall({ database, registry, log, after }: EngineSe
     if (answer.verdict === 'lost') throw leaseLost(executionId, 'stale');
     after.committed(1);
     if (answer.verdict === 'requested') after.due('leases', policy.graceMs);
-    for (const classId of answer.woken ?? []) after.queued(classId, 1);
-    if (answer.follows) after.due('followUps', 0);
+    tellConsequences(after, answer);
     const children = answer.barrier === null ? [] : await readChildren(database, answer.barrier, CHILDREN_SHOWN);
 
     const asks = answer.verdict === 'requested' || answer.verdict === 'already_requested';

@@ -3,7 +3,7 @@
  * no call forgets it.
  */
 import { GroupCommit } from '../../batching/group-commit.js';
-import type { AfterCommit } from '../../dispatch/after-commit.js';
+import { type AfterCommit, tellConsequences, untilMs } from '../../dispatch/after-commit.js';
 import { EndCall, ExecutionState } from '../../domain/states.js';
 import type { Granted } from '../../repository/claims/index.js';
 import type { Database } from '../../repository/database.js';
@@ -19,7 +19,6 @@ import {
   type Taker,
   type TakingEnding,
 } from '../../repository/leases/index.js';
-import { wallMs } from '../../runtime/clock.js';
 
 export type EndCallNumber = (typeof EndCall)[keyof typeof EndCall];
 
@@ -99,9 +98,9 @@ export class Writers {
       const answer = answers[i];
       if (answer?.verdict !== 'created') return;
       if (answer.state === ExecutionState.QUEUED) queued.set(item.class, (queued.get(item.class) ?? 0) + 1);
-      else this.#after.due('scheduled', item.delayMs ?? until(item.runAt));
+      else this.#after.due('scheduled', item.delayMs ?? untilMs(item.runAt));
       if (item.ttlMs !== null) this.#after.due('timers', item.ttlMs);
-      if (item.deadline !== null) this.#after.due('timers', until(item.deadline));
+      if (item.deadline !== null) this.#after.due('timers', untilMs(item.deadline));
     });
     this.#after.committed(0);
     for (const [classId, count] of queued) this.#after.queued(classId, count);
@@ -152,11 +151,6 @@ export class Writers {
   }
 }
 
-/** By this machine's clock, which is good enough for a hint. */
-function until(time: Date | null): number {
-  return time === null ? 0 : time.getTime() - wallMs();
-}
-
 const ENDS_WITHOUT_TAKERS = [EndCall.FAIL, EndCall.DELAY, EndCall.RELEASE] as const;
 
 /** Wakes whoever waits for what these ends made claimable: the execution itself, or what it released in its flow. */
@@ -164,8 +158,7 @@ export function tellEnds(after: AfterCommit, answers: readonly EndAnswer[]): voi
   for (const answer of answers) {
     if (answer.verdict !== 'done') continue;
     if (answer.state === ExecutionState.QUEUED) after.queued(answer.class, 1);
-    if (answer.state === ExecutionState.SCHEDULED) after.due('scheduled', until(answer.run_at));
-    for (const classId of answer.woken ?? []) after.queued(classId, 1);
-    if (answer.follows) after.due('followUps', 0);
+    if (answer.state === ExecutionState.SCHEDULED) after.due('scheduled', untilMs(answer.run_at));
+    tellConsequences(after, answer);
   }
 }
