@@ -10,6 +10,7 @@ import { WakeSignal } from '../runtime/wake-signal.js';
 import type { LogRecord } from './record.js';
 import type { KnownExecution, LogSource, Page } from './source.js';
 import type { Tail, TailListener } from './tail.js';
+import { type TailWaiter, TailWaiters } from './tail-waiters.js';
 
 export interface EndsWanted {
   /** An execution of another one counts as missing. */
@@ -20,21 +21,17 @@ export interface EndsWanted {
   readonly timeoutMs: number;
 }
 
-interface Waiter {
-  readonly signal: WakeSignal;
+interface Waiter extends TailWaiter {
   readonly ended: Map<string, KnownExecution>;
-  failure?: unknown;
 }
 
 export class EndWaiters implements TailListener {
   readonly #source: LogSource;
-  readonly #tail: Tail;
-  readonly #waiters = new Map<string, Set<Waiter>>();
-  #standing = false;
+  readonly #waiters: TailWaiters<Waiter>;
 
   constructor(source: LogSource, tail: Tail) {
     this.#source = source;
-    this.#tail = tail;
+    this.#waiters = new TailWaiters(source, tail, this);
   }
 
   /**
@@ -45,7 +42,7 @@ export class EndWaiters implements TailListener {
     if (wanted.timeoutMs <= 0) return await this.#known(wanted);
     const until = monotonicMs() + wanted.timeoutMs;
     const waiter: Waiter = { signal: new WakeSignal(), ended: new Map() };
-    await this.#stand(wanted.ids, waiter);
+    await this.#waiters.stand(wanted.ids, waiter);
     try {
       const known = await this.#known(wanted);
       const now = () => new Map([...known, ...waiter.ended]);
@@ -58,18 +55,18 @@ export class EndWaiters implements TailListener {
       }
       return now();
     } finally {
-      this.#leave(wanted.ids, waiter);
+      this.#waiters.leave(wanted.ids, waiter);
     }
   }
 
   wants(record: LogRecord): boolean {
-    return record.terminal && this.#waiters.has(record.entry.execution ?? '');
+    return record.terminal && this.#waiters.has(record.entry.execution);
   }
 
   take(page: Page): void {
     for (const { entry, detail, terminal } of page) {
       if (!terminal || !detail) continue;
-      for (const waiter of this.#waiters.get(entry.execution ?? '') ?? []) {
+      for (const waiter of this.#waiters.of(entry.execution)) {
         waiter.ended.set(detail.id, detail);
         waiter.signal.wake();
       }
@@ -77,11 +74,7 @@ export class EndWaiters implements TailListener {
   }
 
   fail(error: unknown): void {
-    this.#standing = false;
-    for (const waiter of new Set([...this.#waiters.values()].flatMap((waiters) => [...waiters]))) {
-      waiter.failure = error;
-      waiter.signal.wake();
-    }
+    this.#waiters.fail(error);
   }
 
   async #known({ ids, namespace }: EndsWanted): Promise<ReadonlyMap<string, KnownExecution>> {
@@ -92,29 +85,6 @@ export class EndWaiters implements TailListener {
         return execution?.namespace === namespace ? [[id, execution] as const] : [];
       }),
     );
-  }
-
-  async #stand(ids: readonly string[], waiter: Waiter): Promise<void> {
-    const seen = this.#tail.position ?? (await this.#source.head()).head;
-    for (const id of ids) {
-      const others = this.#waiters.get(id);
-      if (others) others.add(waiter);
-      else this.#waiters.set(id, new Set([waiter]));
-    }
-    if (this.#standing) return;
-    this.#standing = true;
-    this.#tail.join(this, this.#tail.position ?? seen);
-  }
-
-  #leave(ids: readonly string[], waiter: Waiter): void {
-    for (const id of ids) {
-      const waiters = this.#waiters.get(id);
-      waiters?.delete(waiter);
-      if (waiters?.size === 0) this.#waiters.delete(id);
-    }
-    if (this.#waiters.size > 0 || !this.#standing) return;
-    this.#standing = false;
-    this.#tail.leave(this);
   }
 }
 

@@ -14,6 +14,7 @@ import { monotonicMs } from '../runtime/clock.js';
 import { WakeSignal } from '../runtime/wake-signal.js';
 import type { LogSource, Page } from './source.js';
 import type { Tail, TailListener } from './tail.js';
+import { type TailWaiter, TailWaiters } from './tail-waiters.js';
 
 /** settled: nothing of it is live, though it may be open for more. */
 export type FlowMilestone = 'settled' | 'ended';
@@ -36,28 +37,21 @@ export interface AwaitedFlow {
   readonly incarnation: string;
 }
 
-interface Waiter {
-  readonly signal: WakeSignal;
-  failure?: unknown;
-}
-
 export class FlowWaiters implements TailListener {
   readonly #source: LogSource;
-  readonly #tail: Tail;
-  readonly #waiters = new Map<string, Set<Waiter>>();
-  #standing = false;
+  readonly #waiters: TailWaiters<TailWaiter>;
 
   constructor(source: LogSource, tail: Tail) {
     this.#source = source;
-    this.#tail = tail;
+    this.#waiters = new TailWaiters(source, tail, this);
   }
 
   /** Throws FLOW_NOT_FOUND. */
   async wait(wanted: FlowWanted, signal: AbortSignal): Promise<AwaitedFlow> {
     if (wanted.timeoutMs <= 0) return awaited(await this.read(wanted), wanted);
     const until = monotonicMs() + wanted.timeoutMs;
-    const waiter: Waiter = { signal: new WakeSignal() };
-    await this.#stand(wanted.flow, waiter);
+    const waiter: TailWaiter = { signal: new WakeSignal() };
+    await this.#waiters.stand([wanted.flow], waiter);
     try {
       for (;;) {
         waiter.signal.clear();
@@ -68,7 +62,7 @@ export class FlowWaiters implements TailListener {
         await waiter.signal.wait(leftMs, signal);
       }
     } finally {
-      this.#leave(wanted.flow, waiter);
+      this.#waiters.leave([wanted.flow], waiter);
     }
   }
 
@@ -86,35 +80,12 @@ export class FlowWaiters implements TailListener {
   take(page: Page): void {
     for (const { entry, milestone } of page) {
       if (!milestone) continue;
-      for (const { signal } of this.#waiters.get(entry.flow ?? '') ?? []) signal.wake();
+      for (const { signal } of this.#waiters.of(entry.flow)) signal.wake();
     }
   }
 
   fail(error: unknown): void {
-    this.#standing = false;
-    for (const waiter of [...this.#waiters.values()].flatMap((waiters) => [...waiters])) {
-      waiter.failure = error;
-      waiter.signal.wake();
-    }
-  }
-
-  async #stand(flow: string, waiter: Waiter): Promise<void> {
-    const seen = this.#tail.position ?? (await this.#source.head()).head;
-    const others = this.#waiters.get(flow);
-    if (others) others.add(waiter);
-    else this.#waiters.set(flow, new Set([waiter]));
-    if (this.#standing) return;
-    this.#standing = true;
-    this.#tail.join(this, this.#tail.position ?? seen);
-  }
-
-  #leave(flow: string, waiter: Waiter): void {
-    const waiters = this.#waiters.get(flow);
-    waiters?.delete(waiter);
-    if (waiters?.size === 0) this.#waiters.delete(flow);
-    if (this.#waiters.size > 0 || !this.#standing) return;
-    this.#standing = false;
-    this.#tail.leave(this);
+    this.#waiters.fail(error);
   }
 }
 

@@ -2,9 +2,9 @@
  * A proxy before the database that keeps a statement for as long as a test needs: on its way there, or when the database
  * has done it and the server is not told yet, so that a transaction stays open in between.
  */
-import { once } from 'node:events';
-import net from 'node:net';
-import { Messages, nameIn } from './crash-proxy.js';
+import type net from 'node:net';
+import { DatabaseProxy } from './database-proxy.js';
+import { Messages, nameIn } from './postgres-wire.js';
 
 export interface Held {
   /** Resolves when such a statement has come, and is held. */
@@ -21,27 +21,12 @@ interface Trap {
   spring(client: net.Socket): void;
 }
 
-export class HoldingProxy {
-  readonly #target: { readonly host: string; readonly port: number };
-  readonly #server: net.Server;
-  readonly #sockets = new Set<net.Socket>();
+export class HoldingProxy extends DatabaseProxy {
   #traps: Trap[] = [];
-  /** Names of the statements that the database has answered, oldest first. */
-  readonly answered: string[] = [];
-
-  private constructor(target: { host: string; port: number }) {
-    this.#target = target;
-    this.#server = net.createServer((client) => this.#accept(client));
-  }
-
   /** Answers the proxy and the given address with the proxy in its place. */
   static async before(address: string): Promise<{ proxy: HoldingProxy; url: string }> {
-    const url = new URL(address);
-    const proxy = new HoldingProxy({ host: url.hostname, port: Number(url.port) });
-    proxy.#server.listen(0, '127.0.0.1');
-    await once(proxy.#server, 'listening');
-    url.host = `127.0.0.1:${(proxy.#server.address() as net.AddressInfo).port}`;
-    return { proxy, url: url.href };
+    const proxy = new HoldingProxy(address);
+    return { proxy, url: await proxy.listen(address) };
   }
 
   /** Keeps the next one of this name, before the database gets it or after it has done it. */
@@ -61,12 +46,6 @@ export class HoldingProxy {
     return { reached, release, cut: () => cut() };
   }
 
-  async close(): Promise<void> {
-    for (const socket of this.#sockets) socket.destroy();
-    this.#server.close();
-    await once(this.#server, 'close');
-  }
-
   /** Undefined when nothing of the kind is to be held. */
   #caught(statement: string, side: Trap['side'], client: net.Socket): Promise<void> | undefined {
     const trap = this.#traps.find((one) => one.statement === statement && one.side === side);
@@ -76,18 +55,7 @@ export class HoldingProxy {
     return trap.released;
   }
 
-  #accept(client: net.Socket): void {
-    const server = net.connect(this.#target);
-    for (const socket of [client, server]) {
-      this.#sockets.add(socket);
-      socket.setNoDelay(true);
-      socket.on('error', () => undefined);
-      socket.on('close', () => {
-        this.#sockets.delete(socket);
-        client.destroy();
-        server.destroy();
-      });
-    }
+  protected override join(client: net.Socket, server: net.Socket): void {
     let statement = '';
     const asked = new Messages(true);
     const told = new Messages(false);
