@@ -102,5 +102,6 @@ function newExecution(namespace: number, classId: number): Parameters<typeof cre
     redrive: null,
     flow: null,
     parent: null,
+    concurrencyKey: null,
   };
 }

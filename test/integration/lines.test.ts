@@ -51,6 +51,7 @@ async function add(count: number, priority = 0, type = 'work'): Promise<number> 
     redrive: null,
     flow: null,
     parent: null,
+    concurrencyKey: null,
   });
   await createExecutions(database, Array.from({ length: count }, item));
   return line?.id ?? 0;

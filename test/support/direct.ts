@@ -28,6 +28,7 @@ export function newExecution(classId: number, more: Partial<NewExecution> = {}):
     redrive: null,
     flow: null,
     parent: null,
+    concurrencyKey: null,
     ...more,
   };
 }

@@ -78,6 +78,7 @@ export class LogEngine {
         redrive: null,
         flow: null,
         parent: null,
+        concurrencyKey: null,
       })),
     );
     this.nudge();

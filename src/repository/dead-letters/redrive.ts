@@ -18,7 +18,8 @@ const readOriginal = statement(
   'dead-letters.original',
   `select d.subject::int as subject, d.execution, d.lane, d.type, d.tags, d.input_type, d.input, c.capabilities, e.class,
      e.priority::int as priority, e.timeout_ms, e.retry_max, e.retry_initial_ms, e.retry_factor, e.retry_cap_ms,
-     e.reclaims_max, e.count_lost, d.flow, e.optional, e.parent, case when e.deadline > t.now then e.deadline end as deadline,
+     e.reclaims_max, e.count_lost, e.concurrency_key, d.flow, e.optional, e.parent,
+     case when e.deadline > t.now then e.deadline end as deadline,
      case when e.start_by > t.now then extract(epoch from e.start_by - t.now) * 1000 end::double precision as ttl_ms
    from {schema}.dead_letter d
    cross join (select clock_timestamp() as now) t
@@ -136,6 +137,7 @@ interface Original {
   readonly retry_cap_ms: bigint | null;
   readonly reclaims_max: number | null;
   readonly count_lost: boolean | null;
+  readonly concurrency_key: string | null;
   readonly flow: string | null;
   readonly optional: boolean | null;
   readonly parent: string | null;
@@ -276,6 +278,7 @@ function toExecution(
     },
     tags: original.tags,
     input: asked.input ?? kept,
+    concurrencyKey: original.concurrency_key,
   };
 }
 

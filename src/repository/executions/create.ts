@@ -11,7 +11,7 @@ const create = statement(
      $6::bytea[], $7::smallint[], $8::timestamptz[], $9::bigint[], $10::bigint[], $11::timestamptz[], $12::bigint[],
      $13::int[], $14::bigint[], $15::real[], $16::bigint[], $17::int[], $18::boolean[], $19::jsonb[], $20::text[],
      $21::int[], $22::int[], $23::bytea, $24::uuid[], $25::uuid[], $26::uuid[], $27::uuid[], $28::boolean[], $29::uuid[],
-     $30::uuid[], $31, $32)`,
+     $30::uuid[], $31, $32, $33::text[])`,
 );
 
 /** Null fields take the engine's default; the lane's were filled in by the caller. */
@@ -48,6 +48,8 @@ export interface NewExecution {
   readonly flow: { readonly id: string; readonly optional: boolean } | null;
   /** The execution that spawned it. */
   readonly parent: string | null;
+  /** Those of its lane that have the same one share a limit. */
+  readonly concurrencyKey: string | null;
 }
 
 export interface CreationAnswer {
@@ -122,6 +124,7 @@ export async function createExecutions(
       ...graphColumns(items, joins),
       entered,
       maxMembers,
+      items.some((item) => item.concurrencyKey !== null) ? textArray(column((item) => item.concurrencyKey)) : null,
     ]);
   } catch (error) {
     const refused = atomicRefusal(error);

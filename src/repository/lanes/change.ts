@@ -1,10 +1,11 @@
-/** Changes a lane: its settings, or what it lets through. */
+/** Changes a lane: its settings, its limits, or what it lets through. */
 import type { Runner } from '../database.js';
 import { statement } from '../statement.js';
 
 const change = statement(
   'lanes.change',
-  'select verdict, version, classes from {schema}.change_lane($1, $2, $3, $4, $5::jsonb, $6::smallint, $7, $8)',
+  `select verdict, version, classes
+   from {schema}.change_lane($1, $2, $3, $4, $5::jsonb, $6::smallint, $7, $8, $9::jsonb, $10::jsonb)`,
 );
 
 /** Absent fields stay as they are; null takes the engine's default. */
@@ -20,6 +21,22 @@ export interface LanePatch {
   readonly retry_cap_ms?: number | null;
   readonly reclaims_max?: number | null;
   readonly count_lost?: boolean | null;
+  readonly default_key_limit?: number | null;
+}
+
+/** Absent fields stay as they are; null is no limit. */
+export interface QuotaPatch {
+  readonly max_running?: number | null;
+  readonly max_starts?: number | null;
+  readonly window_ms?: number | null;
+}
+
+/** Of a concurrency key. */
+export interface KeyLimit {
+  readonly key: string;
+  /** Null: the lane's default for keys. */
+  readonly max_running: number | null;
+  readonly weight: number;
 }
 
 export interface LaneChange {
@@ -30,6 +47,10 @@ export interface LaneChange {
   /** 0: any. */
   readonly expectedVersion: bigint;
   readonly patch: LanePatch;
+  /** Null or absent: unchanged, here and below. */
+  readonly quota?: QuotaPatch | null;
+  /** Every key that shall have a limit or a weight of its own. */
+  readonly keys?: readonly KeyLimit[] | null;
   /** Of the log entry. */
   readonly kind: number;
   readonly actor: string;
@@ -53,6 +74,8 @@ export async function changeLane(runner: Runner, asked: LaneChange): Promise<Lan
     asked.kind,
     asked.actor,
     asked.reason,
+    asked.quota ? JSON.stringify(asked.quota) : null,
+    asked.keys ? JSON.stringify(asked.keys) : null,
   ]);
   if (row === undefined) throw new Error('change_lane answered nothing');
   return row;

@@ -15,6 +15,8 @@ import { getFlowTreeCall } from './flows/tree.js';
 import { getLaneCall, listLanesCall, pauseLaneCall, resumeLaneCall } from './lanes.js';
 import { listLogEntriesCall } from './log-entries.js';
 import { changeExecutionCall, revokeLeaseCall } from './operations.js';
+import { listQuotasCall } from './quotas/list.js';
+import { putQuotaCall } from './quotas/put.js';
 import { getServerInfoCall } from './server-info.js';
 import { getStatsCall } from './stats.js';
 import { updateLaneCall } from './update-lane.js';
@@ -33,6 +35,8 @@ export function adminService(deps: AdminServiceDeps): Partial<ServiceImpl<typeof
     updateLane: updateLaneCall(deps),
     pauseLane: pauseLaneCall(deps),
     resumeLane: resumeLaneCall(deps),
+    putQuota: putQuotaCall(deps),
+    listQuotas: listQuotasCall(deps),
     listWorkers: listWorkersCall(deps),
     drainWorker: drainWorkerCall(deps),
     revokeLease: revokeLeaseCall(deps),

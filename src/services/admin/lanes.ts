@@ -67,12 +67,12 @@ export function listLanesCall({ database, registry, source }: AdminServiceDeps) 
     const pages = new Pages('ListLanes', asked, ['text']);
     const [after = ''] = pages.keys(token) ?? [];
     const id = await namespaceIn(registry, asked.namespace);
-    const rows = await listLanes(database, { namespace: id, states: asked.states, after, limit: size + 1 });
+    const page = { namespace: id, states: asked.states, after, size, keys: true };
+    const { lanes, more } = await listLanes(database, page);
     const { incarnation } = await source.head();
-    const shown = rows.slice(0, size);
-    const last = rows.length > size ? shown.at(-1) : undefined;
+    const last = more ? lanes.at(-1) : undefined;
     return create(ListLanesResponseSchema, {
-      lanes: shown.map((row) =>
+      lanes: lanes.map((row) =>
         toLane(row, asked.namespace, (position) => cursorAt({ namespace: id, incarnation }, position)),
       ),
       nextPageToken: pages.token(last && [last.name]),
@@ -98,11 +98,16 @@ export function resumeLaneCall(deps: AdminServiceDeps) {
   };
 }
 
+type Change = Omit<LaneChange, 'namespace' | 'actor'> & { readonly namespace: string };
+
+/** Changes a lane, and answers it. */
+export async function applied(deps: AdminServiceDeps, asked: Change): Promise<Lane> {
+  await changed(deps, asked);
+  return await laneNow(deps, asked.namespace, asked.lane);
+}
+
 /** Changes a lane, makes this process know it, and wakes those who wait for what it holds. */
-export async function applied(
-  deps: AdminServiceDeps,
-  { namespace: name, ...asked }: Omit<LaneChange, 'namespace' | 'actor'> & { readonly namespace: string },
-): Promise<Lane> {
+export async function changed(deps: AdminServiceDeps, { namespace: name, ...asked }: Change): Promise<void> {
   const { database, registry, after } = deps;
   const id = asked.make ? await registry.namespaceFor(name) : await namespaceIn(registry, name);
   const answer = await changeLane(database, { ...asked, namespace: id, actor: '' });
@@ -115,7 +120,8 @@ export async function applied(
   await registry.refresh();
   after.committed(0);
   for (const classId of answer.classes ?? []) after.queued(classId, Number.POSITIVE_INFINITY);
-  return await laneNow(deps, name, asked.lane);
+  // Keys whose limit is another one now are balanced right after.
+  if (answer.verdict === 'changed') after.due('followUps', 0);
 }
 
 async function laneNow({ database, registry, source }: AdminServiceDeps, name: string, of: string): Promise<Lane> {

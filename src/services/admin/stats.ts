@@ -25,9 +25,9 @@ export function getStatsCall({ database, registry, source }: AdminServiceDeps) {
     const id = await namespaceIn(registry, asked.namespace);
     const stats = await readStats(database, id);
     const { incarnation } = await source.head();
-    const lanes = asked.includeLanes
-      ? await listLanes(database, { namespace: id, states: null, after: '', limit: LANES })
-      : [];
+    const { lanes } = asked.includeLanes
+      ? await listLanes(database, { namespace: id, states: null, after: '', size: LANES, keys: false })
+      : { lanes: [] };
     const letters = (state: number) => BigInt(stats.letters[state] ?? 0);
     return create(GetStatsResponseSchema, {
       executions: toCounts(stats.executions),

@@ -3,6 +3,7 @@ import { create } from '@bufbuild/protobuf';
 import { type Lane, LaneSchema } from '../../../gen/tailrace/v1/lane_pb.js';
 import { ExecutionState } from '../../domain/states.js';
 import type { LaneRow } from '../../repository/lanes/index.js';
+import { toLimits } from './quota.js';
 import { toSetRetryPolicy } from './retry.js';
 import { toDuration, toTimestamp } from './times.js';
 
@@ -16,6 +17,9 @@ export function toLane(row: LaneRow, namespace: string, cursorAt: (position: big
     state: row.state,
     stateReason: row.state_reason,
     settings: {
+      ...toLimits(row),
+      ...(row.default_key_limit !== null && { defaultKeyLimit: row.default_key_limit }),
+      keyLimits: row.key_limits.map(({ key, max_running, weight }) => ({ key, weight, limit: max_running ?? 0 })),
       ...(row.aging_ms !== null && { agingInterval: toDuration(row.aging_ms) }),
       ...(retryPolicy && { retryPolicy }),
       ...(row.timeout_ms !== null && { attemptTimeout: toDuration(row.timeout_ms) }),

@@ -18,6 +18,7 @@ import {
   names,
   optionalId,
   optionalLane,
+  optionalName,
   payload,
   refuse,
   requestId,
@@ -98,7 +99,7 @@ export function executionSpec(maxPayloadBytes: number, place: SpecPlace) {
       retryPolicy,
       tags,
       requiredCapabilities: names(MAX_CAPABILITIES),
-      concurrencyKey: unbuilt('concurrency keys'),
+      concurrencyKey: optionalName(),
       orderingKey: unbuilt('ordering keys'),
       deadHeadPolicy: unbuilt('ordering keys'),
       flowId: optionalId,
@@ -106,7 +107,7 @@ export function executionSpec(maxPayloadBytes: number, place: SpecPlace) {
       failureEvents: unbuilt('events'),
     } satisfies Shape<ExecutionSpec>)
     .check((context) => {
-      const { runTime, delay, deadlineTime, flowId, optionalInFlow } = context.value;
+      const { runTime, delay, deadlineTime, flowId, optionalInFlow, concurrencyKey, orderingKey } = context.value;
       if (place === 'alone') {
         if (optionalInFlow && flowId === null) {
           refuse(context.issues, optionalInFlow, 'needs flow_id', ['optionalInFlow']);
@@ -117,6 +118,9 @@ export function executionSpec(maxPayloadBytes: number, place: SpecPlace) {
           if (value !== null)
             refuse(context.issues, value, `must be empty for a ${place}; it is ${shown(value)}`, [field]);
         }
+      }
+      if (concurrencyKey !== null && orderingKey !== undefined && orderingKey !== '') {
+        refuse(context.issues, concurrencyKey, 'must be empty when ordering_key is given', ['concurrencyKey']);
       }
       if (runTime !== null && delay !== null) {
         refuse(context.issues, delay, 'must be absent when run_time is given', ['delay']);
@@ -171,6 +175,7 @@ function toNewExecution(spec: Spec, classId: number, lane: LaneDefaults): NewExe
     redrive: null,
     flow: flowId === null ? null : { id: flowId, optional: spec.optionalInFlow },
     parent: null,
+    concurrencyKey: spec.concurrencyKey,
   };
 }
 
@@ -198,7 +203,9 @@ function hashOf(spec: Spec): Buffer {
 
 /** Of everything but the request id. */
 export function specHash(spec: Spec): Buffer {
-  const { input, tags: labels, requiredCapabilities, requestId: _key, ...rest } = spec;
+  const { input, tags: labels, requiredCapabilities, requestId: _key, ...asked } = spec;
+  // As it came: requests that were stored when it was empty always keep their hash.
+  const rest = { ...asked, concurrencyKey: asked.concurrencyKey ?? '' };
   return contentHash([rest, sortedEntries(labels), [...requiredCapabilities].sort()], input);
 }
 
