@@ -223,7 +223,7 @@ create index ready_gate on {schema}.ready (gate) where gate is not null;
 alter table {schema}.lease add column gate uuid, add column limited boolean not null default false, add column usage jsonb,
   add column satisfied bytea;
 create index lease_gate on {schema}.lease (gate) where gate is not null;
-create index lease_limited on {schema}.lease (class) where limited;
+create index lease_limited on {schema}.lease (namespace, class) where limited;
 alter table {schema}.attempt add column usage jsonb;
 
 -- waits_for: 1 a join, 2 its concurrency key, 3 a budget. place: its order among those of its key.
