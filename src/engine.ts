@@ -104,6 +104,7 @@ export class Engine {
     });
     this.after = {
       queued: (classId, count) => this.lines.wake(classId, count),
+      freed: (classId) => this.lines.freed(classId),
       due: (subject, ms) => this.#sweeper.hint(subject, ms),
       committed: (rows) => {
         this.#upkeep.changed(rows);
@@ -145,7 +146,7 @@ export class Engine {
 
   async #pulsed(pulse: Pulse, looked: readonly Segment[], begunMs: number): Promise<void> {
     this.#readiness.set('database', true);
-    for (const subject of ['scheduled', 'leases', 'timers', 'joins', 'followUps'] as const) {
+    for (const subject of ['scheduled', 'leases', 'timers', 'joins', 'followUps', 'suspensions', 'budgets'] as const) {
       const ms = pulse.dueMs[subject];
       if (ms !== undefined) this.#sweeper.hint(subject, ms);
     }

@@ -8,6 +8,8 @@ import { wallMs } from '../runtime/clock.js';
 export interface AfterCommit {
   /** So many executions of this class became claimable. */
   queued(classId: number, count: number): void;
+  /** A lease of this class has ended: a limit that it counted in may have room. */
+  freed(classId: number): void;
   /** Something is due in so many milliseconds. */
   due(subject: SweepSubject, ms: number): void;
   /** The log has grown, and so many rows of hot tables have moved. */

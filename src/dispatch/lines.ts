@@ -4,6 +4,7 @@
 import { LineBounds } from '../domain/line-bounds.js';
 import {
   ANSWER_BYTES,
+  type Claimed,
   claimExecutions,
   type Granted,
   type Holder,
@@ -22,6 +23,9 @@ import { type Waiter, Waiters } from './waiters.js';
 
 /** Claim statements in flight at once: more would only wait for the same few cores. */
 const CONCURRENT_CLAIMS = 4;
+/** Retries this soon mean that a quota was locked by another claim; also one that does not wait tries so long. */
+const BUSY_MS = 5;
+const BUSY_PATIENCE_MS = 100;
 
 interface Drained {
   /** The highest sequence number claimed. */
@@ -49,6 +53,8 @@ export class Lines {
   readonly #waiters = new Waiters();
   readonly #empty = new EmptyLines();
   readonly #gate = new Gate(CONCURRENT_CLAIMS);
+  /** Claims under a quota come one by one: they would find its row locked by each other. */
+  readonly #limited = new Gate(1);
   /** Classes claimed from whose bounds may still move because of it. */
   readonly #drained = new Map<number, Drained>();
   #closed = false;
@@ -63,7 +69,8 @@ export class Lines {
    * aborted, or the process or the worker drains.
    */
   async claim(ask: ClaimAsk, signal: AbortSignal): Promise<Granted[]> {
-    const until = monotonicMs() + ask.waitMs;
+    const begun = monotonicMs();
+    const until = begun + ask.waitMs;
     const eligible = this.#eligibility(ask);
     const waiter: Waiter = { limit: ask.limit, accepts: (id) => eligible().ids.has(id), signal: new WakeSignal() };
     if (ask.waitMs > 0) this.#waiters.add(waiter);
@@ -73,12 +80,14 @@ export class Lines {
         if (this.#closed || signal.aborted) return [];
         if (this.#registry.isDraining(ask.namespace, ask.holder.instance)) return [];
         waiter.signal.clear();
-        const granted = looks ? await this.#take(eligible().classes, ask, signal) : [];
-        if (granted.length > 0) return granted;
+        const { granted, retryMs } = looks ? await this.#take(eligible().classes, ask, signal) : NOTHING;
+        if (granted.length > 0) return [...granted];
         looks = true;
-        const left = until - monotonicMs();
+        const patience = retryMs !== undefined && retryMs <= BUSY_MS ? begun + BUSY_PATIENCE_MS : until;
+        const left = Math.max(until, patience) - monotonicMs();
         if (left <= 0) return [];
-        if (!(await waiter.signal.wait(left, signal))) return [];
+        const woken = await waiter.signal.wait(Math.min(left, retryMs ?? left), signal);
+        if (!woken && (retryMs === undefined || retryMs >= left)) return [];
       }
     } finally {
       this.#waiters.remove(waiter);
@@ -89,6 +98,11 @@ export class Lines {
   wake(classId: number, count: number): void {
     this.#empty.filled(classId, monotonicMs());
     this.#waiters.wake(classId, count);
+  }
+
+  /** A lease of this class has ended: whoever waits for work of a limited lane may find room. */
+  freed(classId: number): void {
+    for (const id of this.#registry.sharingLimit(classId)) this.wake(id, 1);
   }
 
   /** Lets waiting claims look again: lanes or classes have changed. */
@@ -156,31 +170,33 @@ export class Lines {
     };
   }
 
-  async #take(classes: readonly ClaimClass[], ask: ClaimAsk, signal: AbortSignal): Promise<Granted[]> {
-    if (classes.length === 0) return [];
-    return this.#gate.run(async () => {
+  async #take(classes: readonly ClaimClass[], ask: ClaimAsk, signal: AbortSignal): Promise<Claimed> {
+    if (classes.length === 0) return NOTHING;
+    const isLimited = classes.some(({ lane }) => this.#registry.isLimited(lane));
+    return (isLimited ? this.#limited : this.#gate).run(async () => {
       // Who left while waiting for the gate takes nothing: it would have to be handed back.
-      if (this.#closed || signal.aborted) return [];
+      if (this.#closed || signal.aborted) return NOTHING;
       const started = monotonicMs();
       const aggressive = this.#bounds.prefersAggressive(
         classes.map(({ id }) => id),
         started,
       );
       const segments = this.#segments(classes, (lane) => ask.lanes.get(lane) ?? 1, aggressive);
-      const granted = await claimExecutions(this.#database, segments, ask.limit, ask.holder);
+      const claimed = await claimExecutions(this.#database, segments, ask.limit, ask.holder);
+      const { granted } = claimed;
       const ended = monotonicMs();
       if (!aggressive) this.#bounds.ranSafe(ended, ended - started);
       this.#learn(granted);
       // A full answer, by number or by size, means there may be more for the next in line.
       if (granted.length === ask.limit || inputBytes(granted) > ANSWER_BYTES / 2) {
         for (const { id } of classes) this.#waiters.wake(id, 1);
-      } else if (!aggressive) {
+      } else if (!aggressive && !isLimited && claimed.retryMs === undefined) {
         this.#empty.saw(
           classes.map(({ id }) => id),
           started,
         );
       }
-      return granted;
+      return claimed;
     });
   }
 
@@ -207,6 +223,8 @@ export class Lines {
     for (const place of lowest.values()) this.#bounds.claimed(place);
   }
 }
+
+const NOTHING: Claimed = { granted: [], retryMs: undefined };
 
 function inputBytes(granted: readonly Granted[]): number {
   return granted.reduce((sum, { input }) => sum + (input?.length ?? 0), 0);

@@ -96,6 +96,21 @@ export class Registry {
     return this.#lanes.get(id);
   }
 
+  isLimited(laneId: number): boolean {
+    const lane = this.#lanes.get(laneId);
+    return lane !== undefined && (lane.limited || lane.namespaceLimited);
+  }
+
+  /** The classes whose work counts in a quota together with this one's. */
+  sharingLimit(classId: number): number[] {
+    const line = this.#classes.get(classId);
+    const lane = line && this.#lanes.get(line.lane);
+    if (!line || !lane || !(lane.limited || lane.namespaceLimited)) return [];
+    return [...this.#classes.values()]
+      .filter((other) => other.lane === line.lane || (lane.namespaceLimited && other.namespace === line.namespace))
+      .map(({ id }) => id);
+  }
+
   isDraining(namespace: number, instance: string): boolean {
     return this.drainReason(namespace, instance) !== undefined;
   }

@@ -13,7 +13,7 @@ import { Loop } from '../runtime/loop.js';
 const BATCH = 500;
 const FOLLOW_BATCH = 100;
 /** Subjects that breed more of their kind, a level at a time. */
-const FOLLOWING: readonly SweepSubject[] = ['fillings', 'joins', 'followUps'];
+const FOLLOWING: readonly SweepSubject[] = ['fillings', 'joins', 'followUps', 'budgets'];
 /** Sweeps come no closer than this, so that many timers a few milliseconds apart become one batch. */
 const GAP_MS = 20;
 /** What follows a commit is waited for by whoever ended something. */
@@ -32,7 +32,7 @@ export class Sweeper {
   readonly #subjects: ReadonlyMap<SweepSubject, DueLoop>;
 
   constructor(options: SweeperOptions) {
-    const subjects: readonly SweepSubject[] = ['scheduled', 'leases', 'timers', 'fillings', 'joins', 'followUps'];
+    const subjects: readonly SweepSubject[] = ['scheduled', 'leases', 'timers', 'fillings', 'joins', 'followUps', 'suspensions', 'budgets'];
     const hint = (subject: SweepSubject, dueMs: number) => this.hint(subject, dueMs);
     this.#subjects = new Map(subjects.map((subject) => [subject, new DueLoop(subject, options, hint)]));
   }

@@ -18,7 +18,7 @@ beforeAll(async () => {
   database = new Database({ url: fresh.url, schema: fresh.schema, connections: 4 });
   writers = new Writers(
     database,
-    { queued: () => undefined, due: () => undefined, committed: () => undefined },
+    { queued: () => undefined, freed: () => undefined, due: () => undefined, committed: () => undefined },
     100_000,
   );
   const [made] = await internClasses(database, [{ namespace: 1, lane: 'lane', type: 'type', capabilities: [] }]);
@@ -85,7 +85,7 @@ test('proof 30: two callers chose one execution id under different request ids: 
 test('proof 30: equal request ids in many batches at once make one execution', async () => {
   const other = new Writers(
     database,
-    { queued: () => undefined, due: () => undefined, committed: () => undefined },
+    { queued: () => undefined, freed: () => undefined, due: () => undefined, committed: () => undefined },
     100_000,
   );
   const calls = Array.from({ length: 200 }, (_, i) =>

@@ -50,14 +50,14 @@ export function wholeLine({ id, lane }: Pick<ClaimClass, 'id' | 'lane'>): Segmen
   return { class: id, lane, weight: 1, fromPriority: -1_000, fromSeq: 0n, toPriority: 1_001 };
 }
 
-export function takeLeases(
+export async function takeLeases(
   runner: Runner,
   limit: number,
   line: Pick<ClaimClass, 'id' | 'lane'>,
   { leaseMs = 600_000, ...from }: { leaseMs?: number; fromPriority?: number; fromSeq?: bigint } = {},
 ): Promise<Granted[]> {
   const holder = { namespace: NAMESPACE, instance: 'tester', name: 'tester', leaseMs, beginMs: null };
-  return claimExecutions(runner, [{ ...wholeLine(line), ...from }], limit, holder);
+  return (await claimExecutions(runner, [{ ...wholeLine(line), ...from }], limit, holder)).granted;
 }
 
 export function heldBy({ execution, lease, token }: Granted): LeaseRef {

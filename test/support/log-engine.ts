@@ -91,7 +91,7 @@ export class LogEngine {
   ): Promise<Granted[]> {
     const [made] = await internClasses(this.database, [{ namespace, lane, type, capabilities: [] }]);
     const line = { class: made?.id ?? 0, lane: made?.lane ?? 0, weight: 1 };
-    const granted = await claimExecutions(
+    const { granted } = await claimExecutions(
       this.database,
       [{ ...line, fromPriority: -1_000, fromSeq: 0n, toPriority: 1_001 }],
       limit,

@@ -5,16 +5,19 @@ import type { Granted, Holder } from './claim.js';
 
 const claimOne = statement(
   'claims.claim-one',
-  `select c.verdict, c.state, c.missing, (c.claim).* from {schema}.claim_one($1, $2, $3::text[], $4, $5, $6, $7) c`,
+  `select c.verdict, c.state, c.missing, c.retry_ms, c.budget, (c.claim).* from {schema}.claim_one($1, $2, $3::text[], $4, $5, $6, $7) c`,
 );
 
 export type NamedClaim =
   | { readonly verdict: 'claimed'; readonly claim: Granted }
   | { readonly verdict: 'not_found' | 'paused' }
   | { readonly verdict: 'wrong_state'; readonly state: number }
-  | { readonly verdict: 'capability'; readonly missing: readonly string[] };
+  | { readonly verdict: 'capability'; readonly missing: readonly string[] }
+  /** Null: nobody knows when a slot is free. */
+  | { readonly verdict: 'quota'; readonly retryMs: number | null }
+  | { readonly verdict: 'budget'; readonly budget: string };
 
-type Answer = Granted & { readonly verdict: NamedClaim['verdict']; readonly state: number; readonly missing: string[] };
+type Answer = Granted & { readonly verdict: NamedClaim['verdict']; readonly state: number; readonly missing: string[]; readonly retry_ms: number | null; readonly budget: string };
 
 export async function claimExecution(
   runner: Runner,
@@ -39,6 +42,10 @@ export async function claimExecution(
       return { verdict: 'wrong_state', state: row.state };
     case 'capability':
       return { verdict: 'capability', missing: row.missing };
+    case 'quota':
+      return { verdict: 'quota', retryMs: row.retry_ms };
+    case 'budget':
+      return { verdict: 'budget', budget: row.budget };
     default:
       return { verdict: row.verdict };
   }

@@ -4,8 +4,8 @@ import { statement } from '../statement.js';
 
 const claim = statement(
   'claims.claim',
-  `select * from {schema}.claim($1::int[], $2::int[], $3::real[], $4::smallint[], $5::bigint[], $6::smallint[], $7, $8, $9,
-     $10, $11, $12, $13)`,
+  `select c.retry_ms, (c.claim).* from {schema}.claim($1::int[], $2::int[], $3::real[], $4::smallint[], $5::bigint[], $6::smallint[], $7, $8, $9,
+     $10, $11, $12, $13) c`,
 );
 
 /** Inputs in one answer: gRPC clients refuse messages over 4 MiB unless they are told otherwise. */
@@ -69,17 +69,23 @@ export interface Granted {
   readonly joined: string | null;
 }
 
+export interface Claimed {
+  readonly granted: Granted[];
+  /** Nothing was granted, and it is worth asking again after so long: a limit may have room then, or a lock is gone. */
+  readonly retryMs: number | undefined;
+}
+
 /**
  * In order of their tokens; fewer than asked for when their inputs would make the answer too large. Empty does not prove
  * that nothing is there: all heads may be locked by others.
  */
-export function claimExecutions(
+export async function claimExecutions(
   runner: Runner,
   segments: readonly Segment[],
   limit: number,
   holder: Holder,
-): Promise<Granted[]> {
-  return runner.query<Granted>(claim, [
+): Promise<Claimed> {
+  const rows = await runner.query<Granted & { readonly retry_ms: number | null }>(claim, [
     segments.map((segment) => segment.class),
     segments.map((segment) => segment.lane),
     segments.map((segment) => segment.weight),
@@ -94,4 +100,7 @@ export function claimExecutions(
     holder.leaseMs,
     holder.beginMs,
   ]);
+  const [first] = rows;
+  const isEmpty = first === undefined || first.execution === null;
+  return { granted: isEmpty ? [] : rows, retryMs: isEmpty ? (first?.retry_ms ?? undefined) : undefined };
 }

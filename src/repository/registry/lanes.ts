@@ -7,7 +7,12 @@ import { statement } from '../statement.js';
 const read = statement(
   'registry.lanes',
   `select id, namespace, name, state, timeout_ms, ttl_ms, retry_max, retry_initial_ms, retry_factor, retry_cap_ms,
-     reclaims_max, count_lost from {schema}.lane`,
+     reclaims_max, count_lost,
+     exists (select from {schema}.quota q where q.namespace = l.namespace and q.lane = l.id
+       and (q.max_running is not null or q.max_starts is not null)) as limited,
+     exists (select from {schema}.quota q where q.namespace = l.namespace and q.lane = 0
+       and (q.max_running is not null or q.max_starts is not null)) as namespace_limited
+   from {schema}.lane l`,
 );
 
 export interface LaneDefaults {
@@ -18,6 +23,10 @@ export interface LaneDefaults {
   readonly timeoutMs: number | null;
   readonly ttlMs: number | null;
   readonly retry: RetrySettings;
+  /** It has a quota. */
+  readonly limited: boolean;
+  /** Its namespace has one. */
+  readonly namespaceLimited: boolean;
 }
 
 interface LaneRow {
@@ -33,6 +42,8 @@ interface LaneRow {
   readonly retry_cap_ms: bigint | null;
   readonly reclaims_max: number | null;
   readonly count_lost: boolean | null;
+  readonly limited: boolean;
+  readonly namespace_limited: boolean;
 }
 
 export async function readLanes(runner: Runner): Promise<LaneDefaults[]> {
@@ -42,6 +53,8 @@ export async function readLanes(runner: Runner): Promise<LaneDefaults[]> {
     namespace: row.namespace,
     name: row.name,
     state: row.state,
+    limited: row.limited,
+    namespaceLimited: row.namespace_limited,
     timeoutMs: numberOrNull(row.timeout_ms),
     ttlMs: numberOrNull(row.ttl_ms),
     retry: {

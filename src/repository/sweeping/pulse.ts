@@ -6,7 +6,8 @@ import type { SweepSubject } from './sweep.js';
 
 const pulse = statement(
   'sweeping.pulse',
-  `select registry, scheduled_ms, lease_ms, timer_ms, join_ms, follow_ms, non_empty, head, unnumbered
+  `select registry, scheduled_ms, lease_ms, timer_ms, join_ms, follow_ms, suspension_ms, budget_ms,
+     non_empty, head, unnumbered
    from {schema}.pulse($1::int[], $2::smallint[], $3::bigint[], $4::smallint[])`,
 );
 
@@ -30,6 +31,8 @@ interface PulseRow {
   readonly timer_ms: number | null;
   readonly join_ms: number | null;
   readonly follow_ms: number | null;
+  readonly suspension_ms: number | null;
+  readonly budget_ms: number | null;
   readonly non_empty: number[] | null;
   readonly head: bigint;
   readonly unnumbered: boolean;
@@ -52,6 +55,8 @@ export async function readPulse(runner: Runner, segments: readonly Segment[]): P
       ...(row.timer_ms !== null && { timers: row.timer_ms }),
       ...(row.join_ms !== null && { joins: row.join_ms }),
       ...(row.follow_ms !== null && { followUps: row.follow_ms }),
+      ...(row.suspension_ms !== null && { suspensions: row.suspension_ms }),
+      ...(row.budget_ms !== null && { budgets: row.budget_ms }),
     },
     nonEmpty: row.non_empty ?? [],
     head: row.head,

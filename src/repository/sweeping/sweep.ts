@@ -4,7 +4,7 @@ import { statement } from '../statement.js';
 
 const promoteScheduled = statement(
   'sweeping.scheduled',
-  'select taken, classes, next_ms from {schema}.promote_scheduled($1)',
+  'select taken, classes, next_ms, follows from {schema}.promote_scheduled($1)',
 );
 const sweepLeases = statement(
   'sweeping.leases',
@@ -22,6 +22,15 @@ const sweepFollowUps = statement(
 const foldFillings = statement('sweeping.fillings', 'select taken, classes, next_ms from {schema}.fold_fillings($1)');
 const expireJoins = statement('sweeping.joins', 'select taken, classes, next_ms from {schema}.expire_joins($1)');
 
+const sweepSuspensions = statement(
+  'sweeping.suspensions',
+  'select taken, classes, next_ms, follows from {schema}.sweep_suspensions($1)',
+);
+const sweepBudgets = statement(
+  'sweeping.budgets',
+  'select taken, classes, next_ms, follows from {schema}.sweep_budgets($1)',
+);
+
 const BY_SUBJECT = {
   scheduled: promoteScheduled,
   leases: sweepLeases,
@@ -29,11 +38,15 @@ const BY_SUBJECT = {
   fillings: foldFillings,
   joins: expireJoins,
   followUps: sweepFollowUps,
+  suspensions: sweepSuspensions,
+  budgets: sweepBudgets,
 } as const;
 
 /**
  * scheduled: due work becomes claimable. leases: what ran out. timers: what waited too long. fillings: slots
- * to be folded into their joins. joins: those whose time is up. followUps: what commits left to be done in flows and joins.
+ * to be folded into their joins. joins: those whose time is up. followUps: what commits left to be done in flows, joins and
+ * concurrency keys. suspensions: those whose time is up, and waitpoints that expire. budgets: windows that end, work to be
+ * held back or let go on.
  */
 export type SweepSubject = keyof typeof BY_SUBJECT;
 

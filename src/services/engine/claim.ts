@@ -172,6 +172,15 @@ export function claimExecutionCall(deps: EngineServiceDeps) {
         throw new EngineError('CAPABILITY_MISSING', 'the worker lacks capabilities that the execution requires', {
           metadata: { execution_id: asked.executionId, missing: answer.missing.join(',') },
         });
+      case 'quota':
+        throw new EngineError('QUOTA_EXCEEDED', 'the limit of its lane or namespace is reached', {
+          metadata: { execution_id: asked.executionId },
+          ...(answer.retryMs !== null && { retryDelayMs: answer.retryMs }),
+        });
+      case 'budget':
+        throw new EngineError('BUDGET_EXCEEDED', `budget ${JSON.stringify(answer.budget)} is used up`, {
+          metadata: { execution_id: asked.executionId, budget: answer.budget },
+        });
       case 'wrong_state':
         if (isTerminal(answer.state)) {
           throw new EngineError('EXECUTION_TERMINAL', `the execution has ended ${stateName(answer.state)}`, {

@@ -98,6 +98,8 @@ export class Writers {
       const answer = answers[i];
       if (answer?.verdict !== 'created') return;
       if (answer.state === ExecutionState.QUEUED) queued.set(item.class, (queued.get(item.class) ?? 0) + 1);
+      // Its key may have been somebody else's at that moment: then it is looked at right after.
+      else if (answer.state === ExecutionState.BLOCKED) this.#after.due('followUps', 0);
       else this.#after.due('scheduled', item.delayMs ?? untilMs(item.runAt));
       if (item.ttlMs !== null) this.#after.due('timers', item.ttlMs);
       if (item.deadline !== null) this.#after.due('timers', untilMs(item.deadline));
@@ -157,6 +159,7 @@ const ENDS_WITHOUT_TAKERS = [EndCall.FAIL, EndCall.DELAY, EndCall.RELEASE] as co
 export function tellEnds(after: AfterCommit, answers: readonly EndAnswer[]): void {
   for (const answer of answers) {
     if (answer.verdict !== 'done') continue;
+    after.freed(answer.class);
     if (answer.state === ExecutionState.QUEUED) after.queued(answer.class, 1);
     if (answer.state === ExecutionState.SCHEDULED) after.due('scheduled', untilMs(answer.run_at));
     tellConsequences(after, answer);
