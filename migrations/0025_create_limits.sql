@@ -91,7 +91,7 @@ begin
       v_now + case when r.resume then p.timeout_ms else r.timeout_ms end * interval '1 ms', r.deadline, e.input_type, e.input,
       e.tags, e.created_at, coalesce(e.root, e.id), e.redrive_of, r.failures, e.retry_max, a.failure_class, a.failure_code,
       a.message, r.flow, e.parent, r.resume, p.parked_at, coalesce(p.waits, 0), coalesce(p.barrier, c.id, b.id),
-      case when r.resume then coalesce(p.cause, 4) end, coalesce(p.released_at, r.ready_at), e.concurrency_key
+      (case when r.resume then coalesce(p.cause, 4) end)::smallint, coalesce(p.released_at, r.ready_at), e.concurrency_key
     from unnest(p_rows, v_lease, v_token) r (class, priority, seq, execution, ready_at, kind, attempt, failures, reclaims,
       timeout_ms, start_by, deadline, redrive, flow, linked, resume, gate, lease, token)
     cross join lateral (select * from {schema}.execution where id = r.execution offset 0) e
