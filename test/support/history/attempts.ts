@@ -118,7 +118,7 @@ export function attemptNumbersHaveNoGaps(history: History): string[] {
 function openedIn(whole: readonly FeedEntry[]): FeedEntry[] {
   const parked = new Set<string>();
   return whole.filter(({ kind, execution, to }) => {
-    if (to === ExecutionState.WAITING_CHILDREN) parked.add(execution);
+    if (to === ExecutionState.WAITING_CHILDREN || to === ExecutionState.SUSPENDED) parked.add(execution);
     return kind === LogEntryKind.ATTEMPT_STARTED && !parked.delete(execution);
   });
 }

@@ -5,12 +5,16 @@
  * answer that was lost proves nothing, calls that overlap have no order.
  */
 import { attemptNumbersHaveNoGaps, attemptsHaveOneOutcome, staleHoldersAreRefused, tokensRise } from './attempts.js';
+import { useStaysInBudget } from './budgets.js';
 import { createdIsConserved, executionsEndOnce, nothingIsLost, statesFollow } from './executions.js';
 import { feedsAreGapless, feedsAreOrdered, readersAgree } from './feeds.js';
 import { flowsAreConserved } from './flows.js';
+import { outputIsExact } from './frames.js';
 import type { History } from './history.js';
 import { joinsFireOnce, nothingRunsBeforeItsJoin } from './joins.js';
 import { lettersAreConserved } from './letters.js';
+import { limitsHold } from './limits.js';
+import { signalsServeOnce } from './signals.js';
 
 export type Property = (history: History) => string[];
 
@@ -30,6 +34,10 @@ export const PROPERTIES: Readonly<Record<string, Property>> = {
   'a join fires once': joinsFireOnce,
   'nothing runs before its join': nothingRunsBeforeItsJoin,
   'flows are conserved': flowsAreConserved,
+  'a limit holds': limitsHold,
+  'a signal serves once': signalsServeOnce,
+  'use stays in its budget': useStaysInBudget,
+  'output is exact': outputIsExact,
 };
 
 export interface Violation {

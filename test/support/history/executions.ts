@@ -4,17 +4,19 @@ import { LogEntryKind } from '../../../gen/tailrace/v1/log_pb.js';
 import { wholeFeed } from './feeds.js';
 import type { FeedEntry, History } from './history.js';
 
-const { BLOCKED, SCHEDULED, QUEUED, RUNNING, WAITING_CHILDREN } = ExecutionState;
+const { BLOCKED, SCHEDULED, QUEUED, RUNNING, SUSPENDED, WAITING_CHILDREN } = ExecutionState;
 const { SUCCEEDED, FAILED, CANCELED, EXPIRED, SKIPPED } = ExecutionState;
 
 /** Every move the engine may make, as the design's transition table has it. */
 const MOVES: ReadonlyMap<ExecutionState, readonly ExecutionState[]> = new Map([
   [BLOCKED, [BLOCKED, SCHEDULED, QUEUED, FAILED, CANCELED, EXPIRED, SKIPPED]],
-  // Back to BLOCKED: it was given an edge before it had started.
+  // Back to BLOCKED: it was given an edge before it had started, or there is no room for its key, or no budget.
   [SCHEDULED, [BLOCKED, SCHEDULED, QUEUED, CANCELED, EXPIRED]],
   [QUEUED, [BLOCKED, QUEUED, SCHEDULED, RUNNING, CANCELED, EXPIRED]],
-  [RUNNING, [QUEUED, SCHEDULED, WAITING_CHILDREN, SUCCEEDED, FAILED, CANCELED, EXPIRED]],
-  [WAITING_CHILDREN, [QUEUED, FAILED, CANCELED, EXPIRED]],
+  [RUNNING, [BLOCKED, QUEUED, SCHEDULED, SUSPENDED, WAITING_CHILDREN, SUCCEEDED, FAILED, CANCELED, EXPIRED]],
+  // To itself: an operator must look at it.
+  [SUSPENDED, [BLOCKED, QUEUED, SCHEDULED, SUSPENDED, FAILED, CANCELED, EXPIRED]],
+  [WAITING_CHILDREN, [BLOCKED, QUEUED, FAILED, CANCELED, EXPIRED]],
 ]);
 
 /** Whatever a call acknowledged is still there, or was retired; and whatever is there was created. */

@@ -1,9 +1,10 @@
 /** How everything stands at the end of a history, asked through the public API. */
+import { Code, ConnectError } from '@connectrpc/connect';
 import { DeadLetterResolution, DeadLetterState } from '../../../gen/tailrace/v1/dead_letter_pb.js';
 import { EndReason } from '../../../gen/tailrace/v1/execution_state_pb.js';
 import type { Clients } from '../tailrace.js';
 import { readFinalFlows } from './final-flows.js';
-import type { FinalExecution, FinalLetter, FinalStates } from './history.js';
+import type { FinalBudget, FinalExecution, FinalLetter, FinalStates } from './history.js';
 
 const PAGE = 1_000;
 
@@ -15,11 +16,13 @@ export async function readFinalStates(
 ): Promise<FinalStates> {
   const executions: FinalExecution[] = [];
   const letters: FinalLetter[] = [];
+  const budgets: FinalBudget[] = [];
   for (const namespace of namespaces) {
     executions.push(...(await allExecutions(admin, namespace)));
     letters.push(...(await allLetters(deadLetters, namespace)));
+    budgets.push(...(await allBudgets(admin, namespace).catch(ifUnbuilt)));
   }
-  return { executions, letters, retired: [], ...(await readFinalFlows(admin, flows)) };
+  return { executions, letters, budgets, retired: [], ...(await readFinalFlows(admin, flows)) };
 }
 
 async function allExecutions(admin: Clients['admin'], namespace: string): Promise<FinalExecution[]> {
@@ -29,7 +32,9 @@ async function allExecutions(admin: Clients['admin'], namespace: string): Promis
     const page = await admin.listExecutions({ namespace, pageSize: PAGE, pageToken });
     for (const { executionId: execution, state, outcome, ...more } of page.executions) {
       all.push({
-        ...{ execution, state },
+        ...{ execution, namespace, state },
+        lane: more.lane,
+        key: more.concurrencyKey,
         letter: outcome?.deadLetterId ?? '',
         reason: outcome?.reason ?? EndReason.UNSPECIFIED,
         redriveOf: more.redriveOfExecutionId,
@@ -54,6 +59,25 @@ async function allLetters(deadLetters: Clients['deadLetters'], namespace: string
         state: STATES[letter.state] ?? 'open',
         redriven: letter.resolution === DeadLetterResolution.REDRIVEN,
       });
+    }
+    pageToken = page.nextPageToken;
+  } while (pageToken !== '');
+  return all;
+}
+
+function ifUnbuilt(error: unknown): [] {
+  if (ConnectError.from(error).code === Code.Unimplemented) return [];
+  throw error;
+}
+
+async function allBudgets(admin: Clients['admin'], namespace: string): Promise<FinalBudget[]> {
+  const all: FinalBudget[] = [];
+  let pageToken = '';
+  do {
+    const page = await admin.listBudgets({ namespace, pageSize: PAGE, pageToken });
+    for (const { spec, uses } of page.budgets) {
+      const used = new Map(uses.map((use) => [use.dimension, use.used]));
+      all.push({ namespace, budget: spec?.name ?? '', used });
     }
     pageToken = page.nextPageToken;
   } while (pageToken !== '');

@@ -6,8 +6,10 @@
  */
 import type { EndReason, ExecutionState } from '../../../gen/tailrace/v1/execution_state_pb.js';
 import type { FlowState } from '../../../gen/tailrace/v1/flow_pb.js';
+import type { FrameMode } from '../../../gen/tailrace/v1/frame_pb.js';
 import type { JoinKind, JoinState, SlotOutcome } from '../../../gen/tailrace/v1/join_pb.js';
 import type { LogEntryKind } from '../../../gen/tailrace/v1/log_pb.js';
+import type { SignalEffect } from '../../../gen/tailrace/v1/signal_pb.js';
 
 /**
  * Order numbers of one call: what was answered before another call began happened before it. Between calls that overlap
@@ -37,7 +39,10 @@ export interface Claimed extends Timed {
   readonly resumed: boolean;
 }
 
-export type HolderCall = 'renew' | 'progress' | 'complete' | 'fail' | 'release' | 'delay' | 'cancel' | 'wait';
+/** Those that end an attempt or park it, and those that only say something under its lease. */
+export type HolderCall =
+  | ('complete' | 'fail' | 'release' | 'delay' | 'cancel' | 'wait' | 'suspend')
+  | ('renew' | 'progress' | 'waitpoint' | 'frames' | 'usage');
 
 /** A holder called under its lease and was answered. */
 export interface Held extends Timed {
@@ -56,7 +61,79 @@ export interface Unanswered {
   readonly call: string;
 }
 
-export type HistoryEvent = Created | Claimed | Held | Unanswered;
+/** Limits were set, of a lane or, where none is named, of a namespace. */
+export interface Limited extends Timed {
+  readonly event: 'limited';
+  readonly namespace: string;
+  readonly lane: string;
+  /** How many may run at once; infinite for any number. */
+  readonly running: number;
+  /** The same by concurrency key, and of every other key; absent where this call says nothing of keys. */
+  readonly keys?: { readonly named: ReadonlyMap<string, number>; readonly others: number };
+}
+
+/** A signal was sent; `effect` as it was answered. */
+export interface Signaled extends Timed {
+  readonly event: 'signaled';
+  readonly signal: string;
+  readonly effect: SignalEffect;
+}
+
+/** Somebody was told which signals satisfied a suspension: the first so many, or all. */
+export interface Matched extends Timed {
+  readonly event: 'matched';
+  readonly execution: string;
+  readonly attempt: number;
+  /** How often the attempt had been parked. */
+  readonly suspension: number;
+  readonly signals: readonly string[];
+}
+
+/** Use was reported, or given back. */
+export interface Used extends Timed {
+  readonly event: 'used';
+  readonly execution: string;
+  /** By dimension; what was given back is negative, as much as was. */
+  readonly usage: ReadonlyMap<string, bigint>;
+  readonly key: string;
+  readonly verdict: Held['verdict'] | 'unanswered';
+}
+
+/** How a budget stood when it was put, reset or read. */
+export interface Budgeted extends Timed {
+  readonly event: 'budgeted';
+  readonly how: 'put' | 'reset' | 'read';
+  readonly namespace: string;
+  readonly budget: string;
+  readonly hard: ReadonlyMap<string, bigint>;
+  readonly used: ReadonlyMap<string, bigint>;
+  /** Such as `lane mail`; `namespace` for all of it. */
+  readonly attachments: readonly string[];
+  /** Starts anew by itself. */
+  readonly windowed: boolean;
+}
+
+export interface WrittenFrame {
+  readonly mode: FrameMode;
+  /** Type and content, byte for byte. */
+  readonly content: string;
+}
+
+/** Output was appended. */
+export interface Appended extends Timed {
+  readonly event: 'appended';
+  readonly execution: string;
+  readonly attempt: number;
+  readonly frames: readonly WrittenFrame[];
+  readonly verdict: Held['verdict'] | 'unanswered';
+  /** Durable frames of the attempt before these, and patches of its summary; absent where that is not known. */
+  readonly durableBefore?: number;
+  readonly patchesBefore?: number;
+}
+
+export type HistoryEvent =
+  | (Created | Claimed | Held | Unanswered)
+  | (Limited | Signaled | Matched | Used | Budgeted | Appended);
 
 export interface FeedEntry {
   readonly position: bigint;
@@ -88,8 +165,31 @@ export interface Feed {
   readonly messages: readonly FeedMessage[];
 }
 
+export interface TailedFrame extends WrittenFrame {
+  /** Durable ones; 0 for others. */
+  readonly number: number;
+  /** Of the summary after it; 0 for others. */
+  readonly version: number;
+  /** It is the whole document, and no patch. */
+  readonly whole: boolean;
+}
+
+/** What one reader was told of an attempt's output, over all its resumes, from the beginning. */
+export interface Tail {
+  readonly reader: string;
+  readonly execution: string;
+  readonly attempt: number;
+  readonly frames: readonly TailedFrame[];
+  /** It was told that there will be no more. */
+  readonly closed: boolean;
+}
+
 export interface FinalExecution {
   readonly execution: string;
+  readonly namespace: string;
+  readonly lane: string;
+  /** Concurrency key; empty for none. */
+  readonly key: string;
   readonly state: ExecutionState;
   /** The dead letter that its outcome names; empty for none. */
   readonly letter: string;
@@ -136,12 +236,19 @@ export interface FinalEdge {
   readonly late: boolean;
 }
 
+export interface FinalBudget {
+  readonly namespace: string;
+  readonly budget: string;
+  readonly used: ReadonlyMap<string, bigint>;
+}
+
 export interface FinalStates {
   readonly executions: readonly FinalExecution[];
   readonly letters: readonly FinalLetter[];
   readonly flows: readonly FinalFlow[];
   readonly joins: readonly FinalJoin[];
   readonly edges: readonly FinalEdge[];
+  readonly budgets: readonly FinalBudget[];
   /** Taken by retention. */
   readonly retired: readonly string[];
 }
@@ -149,5 +256,6 @@ export interface FinalStates {
 export interface History {
   readonly events: readonly HistoryEvent[];
   readonly feeds: readonly Feed[];
+  readonly tails: readonly Tail[];
   readonly final: FinalStates;
 }

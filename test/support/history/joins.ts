@@ -1,6 +1,6 @@
 /** What a history proves about joins: each decides at most once, from slots that were filled, and nothing overtakes it. */
 import { ExecutionState } from '../../../gen/tailrace/v1/execution_state_pb.js';
-import { JoinState, SlotOutcome } from '../../../gen/tailrace/v1/join_pb.js';
+import { JoinKind, JoinState, SlotOutcome } from '../../../gen/tailrace/v1/join_pb.js';
 import { LogEntryKind } from '../../../gen/tailrace/v1/log_pb.js';
 import { isTerminal } from './executions.js';
 import { wholeFeed } from './feeds.js';
@@ -55,32 +55,39 @@ function slotsTellTheTruth(
   });
 }
 
-/** What waits goes on only after the decision it waits for, and is skipped only by one. */
+/**
+ * What waits goes on only after the decision it waits for, and is skipped only by one. Who is blocked and has no upstream,
+ * or was released by its join before, waits for its key or a budget.
+ */
 export function nothingRunsBeforeItsJoin(history: History): string[] {
   const found: string[] = [];
-  const waiting = new Map<string, ExecutionState>();
+  const states = new Map<string, ExecutionState>();
   const decided = new Map<string, LogEntryKind>();
+  const edges = new Set(history.final.joins.filter(({ kind }) => kind === JoinKind.EDGES).map(({ join }) => join));
+  const downstreams = new Set(history.final.joins.flatMap((join) => (edges.has(join.join) ? [join.downstream] : [])));
   for (const entry of wholeFeed(history) ?? []) {
     const { execution, kind, from, to } = entry;
     if (execution === '') continue;
-    if (isDecision(entry)) decided.set(execution, kind);
-    if (to === BLOCKED || to === WAITING_CHILDREN) {
-      if (waiting.get(execution) !== to) decided.delete(execution);
-      waiting.set(execution, to);
-    } else if (waiting.has(execution) && to !== ExecutionState.UNSPECIFIED) {
-      const state = waiting.get(execution);
-      const by = decided.get(execution);
+    if (isDecision(entry)) decided.set(waitOf(execution, edges.has(entry.join) ? BLOCKED : WAITING_CHILDREN), kind);
+    if (to === ExecutionState.UNSPECIFIED) continue;
+    const before = states.get(execution);
+    if (to === WAITING_CHILDREN && before !== to) decided.delete(waitOf(execution, to));
+    states.set(execution, to);
+    if (before === to) continue;
+    if (before === WAITING_CHILDREN || (before === BLOCKED && (downstreams.has(execution) || to === SKIPPED))) {
+      const by = decided.get(waitOf(execution, before));
       const step = `${execution} went from ${ExecutionState[from]} to ${ExecutionState[to]}`;
-      if (!fits(state, to, by)) found.push(`${step} by ${by === undefined ? 'no decision' : LogEntryKind[by]}`);
-      waiting.delete(execution);
+      if (!fits(before, to, by)) found.push(`${step} by ${by === undefined ? 'no decision' : LogEntryKind[by]}`);
     }
   }
   return found;
 }
 
-function fits(state: ExecutionState | undefined, to: ExecutionState, by: LogEntryKind | undefined): boolean {
+const waitOf = (execution: string, state: ExecutionState) => `${execution} as ${ExecutionState[state]}`;
+
+function fits(state: ExecutionState, to: ExecutionState, by: LogEntryKind | undefined): boolean {
   if (to === SKIPPED) return by === JOIN_IMPOSSIBLE;
-  if (to !== QUEUED && to !== SCHEDULED && to !== RUNNING) return true;
+  if (to !== QUEUED && to !== SCHEDULED && to !== RUNNING && to !== BLOCKED) return true;
   if (state === WAITING_CHILDREN) return by !== undefined;
   return by === JOIN_SATISFIED || by === JOIN_EXPIRED;
 }

@@ -14,6 +14,7 @@ import { readFinalStates } from './final-states.js';
 import type { Feed, FeedEntry, FeedMessage, FinalStates, History } from './history.js';
 import { positionOf, type ReaderOptions, RecordedReader } from './reader.js';
 import { Recorder } from './recorder.js';
+import { RecordedTail, type TailOptions } from './tail.js';
 
 /** Reads from the recorded server unless told otherwise. */
 type Wanted = Omit<ReaderOptions, 'completion'> & Partial<Pick<ReaderOptions, 'completion'>>;
@@ -31,6 +32,7 @@ export class Recorded {
   readonly log: RecordedReader;
   readonly #options: TestTailraceOptions;
   readonly #readers: RecordedReader[] = [];
+  readonly #tails: RecordedTail[] = [];
   readonly #others: Running[] = [];
   #tailrace: TestTailrace;
   #clients: Clients;
@@ -75,6 +77,13 @@ export class Recorded {
     return await this.#read(wanted).placed();
   }
 
+  /** Follows the output of an attempt; judged and stopped with the server. */
+  tail(wanted: Omit<TailOptions, 'completion'> & Partial<Pick<TailOptions, 'completion'>>): RecordedTail {
+    const tail = new RecordedTail({ completion: () => this.clients.completion, ...wanted });
+    this.#tails.push(tail);
+    return tail;
+  }
+
   /**
    * One more server on the same database, whose clients are recorded into the same history. It is stopped with the first
    * one, after the judgment, if the test has not stopped it.
@@ -108,7 +117,7 @@ export class Recorded {
   }
 
   async #end(): Promise<void> {
-    await Promise.all(this.#readers.map((reader) => reader.stop()));
+    await Promise.all([...this.#readers, ...this.#tails].map((reader) => reader.stop()));
     const { database, running } = this.#tailrace;
     await Promise.all([running, ...this.#others].map((server) => server.stop()));
     if (!this.#options.database) await database.drop();
@@ -142,7 +151,8 @@ export class Recorded {
       const end = positionOf(cursor);
       const whole = entriesOf(this.log.feed).filter(({ position }) => position <= end);
       await Promise.all(this.#readers.map((reader) => caughtUp(reader, whole)));
-      return { events: this.recorder.events, feeds: this.#readers.map(({ feed }) => cutAt(end, feed)), final };
+      const tails = this.#tails.map(({ told }) => told);
+      return { events: this.recorder.events, feeds: this.#readers.map(({ feed }) => cutAt(end, feed)), tails, final };
     }
     throw new Error('executions kept moving, so their history cannot be judged');
   }

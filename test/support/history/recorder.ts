@@ -9,6 +9,8 @@ import { Code, ConnectError, type Interceptor } from '@connectrpc/connect';
 import { CancelEffect } from '../../../gen/tailrace/v1/cancel_pb.js';
 import { RedriveDeadLetterResponseSchema } from '../../../gen/tailrace/v1/dead_letter_service_pb.js';
 import {
+  AppendFramesRequestSchema,
+  AppendFramesResponseSchema,
   CancelExecutionRequestSchema,
   CancelExecutionResponseSchema,
   ClaimExecutionResponseSchema,
@@ -17,6 +19,8 @@ import {
   CompleteExecutionsResponseSchema,
   CreateExecutionsResponseSchema,
   CreateFlowResponseSchema,
+  CreateWaitpointRequestSchema,
+  CreateWaitpointResponseSchema,
   DelayExecutionRequestSchema,
   DelayExecutionResponseSchema,
   ExtendFlowResponseSchema,
@@ -24,14 +28,22 @@ import {
   FailExecutionsResponseSchema,
   ReleaseLeasesRequestSchema,
   ReleaseLeasesResponseSchema,
+  ReleaseUsageRequestSchema,
+  ReleaseUsageResponseSchema,
   RenewLeasesRequestSchema,
   RenewLeasesResponseSchema,
   ReportProgressRequestSchema,
+  ReportUsageRequestSchema,
+  ReportUsageResponseSchema,
+  SuspendExecutionRequestSchema,
+  SuspendExecutionResponseSchema,
   WaitForChildrenRequestSchema,
   WaitForChildrenResponseSchema,
 } from '../../../gen/tailrace/v1/engine_service_pb.js';
 import type { Claim, LeaseRef } from '../../../gen/tailrace/v1/lease_pb.js';
 import type { Claimed, Created, Held, HistoryEvent, HolderCall, Timed } from './history.js';
+import { limitEvents, refusedUse } from './limit-events.js';
+import { matchedIn, refusedOutput, type Standing, waitEvents } from './wait-events.js';
 
 /** Refusals after which the call may have happened all the same. */
 const UNCERTAIN: ReadonlySet<Code> = new Set([
@@ -44,6 +56,9 @@ const UNCERTAIN: ReadonlySet<Code> = new Set([
 
 export class Recorder {
   readonly events: HistoryEvent[] = [];
+  /** By lease id. */
+  readonly #standing = new Map<string, Standing>();
+  readonly #standingOf = (lease: LeaseRef | undefined) => this.#standing.get(lease?.leaseId ?? '');
   #order = 0;
 
   /** To be given to the transport of every client whose calls belong to the history. */
@@ -86,10 +101,16 @@ export class Recorder {
     if (isMessage(response, ClaimExecutionResponseSchema) && response.claim) this.#claimed([response.claim], timed);
     if (isMessage(response, CompleteExecutionsResponseSchema)) this.#claimed(response.claims, timed);
     for (const item of heldItems(request, response)) this.#held(item, timed);
+    this.events.push(...limitEvents(request, response, timed));
+    this.events.push(...waitEvents(request, response, timed, this.#standingOf));
   }
 
   #refused(call: string, request: Message, error: unknown, timed: Timed): void {
-    if (!(error instanceof ConnectError) || UNCERTAIN.has(error.code)) {
+    const unanswered = !(error instanceof ConnectError) || UNCERTAIN.has(error.code);
+    const verdict = unanswered ? 'unanswered' : 'refused';
+    this.events.push(...refusedUse(request, verdict, timed));
+    this.events.push(...refusedOutput(request, verdict, timed, this.#standingOf));
+    if (unanswered) {
       this.events.push({ event: 'unanswered', call });
       return;
     }
@@ -101,12 +122,15 @@ export class Recorder {
   }
 
   #claimed(claims: readonly Claim[], timed: Timed): void {
-    for (const { executionId: execution, lease, attemptNumber: attempt, resume } of claims) {
+    for (const claim of claims) {
+      const { executionId: execution, lease, attemptNumber: attempt, resume } = claim;
       if (!lease) throw new Error(`the claim of ${execution} has no lease`);
       const { leaseId, fencingToken: token } = lease;
       const resumed = resume !== undefined;
       const event = 'claimed';
       this.events.push({ event, execution, lease: leaseId, token, attempt, resumed, ...timed } satisfies Claimed);
+      this.events.push(...matchedIn(claim, timed));
+      this.#standing.set(leaseId, { attempt, suspension: resume?.suspensionNumber ?? 0 });
     }
   }
 
@@ -161,6 +185,11 @@ function leasesOf(request: Message): (readonly [HolderCall, LeaseRef])[] {
   if (isMessage(request, DelayExecutionRequestSchema)) return named('delay', [request.lease]);
   if (isMessage(request, ReportProgressRequestSchema)) return named('progress', [request.lease]);
   if (isMessage(request, WaitForChildrenRequestSchema)) return named('wait', [request.lease]);
+  if (isMessage(request, SuspendExecutionRequestSchema)) return named('suspend', [request.lease]);
+  if (isMessage(request, CreateWaitpointRequestSchema)) return named('waitpoint', [request.lease]);
+  if (isMessage(request, AppendFramesRequestSchema)) return named('frames', [request.lease]);
+  if (isMessage(request, ReportUsageRequestSchema)) return named('usage', [request.lease]);
+  if (isMessage(request, ReleaseUsageRequestSchema)) return named('usage', [request.lease]);
   if (isMessage(request, CancelExecutionRequestSchema)) return named('cancel', [request.lease]);
   return [];
 }
@@ -180,7 +209,11 @@ function verdictOf(item: ItemResult | undefined): Held['verdict'] {
 
 /** A cancel by the holder of what has ended already changes nothing. */
 function isDuplicate(response: Message): boolean {
-  if (isMessage(response, DelayExecutionResponseSchema)) return response.duplicate;
-  if (isMessage(response, WaitForChildrenResponseSchema)) return response.duplicate;
-  return isMessage(response, CancelExecutionResponseSchema) && response.execution?.effect !== CancelEffect.ENDED;
+  if (isMessage(response, CancelExecutionResponseSchema)) return response.execution?.effect !== CancelEffect.ENDED;
+  const repeatable = [
+    ...[DelayExecutionResponseSchema, WaitForChildrenResponseSchema, SuspendExecutionResponseSchema],
+    ...[CreateWaitpointResponseSchema, AppendFramesResponseSchema],
+    ...[ReportUsageResponseSchema, ReleaseUsageResponseSchema],
+  ];
+  return repeatable.some((schema) => isMessage(response, schema) && response.duplicate);
 }

@@ -5,10 +5,26 @@ import { FlowState } from '../../../gen/tailrace/v1/flow_pb.js';
 import { JoinState, SlotOutcome } from '../../../gen/tailrace/v1/join_pb.js';
 import { LogEntryKind } from '../../../gen/tailrace/v1/log_pb.js';
 import { checkHistory, expectSound, PROPERTIES } from '../../support/history/check.js';
-import type { Feed, FeedEntry, FinalStates, History } from '../../support/history/history.js';
-import { claimed, cleanHistory, created, feedsOf, held, isEnd, LOG } from './clean-history.js';
+import type { History } from '../../support/history/history.js';
+import { claimed, cleanHistory, created, held, isEnd, LOG } from './clean-history.js';
+import { PLANTED_WAITS } from './planted-waits.js';
+import {
+  about,
+  also,
+  entries,
+  inEdges,
+  inFeed,
+  inFinal,
+  inFlow,
+  inLog,
+  type Plant,
+  sooner,
+  started,
+  twice,
+  without,
+} from './plants.js';
 
-type Plant = (clean: History) => History;
+const { JOIN_IMPOSSIBLE } = LogEntryKind;
 
 test('a sound history is accepted', () => {
   expect(checkHistory(cleanHistory())).toEqual([]);
@@ -28,60 +44,6 @@ test('answers that were lost prove nothing', () => {
   };
   expect(checkHistory(history)).toEqual([]);
 });
-
-/** Made when it is planted, so that it happens after everything else. */
-const also =
-  (more: () => History['events'][number]): Plant =>
-  (clean) => ({ ...clean, events: [...clean.events, more()] });
-
-const inFinal =
-  (change: (final: FinalStates) => FinalStates): Plant =>
-  (clean) => ({ ...clean, final: change(clean.final) });
-
-/** In the log itself, so that every reader is told the same. */
-const inLog =
-  (change: (log: readonly FeedEntry[]) => Omit<FeedEntry, 'position'>[]): Plant =>
-  (clean) => ({ ...clean, feeds: feedsOf(change(LOG).map((entry, i) => ({ ...entry, position: BigInt(i + 1) }))) });
-
-const inFeed =
-  (reader: string, change: (feed: Feed) => Feed): Plant =>
-  (clean) => ({ ...clean, feeds: clean.feeds.map((feed) => (feed.reader === reader ? change(feed) : feed)) });
-
-const entries =
-  (reader: string, change: (entries: readonly FeedEntry[]) => readonly FeedEntry[]): Plant =>
-  (clean) =>
-    inFeed(reader, (feed) => ({
-      ...feed,
-      messages: feed.messages.map((message) => ('entries' in message ? { entries: change(message.entries) } : message)),
-    }))(clean);
-
-const without =
-  (...positions: number[]) =>
-  (log: readonly FeedEntry[]) =>
-    log.filter(({ position }) => !positions.includes(Number(position)));
-
-const about = (execution: string, kind: LogEntryKind, attempt?: number) => (entry: FeedEntry) =>
-  entry.execution === execution && entry.kind === kind && (attempt === undefined || entry.attempt === attempt);
-
-const started = LogEntryKind.ATTEMPT_STARTED;
-const { JOIN_IMPOSSIBLE } = LogEntryKind;
-
-/** The first such entry comes right before the first of the others. */
-function sooner(log: readonly FeedEntry[], which: (entry: FeedEntry) => boolean, than: (entry: FeedEntry) => boolean) {
-  const moved = log.filter(which).slice(0, 1);
-  const rest = log.filter((entry) => !moved.includes(entry));
-  return rest.toSpliced(rest.findIndex(than), 0, ...moved);
-}
-
-/** In every edge but the first. */
-const inEdges = (change: Partial<FinalStates['edges'][number]>): Plant =>
-  inFinal((final) => ({ ...final, edges: final.edges.map((edge, i) => (i === 0 ? edge : { ...edge, ...change })) }));
-
-const inFlow = (change: Partial<FinalStates['flows'][number]>): Plant =>
-  inFinal((final) => ({ ...final, flows: final.flows.map((flow) => ({ ...flow, ...change })) }));
-
-const twice = (fits: (entry: FeedEntry) => boolean) => (log: readonly FeedEntry[]) =>
-  log.flatMap((entry) => (fits(entry) ? [entry, entry] : [entry]));
 
 const PLANTED: Readonly<Record<string, Readonly<Record<string, Plant>>>> = {
   'nothing is lost': {
@@ -245,6 +207,7 @@ const PLANTED: Readonly<Record<string, Readonly<Record<string, Plant>>>> = {
     })),
     'the log tells of an opening twice': inLog(twice(about('late', LogEntryKind.DEAD_LETTER_OPENED))),
   },
+  ...PLANTED_WAITS,
 };
 
 describe.each(Object.entries(PLANTED))('%s', (property, plants) => {

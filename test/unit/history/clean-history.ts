@@ -8,6 +8,8 @@
  *     late       expired before anybody came
  *     flow       `source` completed and released `after`, which completed; `broken` failed and so `never` was skipped
  *     parent     waited for `child`, and went on with the same attempt
+ *
+ * What is about waits, limits, budgets and output stands in clean-waits.ts.
  */
 import { EndReason, ExecutionState } from '../../../gen/tailrace/v1/execution_state_pb.js';
 import { FlowState } from '../../../gen/tailrace/v1/flow_pb.js';
@@ -24,12 +26,15 @@ import type {
   History,
   HistoryEvent,
 } from '../../support/history/history.js';
+import { BUDGETS, limits, PLACES, TAILS, waits } from './clean-waits.js';
 
-const { UNSPECIFIED, BLOCKED, SCHEDULED, QUEUED, RUNNING, WAITING_CHILDREN } = ExecutionState;
+const { UNSPECIFIED, BLOCKED, SCHEDULED, QUEUED, RUNNING, SUSPENDED, WAITING_CHILDREN } = ExecutionState;
 const { SUCCEEDED, FAILED, EXPIRED, SKIPPED } = ExecutionState;
 const {
   EXECUTION_CREATED,
   EXECUTION_CHANGED,
+  EXECUTION_SUSPENDED,
+  EXECUTION_RESUMED,
   EXECUTION_SUCCEEDED,
   EXECUTION_FAILED,
   EXECUTION_EXPIRED,
@@ -47,7 +52,7 @@ const {
 } = LogEntryKind;
 
 let order = 0;
-const now = () => ({ began: order++, answered: order++ });
+export const now = () => ({ began: order++, answered: order++ });
 
 export const created = (execution: string): HistoryEvent => ({
   event: 'created',
@@ -135,6 +140,25 @@ const PARENT_STEPS: readonly Step[] = [
   ...ended('parent', 1, EXECUTION_SUCCEEDED, SUCCEEDED),
 ];
 
+const WAIT_STEPS: readonly Step[] = [
+  made('approved'),
+  started('approved', 1),
+  about(EXECUTION_SUSPENDED, 'approved', { from: RUNNING, to: SUSPENDED }),
+  about(EXECUTION_RESUMED, 'approved', { from: SUSPENDED, to: QUEUED }),
+  started('approved', 1),
+  ...ended('approved', 1, EXECUTION_SUCCEEDED, SUCCEEDED),
+  made('first'),
+  made('second', BLOCKED),
+  made('beside'),
+  started('first', 1),
+  started('beside', 1),
+  ...ended('first', 1, EXECUTION_SUCCEEDED, SUCCEEDED),
+  moved('second', BLOCKED, QUEUED),
+  started('second', 1),
+  ...ended('second', 1, EXECUTION_SUCCEEDED, SUCCEEDED),
+  ...ended('beside', 1, EXECUTION_SUCCEEDED, SUCCEEDED),
+];
+
 const STEPS: readonly Step[] = [
   made('once'),
   made('reclaimed'),
@@ -160,6 +184,7 @@ const STEPS: readonly Step[] = [
   about(DEAD_LETTER_CLOSED, 'again', { letter: 'letter of given-up' }),
   ...FLOW_STEPS,
   ...PARENT_STEPS,
+  ...WAIT_STEPS,
 ];
 
 export const LOG: readonly FeedEntry[] = STEPS.map((step, i) => ({ ...step, position: BigInt(i + 1) }));
@@ -183,6 +208,7 @@ export function feedsOf(log: readonly FeedEntry[]): Feed[] {
 
 const execution = (name: string, state: ExecutionState, more: Partial<FinalExecution> = {}): FinalExecution => ({
   execution: name,
+  ...{ namespace: 'default', lane: 'default', key: '', ...PLACES[name] },
   state,
   letter: '',
   redriveOf: '',
@@ -238,8 +264,24 @@ export function cleanHistory(): History {
       claimed('parent', 1, 12n, true),
       held('complete', 'parent', 10n, 'refused'),
       held('complete', 'parent', 12n),
+      ...limits(now),
+      created('approved'),
+      claimed('approved', 1, 20n),
+      held('suspend', 'approved', 20n),
+      ...['first', 'second', 'beside'].map((name) => created(name)),
+      claimed('approved', 1, 21n, true),
+      claimed('first', 1, 22n),
+      claimed('beside', 1, 23n),
+      ...waits(now),
+      held('complete', 'approved', 20n, 'refused'),
+      held('complete', 'approved', 21n),
+      held('complete', 'first', 22n),
+      claimed('second', 1, 24n),
+      held('complete', 'second', 24n),
+      held('complete', 'beside', 23n),
     ],
     feeds: feedsOf(LOG),
+    tails: TAILS,
     final: {
       executions: [
         execution('once', SUCCEEDED),
@@ -254,6 +296,7 @@ export function cleanHistory(): History {
         execution('never', SKIPPED, { reason: EndReason.JOIN_IMPOSSIBLE }),
         execution('parent', SUCCEEDED),
         execution('child', SUCCEEDED),
+        ...['approved', 'first', 'second', 'beside'].map((name) => execution(name, SUCCEEDED)),
       ],
       letters: [
         { letter: 'letter of given-up', execution: 'given-up', state: 'closed', redriven: true },
@@ -267,6 +310,7 @@ export function cleanHistory(): History {
         join('parent', JoinState.SATISFIED, JoinKind.CHILDREN),
       ],
       edges: [edge('source', 'after', SlotOutcome.OK), edge('broken', 'never', SlotOutcome.FAILED)],
+      budgets: BUDGETS,
       retired: [],
     },
   };
