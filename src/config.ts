@@ -11,6 +11,7 @@ import { StartError } from './domain/start-error.js';
 import { SCHEMA_NAME } from './repository/statement.js';
 
 const LEVELS = ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'] as const;
+const KEY_RULE = '32 bytes in base64, as `openssl rand -base64 32` prints them';
 
 const settings = z.object({
   DATABASE_URL: text(isPostgresUrl, 'an address such as postgres://user:password@host:5432/name')
@@ -30,6 +31,10 @@ const settings = z.object({
   TAILRACE_TLS_CERT: file().describe('File with the PEM certificate chain; turns TLS on.'),
   TAILRACE_TLS_KEY: file().describe('File with its PEM private key.'),
   TAILRACE_TLS_CLIENT_CA: file().describe('File with PEM certificates: only clients signed by one of them get in.'),
+  TAILRACE_SECRETS_KEY: secretsKey().describe(
+    'Encrypts the secrets of waitpoint tokens in the database: 32 random bytes in base64, the same for every server on it.',
+  ),
+  TAILRACE_SECRETS_KEY_FILE: keyFile().describe('File that holds it instead. The embedded database makes its own key.'),
   TAILRACE_MAX_PAYLOAD_BYTES: whole(1_024, 67_108_864, 1_048_576).describe('Largest input, result or event payload.'),
   TAILRACE_MAX_FLOW_MEMBERS: whole(1, 10_000_000, 100_000).describe('Most members of one flow.'),
   TAILRACE_MAX_JOIN_SLOTS: whole(1, 10_000_000, 10_000).describe('Most edges or children that one join waits for.'),
@@ -69,6 +74,7 @@ export function readConfig(environment: Readonly<Record<string, string | undefin
     host: is.TAILRACE_HOST,
     port: is.TAILRACE_PORT,
     tls: cert && key ? { cert, key, ...(clientCa && { clientCa }) } : undefined,
+    secretsKey: is.TAILRACE_SECRETS_KEY ?? is.TAILRACE_SECRETS_KEY_FILE,
     maxPayloadBytes: is.TAILRACE_MAX_PAYLOAD_BYTES,
     flowLimits: {
       members: is.TAILRACE_MAX_FLOW_MEMBERS,
@@ -95,6 +101,9 @@ function relations(given: Readonly<Record<string, string | undefined>>): string[
   if (cert && !key) problems.push('TAILRACE_TLS_CERT needs TAILRACE_TLS_KEY');
   if (key && !cert) problems.push('TAILRACE_TLS_KEY needs TAILRACE_TLS_CERT');
   if (clientCa && !cert) problems.push('TAILRACE_TLS_CLIENT_CA needs TAILRACE_TLS_CERT and TAILRACE_TLS_KEY');
+  if (given['TAILRACE_SECRETS_KEY'] && given['TAILRACE_SECRETS_KEY_FILE']) {
+    problems.push('TAILRACE_SECRETS_KEY and TAILRACE_SECRETS_KEY_FILE are both given, and one of them is enough');
+  }
   const host = given['TAILRACE_HOST'] ?? '127.0.0.1';
   const allowed = given['TAILRACE_ALLOW_UNAUTHENTICATED_NETWORK'] === 'true' || clientCa;
   if (!/^(localhost|::1|127(\.\d{1,3}){3})$/.test(host) && !allowed) {
@@ -118,10 +127,12 @@ function misspelt(given: Readonly<Record<string, string | undefined>>): string[]
   });
 }
 
-/** An address may hold a password, so only its length is told. */
+/** An address may hold a password: of what is or may be secret only the length is told. */
+const SECRET: readonly string[] = ['DATABASE_URL', 'TAILRACE_SECRETS_KEY'];
+
 function explain(name: string, rule: string, given: Readonly<Record<string, string | undefined>>): string {
   const value = given[name] ?? '';
-  return `${name} must be ${rule}; it is ${name === 'DATABASE_URL' ? `${value.length} characters of text` : `"${value}"`}`;
+  return `${name} must be ${rule}; it is ${SECRET.includes(name) ? `${value.length} characters of text` : `"${value}"`}`;
 }
 
 function text(accepts: (value: string) => boolean, rule: string) {
@@ -141,17 +152,35 @@ function flag(standard: boolean) {
 }
 
 function file() {
-  return z
-    .string()
-    .transform((path, context) => {
-      try {
-        return readFileSync(path);
-      } catch (error) {
-        context.addIssue(`a file that can be read (${(error as NodeJS.ErrnoException).code})`);
-        return z.NEVER;
-      }
-    })
+  return fileContent().optional();
+}
+
+function fileContent() {
+  return z.string().transform((path, context) => {
+    try {
+      return readFileSync(path);
+    } catch (error) {
+      context.addIssue(`a file that can be read (${(error as NodeJS.ErrnoException).code})`);
+      return z.NEVER;
+    }
+  });
+}
+
+function secretsKey() {
+  return text((value) => keyIn(value) !== undefined, KEY_RULE)
+    .transform(keyIn)
     .optional();
+}
+
+function keyFile() {
+  return fileContent()
+    .transform((content) => keyIn(content.toString('latin1').trim()))
+    .refine((key) => key !== undefined, `a file with ${KEY_RULE}`)
+    .optional();
+}
+
+function keyIn(value: string): Buffer | undefined {
+  return /^[A-Za-z0-9+/]{43}=$/.test(value) ? Buffer.from(value, 'base64') : undefined;
 }
 
 function isPostgresUrl(value: string): boolean {

@@ -11,7 +11,7 @@ import { CompletionService } from '../gen/tailrace/v1/completion_service_pb.js';
 import { DeadLetterService } from '../gen/tailrace/v1/dead_letter_service_pb.js';
 import { EngineService } from '../gen/tailrace/v1/engine_service_pb.js';
 import type { Config } from './config.js';
-import { type EmbeddedPostgres, startEmbedded } from './embedded/index.js';
+import { type EmbeddedPostgres, secretsKeyIn, startEmbedded } from './embedded/index.js';
 import { Engine } from './engine.js';
 import { checkRoleSettings, checkSchema, migrate } from './repository/migrations/index.js';
 import { wallMs } from './runtime/clock.js';
@@ -22,6 +22,7 @@ import { adminService, type ServerFacts } from './services/admin/index.js';
 import { completionService } from './services/completion/index.js';
 import { deadLetterService } from './services/dead-letters/index.js';
 import { engineService, Writers } from './services/engine/index.js';
+import { SealedTokens } from './services/tokens/index.js';
 
 export interface Running {
   /** Such as `http://127.0.0.1:8233`. */
@@ -34,6 +35,8 @@ export interface Running {
 
 /** Beyond the payload limit, what a batch of requests may take on the wire. */
 const MESSAGE_ROOM = 16 * 1024 * 1024;
+const NO_SECRETS =
+  'TAILRACE_SECRETS_KEY is not set: waitpoints, whose tokens need it, cannot be made or signaled by token';
 
 export async function serve(
   config: Config,
@@ -72,6 +75,7 @@ async function serveOn(
     await checkSchema({ url, schema });
   }
   await checkRoleSettings(url);
+  const secretsKey = config.secretsKey ?? (embedded && (await secretsKeyIn(embedded.directory)));
 
   const readiness = new Readiness(['database', 'partitions', 'server']);
   const engine = new Engine({
@@ -93,11 +97,12 @@ async function serveOn(
     startedAt: new Date(wallMs()),
     embeddedDatabase: embedded !== undefined,
     draining: () => draining,
-    warnings: [],
+    warnings: secretsKey === undefined ? [NO_SECRETS] : [],
   };
   let server: RunningServer;
   try {
-    server = await listen(config, engine, readiness, logger, facts);
+    const tokens = new SealedTokens({ database: engine.database, key: secretsKey, log: logger });
+    server = await listen(config, engine, readiness, logger, facts, tokens);
   } catch (error) {
     await engine.stop();
     throw error;
@@ -128,11 +133,12 @@ function listen(
   readiness: Readiness,
   logger: Logger,
   facts: ServerFacts,
+  tokens: SealedTokens,
 ): Promise<RunningServer> {
   const { database, registry, lines, log, after, presence } = engine;
   const { maxPayloadBytes, flowLimits } = config;
   const writers = new Writers(database, after, flowLimits.members);
-  const deps = { database, registry, lines, log, after, writers, presence, maxPayloadBytes, flowLimits };
+  const deps = { database, registry, lines, log, after, writers, presence, tokens, maxPayloadBytes, flowLimits };
   return startServer({
     host: config.host,
     port: config.port,

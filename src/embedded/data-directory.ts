@@ -4,6 +4,7 @@
  *     cluster/       Postgres's own, of the user it runs as
  *     password       of its superuser, readable by the server's user alone
  *     port           the one used last, so that the address stays
+ *     secrets-key    of what is sealed in the database, for the server's user alone
  *     postgres.log   of the present or last run
  *     owner          the server process that has it now
  *
@@ -84,7 +85,7 @@ async function refuseClosed(path: string, account: Account): Promise<void> {
   );
 }
 
-const OURS = /^(cluster|new-.*|owner.*|password|port|postgres\.log|lost\+found)$/;
+const OURS = /^(cluster|new-.*|owner.*|password|port|postgres\.log|secrets-key(\.new)?|lost\+found)$/;
 
 /** Its mode is about to be changed, and a misspelt path must not close somebody's home directory to them. */
 async function refuseForeign(path: string): Promise<void> {

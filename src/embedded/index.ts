@@ -20,6 +20,8 @@ import { freePort } from './port.js';
 import { type Postmaster, startPostmaster } from './postmaster.js';
 import { keepRunning } from './supervisor.js';
 
+export { secretsKeyIn } from './secrets-key.js';
+
 export interface EmbeddedOptions {
   /** Default: `.tailrace/postgres` under the working directory. */
   readonly directory?: string | undefined;

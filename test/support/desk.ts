@@ -16,6 +16,7 @@ import { completionService } from '../../src/services/completion/index.js';
 import { deadLetterService } from '../../src/services/dead-letters/index.js';
 import { engineService, Writers } from '../../src/services/engine/index.js';
 import { asEngineError, toConnectError } from '../../src/services/errors.js';
+import { SealedTokens } from '../../src/services/tokens/index.js';
 import { ByHand } from './by-hand.js';
 import { freshDatabase, type TestDatabase } from './postgres.js';
 import type { Clients } from './tailrace.js';
@@ -35,12 +36,13 @@ export interface Desk extends Clients {
 
 const MAX_PAYLOAD_BYTES = 4_096;
 const STARTED = new Date(wallMs());
+const DEFECTS = { error: (fields: object) => console.error(fields) };
 
 const typed: Interceptor = (next) => async (request) => {
   try {
     return await next(request);
   } catch (error) {
-    throw toConnectError(asEngineError(error, { error: (fields) => console.error(fields) }, request.method.name));
+    throw toConnectError(asEngineError(error, DEFECTS, request.method.name));
   }
 };
 
@@ -60,6 +62,7 @@ export async function startDesk(): Promise<Desk> {
     database: engine.database,
     registry: engine.registry,
     after: engine.after,
+    tokens: new SealedTokens({ database: engine.database, key: Buffer.alloc(32, 'desk'), log: DEFECTS }),
     maxPayloadBytes: MAX_PAYLOAD_BYTES,
     flowLimits: { members: 1_000, slots: 100, depth: 20, edges: 1_000 },
   };

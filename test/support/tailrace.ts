@@ -32,6 +32,9 @@ export interface TestTailraceOptions {
   readonly database?: TestDatabase;
 }
 
+/** Empty in a test's own settings: a server without one. */
+export const SECRETS_KEY = Buffer.alloc(32, 'a test').toString('base64');
+
 export async function startTailrace(options: TestTailraceOptions = {}): Promise<TestTailrace> {
   const database = options.database ?? (await freshDatabase());
   const config = readConfig({
@@ -40,6 +43,7 @@ export async function startTailrace(options: TestTailraceOptions = {}): Promise<
     TAILRACE_PORT: '0',
     TAILRACE_DRAIN_SECONDS: '2',
     TAILRACE_DATABASE_CONNECTIONS: '8',
+    TAILRACE_SECRETS_KEY: SECRETS_KEY,
     ...options.environment,
   });
   const running = await serve(config, pino({ level: process.env['TEST_LOG_LEVEL'] ?? 'silent' }));

@@ -28,6 +28,7 @@ describe('the configuration', () => {
       host: '127.0.0.1',
       port: 8233,
       tls: undefined,
+      secretsKey: undefined,
       maxPayloadBytes: 1_048_576,
       flowLimits: { members: 100_000, slots: 10_000, depth: 1_000, edges: 50_000 },
       drainMs: 30_000,
@@ -96,6 +97,25 @@ describe('the configuration', () => {
     expect(tls).toEqual({ cert: Buffer.from('PEM'), key: Buffer.from('PEM') });
     expect(problems({ TAILRACE_TLS_CERT: pem })).toMatch(/TAILRACE_TLS_CERT needs TAILRACE_TLS_KEY/);
     expect(problems({ TAILRACE_TLS_CLIENT_CA: pem })).toMatch(/TAILRACE_TLS_CLIENT_CA needs/);
+  });
+
+  it('takes the key of secrets from its text or from a file, and never shows it', () => {
+    const key = Buffer.alloc(32, 7);
+    const [text, path] = [key.toString('base64'), join(directory, 'secrets-key')];
+    writeFileSync(path, `${text}\n`);
+    expect(readConfig({ TAILRACE_SECRETS_KEY: text }).secretsKey).toEqual(key);
+    expect(readConfig({ TAILRACE_SECRETS_KEY_FILE: path }).secretsKey).toEqual(key);
+    expect(problems({ TAILRACE_SECRETS_KEY: text, TAILRACE_SECRETS_KEY_FILE: path })).toMatch(/one of them is enough/);
+    expect(problems({ TAILRACE_SECRETS_KEY_FILE: join(directory, 'none') })).toMatch(/can be read \(ENOENT\)/);
+    const short = Buffer.alloc(31, 7).toString('base64');
+    for (const wrong of ['hush-hush', short, `${text}=`, `${text} ${text}`, text.slice(0, -1), `${text.slice(0, -2)}-=`]) {
+      writeFileSync(path, wrong);
+      for (const environment of [{ TAILRACE_SECRETS_KEY: wrong }, { TAILRACE_SECRETS_KEY_FILE: path }]) {
+        const message = problems(environment);
+        expect(message).toContain('32 bytes in base64');
+        expect(message).not.toContain(wrong);
+      }
+    }
   });
 
   it('names no setting it has no idea of', () => {

@@ -3,12 +3,14 @@ import type { AfterCommit } from '../../dispatch/after-commit.js';
 import type { Registry } from '../../dispatch/registry.js';
 import type { LogSource } from '../../log/source.js';
 import type { Database } from '../../repository/database.js';
+import type { SealedTokens } from '../tokens/index.js';
 
 export interface AdminServiceDeps {
   readonly database: Database;
   readonly registry: Registry;
   readonly after: AfterCommit;
   readonly source: LogSource;
+  readonly tokens: SealedTokens;
   readonly server: ServerFacts;
   /** Largest input or result. */
   readonly maxPayloadBytes: number;

@@ -5,6 +5,7 @@ import type { Registry } from '../../dispatch/registry.js';
 import type { WorkerPresence } from '../../dispatch/worker-presence.js';
 import type { LiveLog } from '../../log/live-log.js';
 import type { Database } from '../../repository/database.js';
+import type { WaitpointTokens } from './suspensions/tokens-port.js';
 import type { Writers } from './writers.js';
 
 export interface FlowLimits {
@@ -26,6 +27,7 @@ export interface EngineServiceDeps {
   readonly after: AfterCommit;
   readonly writers: Writers;
   readonly presence: WorkerPresence;
+  readonly tokens: WaitpointTokens;
   /** Largest input or result. */
   readonly maxPayloadBytes: number;
   readonly flowLimits: FlowLimits;

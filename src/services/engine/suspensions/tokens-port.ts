@@ -18,7 +18,7 @@ export interface WaitpointTokens {
   mint(namespace: number, waitpoint: string, secret: number): Promise<string>;
   /**
    * Undefined: malformed, of an unknown secret or of one past its grace, or forged; which of them is told to nobody. Decided
-   * in constant time and without a look at the execution or the waitpoint.
+   * in constant time and without a look at the execution or the waitpoint. SECRETS_UNAVAILABLE without a key.
    */
   verify(token: string): Promise<NamedWaitpoint | undefined>;
 }

@@ -1,0 +1,2 @@
+/** Tokens of waitpoints and the secrets behind them. */
+export { SealedTokens } from './sealed-tokens.js';
