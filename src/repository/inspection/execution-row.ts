@@ -5,6 +5,8 @@
  * Every table is entered by key and for one row (lateral, limit 1), so that no plan can fall for a join over history.
  */
 
+import type { Condition } from '../../domain/condition.js';
+
 /** What `attempt` and `outcome` can tell of attempts beyond this many is not counted; each was delayed or released. */
 const ATTEMPTS_READ = 1_000;
 
@@ -18,7 +20,9 @@ export const EXECUTION_JOINS = `
    left join lateral (select x.* from {schema}.scheduled x where x.execution = page.k1 limit 1) s on true
    left join lateral (select x.* from {schema}.lease x where x.execution = page.k1 limit 1) l on true
    left join lateral (select x.* from {schema}.blocked x where x.execution = page.k1 limit 1) b on true
+   left join lateral (select x.* from {schema}.suspension x where x.execution = page.k1 limit 1) u on true
    left join lateral (select x.* from {schema}.parked x where x.execution = page.k1 limit 1) p on true
+   left join lateral (select x.name from {schema}.budget x where x.id = coalesce(b.budget, u.budget) limit 1) budget on true
    left join lateral (select x.* from {schema}.outcome x where x.execution = page.k1 limit 1) o on true
    left join lateral (
      select x.id from {schema}.dead_letter x where x.execution = page.k1 and o.state in (8, 10) limit 1) d on true
@@ -51,14 +55,18 @@ export function executionColumns(inline: string, whole: string): string {
      e.input_type, case when octet_length(e.input) <= ${inline} then e.input end as input,
      coalesce(octet_length(e.input) > ${inline}, false) as input_omitted,
      case when r.execution is not null then 3 when s.execution is not null then 2 when l.execution is not null then 4
-       when b.execution is not null then b.state else o.state end::int as state, b.barrier,
-     coalesce(-r.priority, s.priority, l.priority, b.priority, e.priority)::int as priority,
+       when b.execution is not null then b.state when u.execution is not null then 5 else o.state end::int as state,
+     b.barrier, b.waits_for::int as waits_for, b.place, b.gate as waits_gate, coalesce(b.budget, u.budget) as budget,
+     budget.name as budget_name, e.concurrency_key,
+     coalesce(-r.priority, s.priority, l.priority, b.priority, u.priority, e.priority)::int as priority,
      coalesce(s.run_at, b.run_at) as run_at,
-     coalesce(r.attempt, s.attempt, l.attempt, b.attempt, o.attempt) as attempt,
-     coalesce(r.failures, s.failures, l.failures, b.failures, t.failures)::int as failures,
-     coalesce(r.reclaims, s.reclaims, l.reclaims, b.reclaims, t.reclaims)::int as reclaims,
-     coalesce(r.ready_at, l.granted_at, l.started_at, b.blocked_at, o.ended_at, greatest(last.ended_at, released.at), e.created_at)
-       as state_at,
+     coalesce(r.attempt, s.attempt, l.attempt, b.attempt, u.attempt, o.attempt) as attempt,
+     coalesce(r.failures, s.failures, l.failures, b.failures, u.failures, t.failures)::int as failures,
+     coalesce(r.reclaims, s.reclaims, l.reclaims, b.reclaims, u.reclaims, t.reclaims)::int as reclaims,
+     coalesce(r.ready_at, l.granted_at, l.started_at, b.blocked_at, u.suspended_at, o.ended_at,
+       greatest(last.ended_at, released.at, p.released_at), e.created_at) as state_at,
+     u.number as suspension, u.reason::int as suspension_reason, u.condition, u.due_at as suspension_due_at,
+     u.behavior::int as suspension_behavior, u.escalated,
      coalesce(first.started_at, l.started_at, p.started_at) as started_at,
      r.priority::int as line_priority, r.seq as line_seq,
      l.worker, l.worker_name, l.token, coalesce(l.granted_at, l.started_at) as granted_at, l.expires_at, l.begin_by, l.timeout_at,
@@ -111,8 +119,17 @@ export interface ExecutionRow {
   readonly input: Buffer | null;
   readonly input_omitted: boolean;
   readonly state: number;
-  /** The join it waits for, while BLOCKED or WAITING_CHILDREN. */
+  /** What it waits for, while BLOCKED or WAITING_CHILDREN: 1 a join, 2 its concurrency key, 3 a budget. */
+  readonly waits_for: number | null;
+  /** The join. */
   readonly barrier: string | null;
+  /** Its order among those of its priority that wait for the key, and the key's row. */
+  readonly place: bigint | null;
+  readonly waits_gate: string | null;
+  /** The budget; also of one that was parked by its breach. */
+  readonly budget: string | null;
+  readonly budget_name: string | null;
+  readonly concurrency_key: string | null;
   readonly priority: number;
   /** While it is SCHEDULED; while BLOCKED, its earliest start once released. */
   readonly run_at: Date | null;
@@ -125,6 +142,13 @@ export interface ExecutionRow {
   /** Its place in line while QUEUED; the priority negated, as in the index. */
   readonly line_priority: number | null;
   readonly line_seq: bigint | null;
+  /** The suspension while SUSPENDED: its number in the attempt, and when its timeout passes, if that is still to come. */
+  readonly suspension: number | null;
+  readonly suspension_reason: number | null;
+  readonly condition: Condition | null;
+  readonly suspension_due_at: Date | null;
+  readonly suspension_behavior: number | null;
+  readonly escalated: boolean | null;
   /** The lease while RUNNING. */
   readonly worker: string | null;
   readonly worker_name: string | null;

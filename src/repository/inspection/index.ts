@@ -14,3 +14,4 @@ export {
 export { type ExecutionFilter, type ExecutionList, type ExecutionPage, listExecutions } from './list-executions.js';
 export { type DatabaseFacts, readDatabaseFacts } from './server.js';
 export { AHEAD_COUNTED, readSurroundings, type Surroundings } from './surroundings.js';
+export { readUntakenSignals } from './untaken-signals.js';

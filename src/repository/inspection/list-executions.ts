@@ -43,7 +43,7 @@ function unsuccessful(name: string, state: number): Source {
   return { ...source, where: `${source.where} and t.namespace = $1::int and t.state = ${state} and t.state <> 7` };
 }
 
-/** Waits for a join, in one of two states. */
+/** Waits for a join in one of two states, else for its key or a budget in one. */
 const blocked: Source = {
   ...phase('blocked', 'blocked', 1, ['state'], 's.state = any ($13::int[])'),
   where: `$13::int[] && '{1,6}' and t.execution >= $3::uuid`,
@@ -87,6 +87,7 @@ const list = statement(
        blocked,
        phase('scheduled', 'scheduled', 2),
        phase('queued', 'ready', 3),
+       phase('suspended', 'suspension', 5),
        phase('running', 'lease', 4, ['worker', 'worker_name'], OF_LEASE),
        phase('succeeded', 'outcome', 7, ['state', 'ended_at'], `s.state = 7 and ${OF_OUTCOME}`),
        unsuccessful('failed', 8),

@@ -1,3 +1,4 @@
-/** Quotas: how many of a namespace or a lane run at once, and how many start per window. */
-export { listQuotas, type QuotaRow, readQuota } from './list.js';
+/** Quotas and concurrency keys: how many of a namespace, a lane or a key run at once, and how many start per window. */
+export { KEY_AHEAD_COUNTED, type KeyUse, readKeyUse } from './key-use.js';
+export { listQuotas, type QuotaRow, readQuota, readQuotasOver } from './list.js';
 export { putQuota, type QuotaLimits } from './put.js';

@@ -5,7 +5,7 @@ import { FREE_AT, RUNNING, STARTED } from './use.js';
 
 /** Of a quota `q`. */
 const COLUMNS = `q.max_running, q.max_starts, q.window_ms, u.running::int as running, u.started::int as started,
-     case when u.started >= q.max_starts and (q.max_running is null or u.running < q.max_running) then ${FREE_AT} end as free_at`;
+     case when u.started >= q.max_starts then ${FREE_AT} end as free_at`;
 const USE = `cross join lateral (select ${RUNNING} as running, ${STARTED} as started offset 0) u`;
 
 /** Only operators make quotas: there are few of a namespace, and all are put in order for a page. */
@@ -28,6 +28,14 @@ const get = statement(
      select l.id from {schema}.lane l where l.namespace = $1::int and l.name = $2::text) end`,
 );
 
+const over = statement(
+  'quotas.over-lane',
+  `select case when q.lane = 0 then '' else $3::text end as lane, ${COLUMNS}
+   from {schema}.quota q ${USE}
+   where q.namespace = $1::int and q.lane in (0, $2::int) and (q.max_running is not null or q.max_starts is not null)
+   order by q.lane desc`,
+);
+
 export interface QuotaRow {
   /** Name; empty: the namespace's own. */
   readonly lane: string;
@@ -38,7 +46,7 @@ export interface QuotaRow {
   /** Counted as far as there is a limit. */
   readonly running: number;
   readonly started: number;
-  /** When the next one may start, where only the rate holds it back. */
+  /** When the window lets the next one start, while it is full. */
   readonly free_at: Date | null;
 }
 
@@ -56,4 +64,13 @@ export function listQuotas(
 export async function readQuota(runner: Runner, namespace: number, lane: string): Promise<QuotaRow | undefined> {
   const [row] = await runner.query<QuotaRow>(get, [namespace, lane]);
   return row;
+}
+
+/** Those that a claim from this lane has to keep: its own, then the namespace's. */
+export function readQuotasOver(
+  runner: Runner,
+  namespace: number,
+  lane: { readonly id: number; readonly name: string },
+): Promise<QuotaRow[]> {
+  return runner.query<QuotaRow>(over, [namespace, lane.id, lane.name]);
 }

@@ -6,14 +6,23 @@ import {
   type ExplainExecutionResponse,
   ExplainExecutionResponseSchema,
 } from '../../../gen/tailrace/v1/admin_service_pb.js';
+import { ExecutionState } from '../../domain/states.js';
+import type { Database } from '../../repository/database.js';
 import { readWait } from '../../repository/flows/index.js';
-import { AHEAD_COUNTED, readExecution, readSurroundings } from '../../repository/inspection/index.js';
+import {
+  AHEAD_COUNTED,
+  type ExecutionRow,
+  readExecution,
+  readSurroundings,
+  readUntakenSignals,
+} from '../../repository/inspection/index.js';
+import { readKeyUse, readQuotasOver } from '../../repository/quotas/index.js';
 import { STALE_MS } from '../../repository/workers/index.js';
 import { executionNotFound } from '../engine/refusals.js';
 import { namespaceIn } from '../namespace-in.js';
 import { id, namespace, type Shape, validate } from '../validation.js';
 import type { AdminServiceDeps } from './deps.js';
-import { holdsOf, nextTimerOf } from './holds.js';
+import { type Facts, holdsOf, nextTimerOf } from './holds/index.js';
 
 const request = z.object({ namespace, executionId: id } satisfies Shape<ExplainExecutionRequest>);
 
@@ -23,10 +32,10 @@ export function explainExecutionCall({ database, registry }: AdminServiceDeps) {
     const asked = validate(request, message);
     const row = await readExecution(database, await namespaceIn(registry, asked.namespace), asked.executionId, false);
     if (row === undefined) throw executionNotFound(asked.executionId);
-    const around = await readSurroundings(database, row, STALE_MS);
-    const wait = row.barrier === null ? undefined : await readWait(database, row.barrier);
-    const holds = holdsOf(row, around, wait);
-    const nextTimer = nextTimerOf(row, wait);
+    const facts = await factsOf(database, row);
+    const { around } = facts;
+    const holds = holdsOf(row, facts);
+    const nextTimer = nextTimerOf(row, facts.wait);
     return create(ExplainExecutionResponseSchema, {
       state: row.state,
       summary: holds[0]?.message ?? '',
@@ -36,5 +45,21 @@ export function explainExecutionCall({ database, registry }: AdminServiceDeps) {
       eligibleWorkerCount: around.eligible,
       ...(nextTimer && { nextTimer }),
     });
+  };
+}
+
+async function factsOf(database: Database, row: ExecutionRow): Promise<Facts> {
+  const { state } = row;
+  const { waits_gate: gate, place } = row;
+  return {
+    around: await readSurroundings(database, row, STALE_MS),
+    wait: row.barrier === null ? undefined : await readWait(database, row.barrier),
+    key: gate !== null && place !== null ? await readKeyUse(database, gate, row.priority, place) : undefined,
+    quotas:
+      state === ExecutionState.QUEUED
+        ? await readQuotasOver(database, row.namespace, { id: row.lane_id, name: row.lane })
+        : [],
+    spent: [],
+    signals: state === ExecutionState.SUSPENDED ? await readUntakenSignals(database, row.id) : [],
   };
 }

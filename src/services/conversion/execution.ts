@@ -3,6 +3,7 @@ import { create, type MessageInitShape } from '@bufbuild/protobuf';
 import { LateCompletion } from '../../../gen/tailrace/v1/cancel_pb.js';
 import {
   BlockKind,
+  type BlockSchema,
   type Execution,
   ExecutionSchema,
   type OutcomeSchema,
@@ -25,6 +26,7 @@ export function toExecution(row: ExecutionRow, namespace: string): Execution {
     retryPolicy: toRetryPolicy(row),
     tags: { ...row.tags },
     requiredCapabilities: [...row.capabilities],
+    concurrencyKey: row.concurrency_key ?? '',
     requestId: row.request_id ?? '',
     inputOmitted: row.input_omitted,
     attemptCount: row.attempt,
@@ -69,7 +71,7 @@ function liveOf(row: ExecutionRow) {
   });
   return {
     ...(row.last_failed !== null && { lastFailure }),
-    ...(row.barrier !== null && { block: { kind: BlockKind.JOIN, subject: row.barrier } }),
+    ...blockOf(row),
     ...progressOf(row),
     ...leaseOf(row),
     ...(row.cancel_at && {
@@ -81,6 +83,19 @@ function liveOf(row: ExecutionRow) {
       },
     }),
   };
+}
+
+function blockOf(row: ExecutionRow): { block?: MessageInitShape<typeof BlockSchema> } {
+  switch (row.waits_for) {
+    case null:
+      return {};
+    case 1:
+      return { block: { kind: BlockKind.JOIN, subject: row.barrier ?? '' } };
+    case 2:
+      return { block: { kind: BlockKind.CONCURRENCY_KEY, subject: row.concurrency_key ?? '' } };
+    default:
+      return { block: { kind: BlockKind.BUDGET, subject: row.budget_name ?? '' } };
+  }
 }
 
 function leaseOf(row: ExecutionRow) {

@@ -18,8 +18,14 @@ export function toQuota(row: QuotaRow, namespace: string): Quota {
     ...toLimits(row),
     runningCount: BigInt(row.running),
     startedCount: BigInt(row.started),
-    ...(row.free_at && { retryTime: toTimestamp(row.free_at) }),
+    // When a running one ends nobody knows.
+    ...(row.free_at && !isFull(row) && { retryTime: toTimestamp(row.free_at) }),
   });
+}
+
+/** As many run as may. */
+export function isFull({ max_running, running }: QuotaRow): boolean {
+  return max_running !== null && running >= max_running;
 }
 
 /** Absent for what has no limit. */

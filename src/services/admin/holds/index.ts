@@ -2,25 +2,54 @@
  * What keeps an execution where it is, weightiest first, and what would move it. Pure: everything was read before.
  */
 import type { MessageInitShape } from '@bufbuild/protobuf';
-import { EndReason } from '../../../gen/tailrace/v1/execution_state_pb.js';
-import { HoldKind, type HoldSchema, type NextTimerSchema, TimerKind } from '../../../gen/tailrace/v1/explain_pb.js';
-import { JoinMode, OnJoinTimeout } from '../../../gen/tailrace/v1/join_pb.js';
-import { ExecutionState, isTerminal, LaneState, stateName } from '../../domain/states.js';
-import type { WaitRow } from '../../repository/flows/index.js';
-import { AHEAD_COUNTED, type ExecutionRow, type Surroundings } from '../../repository/inspection/index.js';
-import { toTimestamp } from '../conversion/times.js';
+import { EndReason } from '../../../../gen/tailrace/v1/execution_state_pb.js';
+import { HoldKind, type NextTimerSchema, TimerKind } from '../../../../gen/tailrace/v1/explain_pb.js';
+import type { UntakenSignal } from '../../../domain/condition-progress.js';
+import { ExecutionState, isTerminal, LaneState, stateName } from '../../../domain/states.js';
+import type { WaitRow } from '../../../repository/flows/index.js';
+import { AHEAD_COUNTED, type ExecutionRow, type Surroundings } from '../../../repository/inspection/index.js';
+import type { KeyUse, QuotaRow } from '../../../repository/quotas/index.js';
+import { toTimestamp } from '../../conversion/times.js';
+import { budgetHolds, type SpentBudget } from './budgets.js';
+import type { Hold } from './hold.js';
+import { joinHold } from './join.js';
+import { keyHold, quotaHolds } from './limits.js';
+import { suspensionHold } from './suspension.js';
 
-export type Hold = MessageInitShape<typeof HoldSchema> & { readonly message: string };
+/** What was read of all that may hold an execution; of what cannot concern it, nothing. */
+export interface Facts {
+  readonly around: Surroundings;
+  /** The join it waits for. */
+  readonly wait: WaitRow | undefined;
+  /** The concurrency key it waits for. */
+  readonly key: KeyUse | undefined;
+  /** Of its lane and its namespace. */
+  readonly quotas: readonly QuotaRow[];
+  /** Of those that bound it. */
+  readonly spent: readonly SpentBudget[];
+  /** That nothing has taken, while it is parked. */
+  readonly signals: readonly UntakenSignal[];
+}
 
-/** `wait`: the join it waits for, if it does. */
-export function holdsOf(row: ExecutionRow, around: Surroundings, wait?: WaitRow): Hold[] {
+export function holdsOf(row: ExecutionRow, facts: Facts): Hold[] {
   if (isTerminal(row.state)) return [terminalHold(row)];
-  if (row.state === ExecutionState.RUNNING) return [leaseHold(row)];
-  const joins = wait ? [joinHold(row, wait)] : [];
-  const scheduled: Hold[] = row.run_at ? [runTimeHold(row, row.run_at)] : [];
-  const obstacles = [...laneHolds(row, around), ...workerHolds(row, around)];
-  if (row.state === ExecutionState.QUEUED && obstacles.length === 0) return [inLineHold(row, around)];
-  return [...joins, ...scheduled, ...obstacles];
+  const budgets = budgetHolds(row, facts.spent);
+  switch (row.state) {
+    case ExecutionState.RUNNING:
+      return [leaseHold(row)];
+    case ExecutionState.SUSPENDED:
+      return [suspensionHold(row, facts.signals), ...budgets];
+    default: {
+      const { around, wait, key } = facts;
+      const waits = [...(wait ? [joinHold(row, wait)] : []), ...(key ? [keyHold(row, key)] : [])];
+      const scheduled = row.run_at ? [runTimeHold(row, row.run_at)] : [];
+      const inLine = row.state === ExecutionState.QUEUED;
+      const limits = inLine ? quotaHolds(row, facts.quotas) : [];
+      const obstacles = [...budgets, ...laneHolds(row, around), ...limits, ...workerHolds(row, around)];
+      if (inLine && obstacles.length === 0) return [inLineHold(row, around)];
+      return [...waits, ...scheduled, ...obstacles];
+    }
+  }
 }
 
 /** The earliest of everything that time may do to it. */
@@ -35,6 +64,7 @@ export function nextTimerOf(row: ExecutionRow, wait?: WaitRow): MessageInitShape
     [TimerKind.ATTEMPT_TIMEOUT, row.timeout_at],
     [TimerKind.CANCEL_GRACE, row.cancel_until],
     [TimerKind.START_WITHIN, row.begin_by],
+    [TimerKind.SUSPENSION, row.suspension_due_at],
     [TimerKind.JOIN, wait?.expires_at ?? null],
   ];
   const [first] = timers
@@ -66,39 +96,6 @@ function leaseHold(row: ExecutionRow): Hold {
       `renewed, the execution goes on.${canceling}`,
     ...(row.expires_at && { untilTime: toTimestamp(row.expires_at) }),
   };
-}
-
-function joinHold(row: ExecutionRow, wait: WaitRow): Hold {
-  const ofChildren = row.state === ExecutionState.WAITING_CHILDREN;
-  const slots = ofChildren ? 'children' : 'slots';
-  const filled = `${wait.filled} of ${wait.slots} ${slots} ${ofChildren ? 'have ended' : 'are filled'}`;
-  const missing = wait.missing.map(
-    ({ name, upstream, state }) => `${name} (${upstream}, ${state === null ? 'gone' : stateName(state)})`,
-  );
-  const more = wait.slots - wait.filled - missing.length;
-  const named = more > 0 ? [...missing, `${more} more`] : missing;
-  const open = wait.sealed ? '' : ' Slots may still be added.';
-  const expires = wait.expires_at
-    ? ` Its time is up at ${wait.expires_at.toISOString()}; then it ${atTimeout(wait)}.`
-    : '';
-  return {
-    kind: ofChildren ? HoldKind.CHILDREN : HoldKind.JOIN,
-    subject: wait.id,
-    message:
-      `It waits for ${wanted(wait, ofChildren ? 'children' : 'upstreams')}: ${filled}` +
-      `${named.length > 0 ? `; missing: ${named.join(', ')}` : ''}.${open}${expires}`,
-    ...(wait.expires_at && { untilTime: toTimestamp(wait.expires_at) }),
-  };
-}
-
-function wanted({ mode, quorum, distinct_sources: distinct }: WaitRow, what: string): string {
-  if (mode === JoinMode.ALL) return `all of its ${what}`;
-  const source = distinct ? ' of distinct sources' : '';
-  return mode === JoinMode.ANY ? `one success of its ${what}` : `${quorum} successes${source} of its ${what}`;
-}
-
-function atTimeout(wait: WaitRow): string {
-  return wait.on_timeout === OnJoinTimeout.RELEASE_PARTIAL ? 'goes on with those that are there' : 'fails';
 }
 
 function runTimeHold(row: ExecutionRow, until: Date): Hold {

@@ -1,0 +1,74 @@
+/** What a parked execution still waits for. */
+import { HoldKind } from '../../../../gen/tailrace/v1/explain_pb.js';
+import { SuspensionReason, SuspensionTimeoutBehavior } from '../../../../gen/tailrace/v1/signal_pb.js';
+import { CountDistinct, type SignalSelector } from '../../../domain/condition.js';
+import { type MissingPart, missingOf, type UntakenSignal } from '../../../domain/condition-progress.js';
+import type { ExecutionRow } from '../../../repository/inspection/index.js';
+import { toTimestamp } from '../../conversion/times.js';
+import { type Hold, several } from './hold.js';
+
+/** Parts that are named. */
+const NAMED = 5;
+
+/** `signals`: those that nothing has taken. */
+export function suspensionHold(row: ExecutionRow, signals: readonly UntakenSignal[]): Hold {
+  const reason = SuspensionReason[row.suspension_reason ?? 0] ?? '';
+  const why = row.escalated ? `${reason}, after its time was up` : reason;
+  const due = row.suspension_due_at;
+  const timeout = due === null ? '' : ` Its time is up at ${due.toISOString()}; then it ${atTimeout(row)}.`;
+  return {
+    kind: HoldKind.SUSPENSION,
+    subject: String(row.suspension ?? 0),
+    message: `It is parked (${why}) and ${awaited(row, signals)}.${timeout}`,
+    ...(due && { untilTime: toTimestamp(due) }),
+  };
+}
+
+function awaited(row: ExecutionRow, signals: readonly UntakenSignal[]): string {
+  if (row.budget_name !== null)
+    return `goes on once budget ${row.budget_name} has room again, or by an operator's word`;
+  if (row.escalated || row.condition === null) return "waits for an operator's word";
+  const missing = missingOf(row.condition, signals);
+  return `waits for ${several(missing.map(told), NAMED)}`;
+}
+
+function told(part: MissingPart): string {
+  switch (part.kind) {
+    case 'signal':
+      return selected(part);
+    case 'count': {
+      const among = part.among.length === 0 ? 'any signals' : several(part.among.map(selected), NAMED);
+      return `${part.count} distinct ${DISTINCT[part.distinct] ?? 'signals'} among ${among} (${part.have} so far)`;
+    }
+    case 'operator_only':
+      return "an operator's word";
+    case 'timeout_only':
+      return 'its time to be up';
+  }
+}
+
+const DISTINCT: Readonly<Record<number, string>> = {
+  [CountDistinct.SIGNALS]: 'signals',
+  [CountDistinct.WAITPOINTS]: 'waitpoints',
+  [CountDistinct.SOURCES]: 'sources',
+};
+
+function selected({ name, waitpoint }: SignalSelector): string {
+  const signal = name === '' ? 'any signal' : `signal ${name}`;
+  return waitpoint === '' ? signal : `${signal} at waitpoint ${waitpoint}`;
+}
+
+function atTimeout(row: ExecutionRow): string {
+  switch (row.suspension_behavior) {
+    case SuspensionTimeoutBehavior.CANCEL:
+      return 'is canceled';
+    case SuspensionTimeoutBehavior.EXPIRE:
+      return 'expires';
+    case SuspensionTimeoutBehavior.RESUME:
+      return 'goes on';
+    case SuspensionTimeoutBehavior.ESCALATE:
+      return 'waits for an operator';
+    default:
+      return 'fails';
+  }
+}
