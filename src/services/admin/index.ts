@@ -19,6 +19,9 @@ import { listQuotasCall } from './quotas/list.js';
 import { putQuotaCall } from './quotas/put.js';
 import { getServerInfoCall } from './server-info.js';
 import { getStatsCall } from './stats.js';
+import { listSuspendedExecutionsCall } from './suspensions/list-suspended.js';
+import { listPendingWaitpointsCall } from './suspensions/list-waitpoints.js';
+import { rotateWaitpointSecretCall } from './suspensions/rotate-secret.js';
 import { updateLaneCall } from './update-lane.js';
 import { drainWorkerCall, listWorkersCall } from './workers.js';
 
@@ -49,6 +52,9 @@ export function adminService(deps: AdminServiceDeps): Partial<ServiceImpl<typeof
     listJoins: listJoinsCall(deps),
     getFlowTree: getFlowTreeCall(deps),
     listFailedFlows: listFailedFlowsCall(deps),
+    listSuspendedExecutions: listSuspendedExecutionsCall(deps),
+    listPendingWaitpoints: listPendingWaitpointsCall(deps),
+    rotateWaitpointSecret: rotateWaitpointSecretCall(deps),
     getStats: getStatsCall(deps),
     getServerInfo: getServerInfoCall(deps),
   };

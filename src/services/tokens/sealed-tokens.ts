@@ -91,7 +91,12 @@ export class SealedTokens implements WaitpointTokens {
     return { namespace: known.namespace, waitpoint: parts.waitpoint };
   }
 
-  /** For a rotation, which puts it in place of the present one. Refused with SECRETS_UNAVAILABLE without a key. */
+  /** Refuses with SECRETS_UNAVAILABLE where there is no key, as everything else here does. */
+  checkKey(): void {
+    this.#usableSealer();
+  }
+
+  /** For a rotation, which puts it in place of the present one. */
   sealNew(namespace: number): Buffer {
     return this.#usableSealer().sealNew(namespace);
   }

@@ -1,0 +1,2 @@
+/** Suspensions, waitpoints and signals. */
+export * from './reading/index.js';
