@@ -6,6 +6,14 @@
 -- that make it hold, and no more.
 -- Locks: creates only. older-servers: refused
 
+-- Whether one of a condition's selectors takes signals of this name at this waitpoint; none at all take any. p_name null:
+-- of some name.
+create function {schema}.selects(p_among jsonb, p_name text, p_waitpoint text) returns boolean language sql immutable as $$
+  select p_among = '[]' or exists (
+    select from jsonb_to_recordset(p_among) a (name text, waitpoint text)
+    where (a.name = '' or p_name is null or a.name = p_name) and (a.waitpoint = '' or a.waitpoint = p_waitpoint))
+$$;
+
 -- Numbers of the signals that a condition takes, ascending; null: it does not hold. Members share what they take. Takes
 -- the signals that nothing has taken before. See domain/condition.ts for the form.
 create function {schema}.condition_takes(p_execution uuid, p_condition jsonb) returns int[] language plpgsql stable as $$
@@ -41,9 +49,7 @@ begin
             when 3 then y.source || ' ' || y.source_id else y.number::text end one
         from {schema}.signal y
         where y.execution = p_execution and y.matched is null
-          and (p_condition -> 'among' = '[]' or exists (
-            select from jsonb_to_recordset(p_condition -> 'among') a (name text, waitpoint text)
-            where (a.name = '' or a.name = y.name) and (a.waitpoint = '' or a.waitpoint = y.waitpoint)))),
+          and {schema}.selects(p_condition -> 'among', y.name, y.waitpoint)),
       firsts as (
         select min(f.number) number from fits f where f.one is not null group by f.one
         order by 1 limit (p_condition ->> 'count')::int)
@@ -51,6 +57,36 @@ begin
     return case when cardinality(v_taken) = (p_condition ->> 'count')::int then v_taken end;
   end if;
   return null; -- an operator, or its timeout
+end $$;
+
+-- Whether signals yet to come can make a condition hold that does not hold now: they land at the execution, or at waitpoints
+-- that are open, and a parked execution gets no new ones.
+create function {schema}.condition_possible(p_execution uuid, p_condition jsonb, p_now timestamptz) returns boolean
+language plpgsql stable as $$
+declare
+  v_kind text := p_condition ->> 'kind';
+  v_open text[];
+begin
+  if v_kind = 'all_of' then
+    return (select bool_and({schema}.condition_possible(p_execution, m, p_more, p_now)) from jsonb_array_elements(p_condition -> 'members') m);
+  elsif v_kind not in ('signal', 'count') or {schema}.condition_takes(p_execution, p_condition) is not null then
+    return true;
+  end if;
+  v_open := p_more || array(
+    select w.key from {schema}.waitpoint w where w.execution = p_execution and w.state <> 3 and w.expires_at > p_now);
+  if v_kind = 'signal' then
+    return p_condition ->> 'waitpoint' = '' or p_condition ->> 'waitpoint' = any (v_open);
+  elsif p_condition ->> 'distinct' <> '2' then
+    return p_condition -> 'among' = '[]' or exists (
+      select from jsonb_to_recordset(p_condition -> 'among') a (waitpoint text)
+      where a.waitpoint = '' or a.waitpoint = any (v_open));
+  end if;
+  return (p_condition ->> 'count')::int <= (
+    select count(*) from (
+      select y.waitpoint from {schema}.signal y
+        where y.execution = p_execution and y.matched is null and y.waitpoint is not null
+          and {schema}.selects(p_condition -> 'among', y.name, y.waitpoint)
+      union select k from unnest(v_open) k where {schema}.selects(p_condition -> 'among', null, k)) x);
 end $$;
 
 -- What became of a waitpoint that was asked for by key: usable | missing | closed.
@@ -143,13 +179,14 @@ end $$;
 -- Parks a running execution until a condition holds, or answers that it holds already: then the lease is kept and the signals
 -- are taken. One item, so it may wait for the lease's row. p_named: keys of the waitpoints that the condition names. p_once:
 -- hash of the caller's idempotency key; null without one.
--- verdict: parked | satisfied | missing, closed (a waitpoint: subject) | full (of waitpoints) | cancel_requested | canceled
--- (its flow) | reused (that key stands for other content) | one of explain_refusals.
+-- p_counts: it counts waitpoints, of which there may be too few.
+-- verdict: parked | satisfied | impossible (it can never hold) | missing, closed (a waitpoint: subject) | full (of waitpoints) |
+-- cancel_requested | canceled (its flow) | reused (that key stands for other content) | one of explain_refusals.
 -- again: an earlier call did it; one that parked is known while the attempt is parked, one that held at once by its key alone.
 -- A crash before the commit leaves the lease, and no waitpoint.
 create function {schema}.suspend(p_namespace int, p_execution uuid, p_lease uuid, p_token bigint, p_hash bytea, p_once bytea,
   p_reason smallint, p_condition jsonb, p_note text, p_timeout_ms bigint, p_behavior smallint, p_resume_delay_ms bigint,
-  p_named text[], p_id uuid[], p_key text[], p_expiry_ms bigint[], p_secret int, p_max int, out verdict text,
+  p_named text[], p_counts boolean, p_id uuid[], p_key text[], p_expiry_ms bigint[], p_secret int, p_max int, out verdict text,
   out subject text, out again boolean, out state smallint, out attempt int, out token bigint, out number int,
   out timeout_at timestamptz, out waitpoints jsonb, out classes int[], out left_over boolean) language plpgsql volatile as $$
 declare
@@ -199,11 +236,20 @@ begin
   end if;
   if verdict is not null then return; end if;
   if p_named <> '{}' then
-    select array_agg(w) into v_there from {schema}.waitpoint w where w.execution = p_execution and w.key = any (p_named);
+    -- Held, so that none of them is closed before this suspension is there to be seen.
+    select array_agg(x.w) into v_there from (
+      select w from {schema}.waitpoint w where w.execution = p_execution and w.key = any (p_named) order by w.key
+      for update) x (w);
+    v_now := clock_timestamp();
     select u, {schema}.waitpoint_verdict(w, v_now) into subject, verdict
       from unnest(p_named) u left join unnest(v_there) w on w.key = u
       where not u = any (p_key) and {schema}.waitpoint_verdict(w, v_now) <> 'usable' limit 1;
     if found then return; end if;
+  end if;
+  v_taken := {schema}.condition_takes(p_execution, p_condition);
+  if p_counts and v_taken is null and not {schema}.condition_possible(p_execution, p_condition, p_key, v_now) then
+    verdict := 'impossible';
+    return;
   end if;
   if p_key <> '{}' then
     select m.* into v_made from {schema}.make_waitpoints(p_namespace, p_execution, p_id, p_key, p_expiry_ms, p_secret, p_max,
@@ -216,7 +262,6 @@ begin
     v_items := v_made.items;
   end if;
   number := v_lease.waits + 1;
-  v_taken := {schema}.condition_takes(p_execution, p_condition);
   if v_taken is not null then
     verdict := 'satisfied';
     update {schema}.signal y set attempt = v_lease.attempt, matched = suspend.number
@@ -445,10 +490,10 @@ returns table (ord int, fits boolean, number int, id uuid, name text, source sma
   order by x.ord, x.nth
 $$;
 
--- Suspensions whose time is up, and waitpoints whose is. A suspension dies with what ends it, so there is none here that went
--- on before; whoever has one locked decides about it. Together with the end of a suspension its waitpoints close.
-create function {schema}.sweep_suspensions(p_limit int, out taken int, out classes int[], out next_ms double precision,
-  out follows boolean) language plpgsql volatile as $$
+-- Suspensions whose time is up. A suspension dies with what ends it, so there is none here that went on before; whoever has
+-- one locked decides about it.
+create function {schema}.time_out_suspensions(p_limit int, out taken int, out classes int[], out follows boolean,
+  out items {schema}.log_item[]) language plpgsql volatile as $$
 declare
   v_now timestamptz;
   v_due {schema}.suspension[];
@@ -456,76 +501,109 @@ declare
   v_ids uuid[];
   v_numbers int[];
   v_endings {schema}.ending[];
-  v_expired {schema}.waitpoint[];
   v_left record;
   v_settled record;
-  v_items {schema}.log_item[];
 begin
   follows := false;
   select array_agg(x.s) into v_due from (
     select s from {schema}.suspension s where s.due_at <= clock_timestamp() order by s.due_at limit p_limit
     for update skip locked) x (s);
-  select array_agg(x.w) into v_expired from (
+  v_now := clock_timestamp();
+  taken := coalesce(cardinality(v_due), 0);
+  if taken = 0 then return; end if;
+  -- Who goes on is told so by a signal, which counts against no limit.
+  select array_agg(s), array_agg({schema}.uuid_v7()), array_agg(coalesce(y.number, 0) + 1) into v_resumed, v_ids, v_numbers
+    from unnest(v_due) s
+    left join lateral (
+      select z.number from {schema}.signal z where z.execution = s.execution order by z.number desc limit 1) y on true
+    where s.behavior = 4;
+  if v_resumed is not null then
+    insert into {schema}.signal (execution, number, id, name, source, attempt, matched, received_at)
+      select s.execution, v_numbers[s.ordinality], v_ids[s.ordinality], 'timeout', 5, s.attempt, s.number, v_now
+      from unnest(v_resumed) with ordinality s;
+    delete from {schema}.suspension s where s.execution = any (array(select y.execution from unnest(v_resumed) y));
+    select g.* into v_left from {schema}.leave_suspension(v_resumed, 2::smallint, v_now) g;
+    classes := v_left.classes;
+    follows := 1 = any (v_left.states);
+    select array_agg({schema}.signal_item(s.namespace, s.execution, s.flow, s.class, s.attempt, v_ids[s.ordinality],
+        'timeout', 5::smallint, '', null, 'satisfied') order by s.ordinality) || v_left.items into items
+      from unnest(v_resumed) with ordinality s;
+  end if;
+  -- Escalated: from now on only people end it, or its deadline. Body of the entry: cause, escalated.
+  update {schema}.suspension s set due_at = null, escalated = true, reason = 5
+    where s.execution = any (array(select y.execution from unnest(v_due) y where y.behavior = 5));
+  if found then
+    select items || array_agg(row(s.namespace, 2, s.execution, s.flow, s.class, 5, 5, s.attempt,
+        '{"cause":"timeout","escalated":true}')::{schema}.log_item) into items
+      from unnest(v_due) s where s.behavior = 5;
+  end if;
+  select array_agg({schema}.ending_of_waiting(row(s.execution, 5, s.class, s.priority, s.attempt, s.failures, s.reclaims,
+        s.start_by, s.deadline, s.redrive, s.flow, s.linked, true, null, s.gate)::{schema}.waiting, s.namespace,
+      (case s.behavior when 1 then 8 when 2 then 9 else 10 end)::smallint, (case s.behavior when 2 then 25 else 8 end)::smallint,
+      'nothing ended its suspension in time') order by s.execution)
+    into v_endings from unnest(v_due) s where s.behavior < 4;
+  if v_endings is null then return; end if;
+  delete from {schema}.suspension s where s.execution = any (array(select y.execution from unnest(v_endings) y));
+  select t.woken, t.follows into v_settled from {schema}.settle(v_endings, v_now) t;
+  classes := classes || v_settled.woken;
+  follows := follows or v_settled.follows;
+end $$;
+
+-- Closes waitpoints whose time is up. A suspension without a timeout that nothing can satisfy any more without them has its
+-- own time up with them. Its row is held first, so that a signal on its way is waited for by the next sweep, not by this one.
+create function {schema}.expire_waitpoints(p_limit int, out taken int, out items {schema}.log_item[])
+language plpgsql volatile as $$
+declare
+  v_now timestamptz;
+  v_due {schema}.waitpoint[];
+  v_held uuid[];
+begin
+  select array_agg(x.w) into v_due from (
     select w from {schema}.waitpoint w where w.expires_at <= clock_timestamp() and w.state <> 3 order by w.expires_at
     limit p_limit for update skip locked) x (w);
+  taken := coalesce(cardinality(v_due), 0);
+  if taken = 0 then return; end if;
+  v_held := array(
+    select s.execution from {schema}.suspension s
+    where s.execution = any (array(select distinct w.execution from unnest(v_due) w)) and s.timeout_at is null
+    order by s.execution for update skip locked);
   v_now := clock_timestamp();
-  taken := coalesce(cardinality(v_due), 0) + coalesce(cardinality(v_expired), 0);
-  if v_expired is not null then
-    update {schema}.waitpoint w set state = 3 where w.id = any (array(select y.id from unnest(v_expired) y));
-    -- Body of waitpoint.expired: subject (its key). One whose execution has ended was closed by that.
-    select array_agg(row(w.namespace, 61, w.execution, e.flow, e.class, null, null, null,
-        json_build_object('subject', w.key)::text)::{schema}.log_item order by w.expires_at) into v_items
-      from unnest(v_expired) w
-      cross join lateral (select x.flow, x.class from {schema}.execution x where x.id = w.execution offset 0) e
-      where coalesce((select false from {schema}.outcome o where o.execution = w.execution), true);
+  select array_agg(w) into v_due from unnest(v_due) w
+    where w.execution = any (v_held) or coalesce((
+      select false from {schema}.suspension s where s.execution = w.execution and s.timeout_at is null), true);
+  if v_due is null then return; end if;
+  update {schema}.waitpoint w set state = 3 where w.id = any (array(select y.id from unnest(v_due) y));
+  if v_held <> '{}' then
+    update {schema}.suspension s set timeout_at = v_now, due_at = v_now
+      where s.execution = any (v_held) and not s.escalated
+        and not {schema}.condition_possible(s.execution, s.condition, '{}', v_now);
   end if;
-  if v_due is not null then
-    -- Who goes on is told so by a signal, which counts against no limit.
-    select array_agg(s), array_agg({schema}.uuid_v7()), array_agg(coalesce(y.number, 0) + 1) into v_resumed, v_ids, v_numbers
-      from unnest(v_due) s
-      left join lateral (
-        select z.number from {schema}.signal z where z.execution = s.execution order by z.number desc limit 1) y on true
-      where s.behavior = 4;
-    if v_resumed is not null then
-      insert into {schema}.signal (execution, number, id, name, source, attempt, matched, received_at)
-        select u.execution, u.n, u.id, 'timeout', 5, u.attempt, u.suspension, v_now
-        from unnest(v_resumed, v_ids, v_numbers) u (execution, namespace, suspension, reason, condition, note, suspended_at,
-          timeout_at, due_at, behavior, resume_delay_ms, escalated, budget, class, priority, kind, attempt, failures,
-          reclaims, timeout_ms, start_by, deadline, redrive, flow, linked, gate, id, n);
-      delete from {schema}.suspension s where s.execution = any (array(select y.execution from unnest(v_resumed) y));
-      select g.* into v_left from {schema}.leave_suspension(v_resumed, 2::smallint, v_now) g;
-      classes := v_left.classes;
-      follows := 1 = any (v_left.states);
-      select v_items || array_agg({schema}.signal_item(s.namespace, s.execution, s.flow, s.class, s.attempt, v_ids[s.ordinality],
-          'timeout', 5::smallint, '', null, 'satisfied') order by s.ordinality) || v_left.items into v_items
-        from unnest(v_resumed) with ordinality s;
-    end if;
-    -- Escalated: from now on only people end it, or its deadline. Body of the entry: cause, escalated.
-    update {schema}.suspension s set due_at = null, escalated = true, reason = 5
-      where s.execution = any (array(select y.execution from unnest(v_due) y where y.behavior = 5));
-    if found then
-      select v_items || array_agg(row(s.namespace, 2, s.execution, s.flow, s.class, 5, 5, s.attempt,
-          '{"cause":"timeout","escalated":true}')::{schema}.log_item) into v_items
-        from unnest(v_due) s where s.behavior = 5;
-    end if;
-    select array_agg({schema}.ending_of_waiting(row(s.execution, 5, s.class, s.priority, s.attempt, s.failures, s.reclaims,
-          s.start_by, s.deadline, s.redrive, s.flow, s.linked, true, null, s.gate)::{schema}.waiting, s.namespace,
-        (case s.behavior when 1 then 8 when 2 then 9 else 10 end)::smallint,
-        (case s.behavior when 2 then 25 else 8 end)::smallint, 'the suspension was not ended in time') order by s.execution)
-      into v_endings from unnest(v_due) s where s.behavior < 4;
-  end if;
-  if v_endings is not null then
-    delete from {schema}.suspension s where s.execution = any (array(select y.execution from unnest(v_endings) y));
-    select t.woken, t.follows into v_settled from {schema}.settle(v_endings, v_now) t;
-    classes := classes || v_settled.woken;
-    follows := follows or v_settled.follows;
-  end if;
+  -- Body of waitpoint.expired: subject (its key). One whose execution has ended was closed by that.
+  select array_agg(row(w.namespace, 61, w.execution, e.flow, e.class, null, null, null,
+      json_build_object('subject', w.key)::text)::{schema}.log_item order by w.expires_at) into items
+    from unnest(v_due) w
+    cross join lateral (select x.flow, x.class from {schema}.execution x where x.id = w.execution offset 0) e
+    where coalesce((select false from {schema}.outcome o where o.execution = w.execution), true);
+end $$;
+
+-- What time does to suspensions and to waitpoints, which come last: who holds one waits for nothing after that.
+create function {schema}.sweep_suspensions(p_limit int, out taken int, out classes int[], out next_ms double precision,
+  out follows boolean) language plpgsql volatile as $$
+declare
+  v_ended record;
+  v_closed record;
+begin
+  select t.* into v_ended from {schema}.time_out_suspensions(p_limit) t;
+  select e.* into v_closed from {schema}.expire_waitpoints(p_limit) e;
+  taken := v_ended.taken + v_closed.taken;
+  classes := v_ended.classes;
+  follows := v_ended.follows;
   select least(
       (select extract(epoch from s.due_at - clock_timestamp()) * 1000 from {schema}.suspension s
         where s.due_at is not null order by s.due_at limit 1),
       (select extract(epoch from w.expires_at - clock_timestamp()) * 1000 from {schema}.waitpoint w
         where w.state <> 3 order by w.expires_at limit 1)) into next_ms;
-  if v_items is not null then
-    perform {schema}.append_items('{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', v_items);
+  if v_ended.items is not null or v_closed.items is not null then
+    perform {schema}.append_items('{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', v_ended.items || v_closed.items);
   end if;
 end $$;
