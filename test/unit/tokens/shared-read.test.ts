@@ -1,0 +1,69 @@
+import { expect, it } from 'vitest';
+import { monotonicMs } from '../../../src/runtime/clock.js';
+import { SharedRead } from '../../../src/services/tokens/shared-read.js';
+
+/** A source whose reads end when the test says so. */
+function source(restMs = 0) {
+  const reads: { keys: readonly string[]; end: (value: string) => void; fail: (error: Error) => void; at: number }[] =
+    [];
+  const shared = new SharedRead<string, string>(
+    (keys) =>
+      new Promise((resolve, reject) => {
+        const end = (value: string) => resolve(new Map(keys.map((key) => [key, value])));
+        reads.push({ keys, end, fail: reject, at: monotonicMs() });
+      }),
+    restMs,
+  );
+  return { shared, reads };
+}
+
+const turn = () => new Promise<void>((resolve) => setImmediate(resolve));
+
+it('asks once for all who come before the read begins, and anew for whoever comes after', async () => {
+  const { shared, reads } = source();
+  const first = [shared.get('a'), shared.get('b'), shared.get('a')];
+  await turn();
+  const later = [shared.get('a'), shared.get('c')];
+  await turn();
+  expect(reads.map(({ keys }) => keys)).toEqual([['a', 'b']]);
+  reads[0]?.end('old');
+  expect(await Promise.all(first)).toEqual(['old', 'old', 'old']);
+  await turn();
+  expect(reads.map(({ keys }) => keys)).toEqual([
+    ['a', 'b'],
+    ['a', 'c'],
+  ]);
+  reads[1]?.end('new');
+  expect(await Promise.all(later)).toEqual(['new', 'new']);
+});
+
+it('answers undefined for what the read did not find', async () => {
+  const shared = new SharedRead<string, string>(async () => new Map());
+  expect(await shared.get('a')).toBeUndefined();
+});
+
+it('rejects those who shared a read that failed, and nobody after them', async () => {
+  const { shared, reads } = source();
+  const first = [shared.get('a'), shared.get('b')].map((got) => got.catch((error: Error) => error.message));
+  await turn();
+  const later = shared.get('a');
+  reads[0]?.fail(new Error('away'));
+  expect(await Promise.all(first)).toEqual(['away', 'away']);
+  await turn();
+  reads[1]?.end('there');
+  expect(await later).toBe('there');
+});
+
+it('rests between two reads where it is told to, however many ask', async () => {
+  const { shared, reads } = source(60);
+  for (let round = 0; round < 3; round++) {
+    const got = Promise.all(Array.from({ length: 50 }, (_, i) => shared.get(`${round} ${i}`)));
+    while (reads.length <= round) await turn();
+    reads[round]?.end('x');
+    await got;
+  }
+  expect(reads).toHaveLength(3);
+  const [one, two, three] = reads.map(({ at }) => at);
+  expect((two ?? 0) - (one ?? 0)).toBeGreaterThan(55);
+  expect((three ?? 0) - (two ?? 0)).toBeGreaterThan(55);
+});
