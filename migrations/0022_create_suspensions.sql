@@ -129,9 +129,9 @@ begin
     where u.made;
 end $$;
 
--- As calls answer them: JSON of {id, key, state, secret, signals, created_at, expires_at}, in the order of the keys.
+-- As calls answer them: JSON of {id, key, execution, state, secret, signals, created_at, expires_at}, in the order of the keys.
 create function {schema}.shown_waitpoints(p_execution uuid, p_key text[]) returns jsonb language sql stable as $$
-  select jsonb_agg(jsonb_build_object('id', w.id, 'key', w.key, 'state', w.state, 'secret', w.secret, 'signals', w.signals,
+  select jsonb_agg(jsonb_build_object('id', w.id, 'key', w.key, 'execution', w.execution, 'state', w.state, 'secret', w.secret, 'signals', w.signals,
     'created_at', w.created_at, 'expires_at', w.expires_at) order by u.n)
   from unnest(p_key) with ordinality u (key, n)
   cross join lateral (select x.* from {schema}.waitpoint x where x.execution = p_execution and x.key = u.key offset 0) w
