@@ -21,6 +21,7 @@ import { getServerInfoCall } from './server-info.js';
 import { getStatsCall } from './stats.js';
 import { listSuspendedExecutionsCall } from './suspensions/list-suspended.js';
 import { listPendingWaitpointsCall } from './suspensions/list-waitpoints.js';
+import { resumeExecutionCall } from './suspensions/resume.js';
 import { rotateWaitpointSecretCall } from './suspensions/rotate-secret.js';
 import { updateLaneCall } from './update-lane.js';
 import { drainWorkerCall, listWorkersCall } from './workers.js';
@@ -54,6 +55,7 @@ export function adminService(deps: AdminServiceDeps): Partial<ServiceImpl<typeof
     listFailedFlows: listFailedFlowsCall(deps),
     listSuspendedExecutions: listSuspendedExecutionsCall(deps),
     listPendingWaitpoints: listPendingWaitpointsCall(deps),
+    resumeExecution: resumeExecutionCall(deps),
     rotateWaitpointSecret: rotateWaitpointSecretCall(deps),
     getStats: getStatsCall(deps),
     getServerInfo: getServerInfoCall(deps),
