@@ -6,8 +6,10 @@ import { flowInvariants } from './flows.js';
 import { type Invariant, SAMPLES } from './invariant.js';
 import { joinInvariants } from './joins.js';
 import { letterInvariants } from './letters.js';
+import { limitInvariants } from './limits.js';
 import { logInvariants } from './log.js';
 import { placeInvariants } from './places.js';
+import { waitInvariants } from './waits.js';
 
 export const INVARIANTS: readonly Invariant[] = [
   ...placeInvariants,
@@ -15,6 +17,8 @@ export const INVARIANTS: readonly Invariant[] = [
   ...letterInvariants,
   ...joinInvariants,
   ...flowInvariants,
+  ...waitInvariants,
+  ...limitInvariants,
   ...logInvariants,
 ];
 

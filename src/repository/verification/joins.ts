@@ -6,10 +6,10 @@ const OUTCOME_OF = `case o.state when 7 then 1 when 11 then 3 else 2 end`;
 export const joinInvariants = [
   invariant(
     'blocked-has-join',
-    'what is blocked waits for an open join of its own: over edges, or over children while its attempt is parked',
+    'what waits for a join has an open one of its own: over edges, or over children while its attempt is parked',
     `select w.execution as sample from {schema}.blocked w left join {schema}.barrier b on b.id = w.barrier
-     where b.downstream is distinct from w.execution or b.state <> 1 or b.flow is distinct from w.flow
-       or b.kind <> case w.state when 1 then 1 else 2 end`,
+     where w.waits_for = 1 and (b.downstream is distinct from w.execution or b.state <> 1 or b.flow is distinct from w.flow
+       or b.kind <> case w.state when 1 then 1 else 2 end)`,
   ),
   invariant(
     'open-join-has-downstream',

@@ -87,6 +87,7 @@ export const logInvariants = [
        select p.class, p.state, count(*) as n from (
          select class, 3 as state from {schema}.ready union all select class, 2 from {schema}.scheduled
          union all select class, 4 from {schema}.lease union all select class, state from {schema}.blocked
+         union all select class, 5 from {schema}.suspension
          union all select class, state from {schema}.outcome union all select class, 0 from {schema}.execution) p group by 1, 2)
      select format('class %s state %s: told %s, found %s', coalesce(t.class, f.class), coalesce(t.state, f.state), t.n, f.n)
        as sample

@@ -1,18 +1,26 @@
 /** Where executions stand. */
 import { invariant } from './invariant.js';
 
-/** Every phase row and outcome, with what it says of the execution's attempts; `open`: the last of them has not ended. */
+/**
+ * Every phase row and outcome, with what it says of the execution's attempts, and of its key; `open`: the last of them has
+ * not ended.
+ */
 export const PLACES = `
-   select execution, 3 as state, class, attempt, failures, reclaims, start_by, deadline, resume as open, flow, linked
+   select execution, 3 as state, class, attempt, failures, reclaims, start_by, deadline, resume as open, flow, linked, gate
      from {schema}.ready
    union all
-   select execution, 2, class, attempt, failures, reclaims, start_by, deadline, resume, flow, linked from {schema}.scheduled
+   select execution, 2, class, attempt, failures, reclaims, start_by, deadline, resume, flow, linked, gate
+     from {schema}.scheduled
    union all
-   select execution, 4, class, attempt, failures, reclaims, start_by, deadline, true, flow, linked from {schema}.lease
+   select execution, 4, class, attempt, failures, reclaims, start_by, deadline, true, flow, linked, gate from {schema}.lease
    union all
-   select execution, state, class, attempt, failures, reclaims, start_by, deadline, resume, flow, linked from {schema}.blocked
+   select execution, state, class, attempt, failures, reclaims, start_by, deadline, resume, flow, linked, gate
+     from {schema}.blocked
    union all
-   select execution, state, class, attempt, null, null, null, null, false, null, null from {schema}.outcome`;
+   select execution, 5, class, attempt, failures, reclaims, start_by, deadline, true, flow, linked, gate
+     from {schema}.suspension
+   union all
+   select execution, state, class, attempt, null, null, null, null, false, null, null, null from {schema}.outcome`;
 
 export const placeInvariants = [
   invariant(
@@ -36,7 +44,8 @@ export const placeInvariants = [
      select e.id from (
        select execution, class, namespace from {schema}.attempt
        union all select execution, class, namespace from {schema}.outcome
-       union all select execution, class, namespace from {schema}.lease) p
+       union all select execution, class, namespace from {schema}.lease
+       union all select execution, class, namespace from {schema}.suspension) p
      join {schema}.execution e on e.id = p.execution where (p.class, p.namespace) <> (e.class, e.namespace)
      union all
      select e.id from {schema}.execution e left join {schema}.claim_class c on c.id = e.class
