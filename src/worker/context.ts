@@ -1,4 +1,5 @@
 /** What a handler is given: the claim, readably, and the ways to speak while it works. */
+import type { Writable } from 'node:stream';
 import { timestampDate } from '@bufbuild/protobuf/wkt';
 import type { AttemptKind, Failure } from '../../gen/tailrace/v1/attempt_pb.js';
 import type { Claim } from '../../gen/tailrace/v1/lease_pb.js';
@@ -7,10 +8,17 @@ import { Content } from '../client/content.js';
 import type { ChildExecution } from '../client/execution-spec.js';
 import type { JoinRules } from '../client/join-rules.js';
 import type { AwaitedChild, Children, ChildrenWait } from './children.js';
+import { timeoutOnly } from './conditions.js';
+import { frameStream } from './frame-stream.js';
+import type { FrameOptions, Frames } from './frames.js';
 import { Delay } from './handler-errors.js';
 import type { HeldLease } from './held-lease.js';
 import { JoinedInputs, type ReadResult } from './joined-inputs.js';
 import type { LogFields, WorkerLog } from './log.js';
+import type { SuspensionOutcome } from './received-signal.js';
+import type { SuspendOptions, WaitpointOptions } from './suspend-options.js';
+import type { ReportedUsage, Usage, UsageAmounts, UsageOptions } from './usage.js';
+import type { Waitpoint, Waits } from './waits.js';
 
 /** Why and after which wait an attempt goes on. Times are on the database's clock. */
 export interface Resume {
@@ -27,6 +35,9 @@ interface Means {
   readonly tell: () => void;
   readonly log: WorkerLog;
   readonly children: Children;
+  readonly waits: Waits;
+  readonly frames: Frames;
+  readonly usage: Usage;
   readonly read: ReadResult;
 }
 
@@ -40,7 +51,10 @@ export class HandlerContext {
   /** Everything the engine handed over, including joined inputs, trigger and resume information. */
   readonly claim: Claim;
   readonly input: Content;
-  /** Aborts with one of CancelRequestedError, LeaseLostError, AttemptTimeoutError, WorkerStoppingError as its reason. */
+  /**
+   * Aborts with one of CancelRequestedError, LeaseLostError, AttemptTimeoutError, WorkerStoppingError, Suspended and
+   * BudgetExceededError as its reason.
+   */
   readonly signal: AbortSignal;
   /** What the upstreams of a flow's member left. Not handed over again after a wait for children. */
   readonly inputs: JoinedInputs;
@@ -163,6 +177,80 @@ export class HandlerContext {
    */
   waitForChildren(children: readonly AwaitedChild[], rules: JoinRules = {}): ChildrenWait {
     return this.#means.children.waitFor(children, rules);
+  }
+
+  /**
+   * Makes a place where a signal can land, so that its token can be handed out before `suspend()`; signals that come early
+   * are kept. Up to 1000; 1 to 200 bytes of key. A repeat answers the same. A key is good for one wait: once that is over
+   * the waitpoint is `closed`, so that a handler that is called again knows not to hand the token out again; where a later
+   * attempt has to ask anew, put `attemptNumber` into the key.
+   *
+   * Throws a TailraceError: WAITPOINT_LIMIT_EXCEEDED, or SECRETS_UNAVAILABLE where the server has no key to sign with.
+   */
+  waitpoint(key: string, options: WaitpointOptions = {}): Promise<Waitpoint> {
+    return this.#means.waits.waitpoint(key, options);
+  }
+
+  /**
+   * Waits for a condition over signals without holding a lease or a slot. If it holds already, by signals that came early,
+   * this answers at once. Else the execution is parked, and this throws Suspended: let it pass. The handler is called
+   * again, by any worker, when the wait is over; there this answers what it brought, as every wait before it did.
+   *
+   * So a handler passes its waits in the same order each time, and does again what lies between them: give keys to what
+   * it changes, and look at `resume` before what is to be done once. If the resumed attempt fails, is lost or is released,
+   * the next one waits anew, and signals that were used up stay so.
+   *
+   * Throws a TailraceError, among others WAITPOINT_NOT_FOUND, and WRONG_STATE for a waitpoint that is closed; a
+   * CanceledError if cancellation was asked for.
+   */
+  suspend(options: SuspendOptions): Promise<SuspensionOutcome> {
+    return this.#means.waits.suspend(options);
+  }
+
+  /** Waits so many milliseconds, 100 to 365 days, as `suspend()` does: without a lease, and the handler is called again. */
+  async sleep(ms: number, note = ''): Promise<void> {
+    await this.suspend({ condition: timeoutOnly(), timeoutMs: ms, reason: 'step', note });
+  }
+
+  /**
+   * Appends to this attempt's output: any JSON value, bytes, or what `text()` and `bytes()` make, up to 64 KiB. Resolves
+   * when there is room for more; need not be awaited, but then nothing slows the handler down. Frames are sent together
+   * after 20 ms at most, in order, and before the handler's end is reported; every durable one is stored once. A handler
+   * that is called again after a wait appends after what it has emitted before.
+   *
+   * Throws a ContentError for what cannot be a frame. A refusal comes up here and in `flushFrames()`, and the handler does
+   * not complete: FramesRefusedError for too many, LeaseLostError, or a TailraceError if the server stays away.
+   */
+  emitFrame(content: unknown, options: FrameOptions = {}): Promise<void> {
+    return this.#means.frames.emit(content, options);
+  }
+
+  /** Changes the attempt's one summary document by a JSON merge patch (RFC 7396): an object; null takes a member away. */
+  summary(patch: Readonly<Record<string, unknown>>): Promise<void> {
+    return this.emitFrame(patch, { mode: 'summary' });
+  }
+
+  /** The output as a stream to write to: a frame per chunk, strings as text, bytes as they are, other values as JSON. */
+  frames(options: FrameOptions = {}): Writable {
+    return frameStream(this.#means.frames, options);
+  }
+
+  /** Resolves when everything that was emitted is with the engine. */
+  flushFrames(): Promise<void> {
+    return this.#means.frames.flush();
+  }
+
+  /**
+   * Counts what was used in every budget that bounds this execution: all of it or nothing. The answer tells which soft
+   * limits are crossed. Throws a BudgetExceededError if a hard limit would be exceeded: look at its `effect`.
+   */
+  reportUsage(amounts: UsageAmounts, options: UsageOptions = {}): Promise<ReportedUsage> {
+    return this.#means.usage.report(amounts, options);
+  }
+
+  /** Gives back at most what this execution has reported. Answers what that was, by dimension. */
+  releaseUsage(amounts: UsageAmounts, options: UsageOptions = {}): Promise<Readonly<Record<string, bigint>>> {
+    return this.#means.usage.release(amounts, options);
   }
 
   /** To the worker's `log`, with the execution's id, type, lane and attempt. */

@@ -8,10 +8,40 @@ export type { ChildExecution } from '../client/execution-spec.js';
 export type { JoinRules } from '../client/join-rules.js';
 export { InvalidOptionsError } from '../client/option-rules.js';
 export type { AwaitedChild, ChildrenWait } from './children.js';
+export {
+  allOf,
+  anySignal,
+  type Condition,
+  type CountRules,
+  count,
+  type MemberCondition,
+  operatorOnly,
+  type SignalCondition,
+  type SignalPlace,
+  signal,
+  timeoutOnly,
+} from './conditions.js';
 export type { Handler, HandlerContext, Resume } from './context.js';
+export { type FrameOptions, FramesRefusedError } from './frames.js';
 export { CanceledError, Delay, PermanentError, RateLimitedError } from './handler-errors.js';
 export type { InputOutcome, JoinedInput, JoinedInputs } from './joined-inputs.js';
 export type { LogFields, LogLevel, WorkerLog } from './log.js';
 export type { WorkerOptions } from './options.js';
-export { AttemptTimeoutError, CancelRequestedError, LeaseLostError, WorkerStoppingError } from './stop-reasons.js';
+export type { ReceivedSignal, SenderKind, SuspensionOutcome } from './received-signal.js';
+export {
+  AttemptTimeoutError,
+  CancelRequestedError,
+  LeaseLostError,
+  Suspended,
+  WorkerStoppingError,
+} from './stop-reasons.js';
+export type { SuspendOptions, WaitpointOptions } from './suspend-options.js';
+export {
+  BudgetExceededError,
+  type ReportedUsage,
+  type SoftLimitCrossed,
+  type UsageAmounts,
+  type UsageOptions,
+} from './usage.js';
+export type { Waitpoint } from './waits.js';
 export { Worker } from './worker.js';

@@ -11,13 +11,13 @@ import { monotonicMs } from '../runtime/clock.js';
 import { Loop } from '../runtime/loop.js';
 import type { EngineClient } from './engine-client.js';
 import type { HeldLease } from './held-lease.js';
+import { LOST } from './lease-calls.js';
 import type { WorkerLog } from './log.js';
 import { LeaseLostError } from './stop-reasons.js';
 
 /** Progress is told this often at most. */
 const GAP_MS = 100;
 const CALL_BOUNDS = { items: 1_000, bytes: Number.POSITIVE_INFINITY };
-const LOST = ['LEASE_LOST', 'EXECUTION_TERMINAL', 'EXECUTION_NOT_FOUND'];
 
 export interface KeeperOptions {
   readonly engine: Pick<EngineClient, 'renewLeases'>;

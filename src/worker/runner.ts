@@ -6,15 +6,21 @@ import { FailureClass } from '../../gen/tailrace/v1/attempt_pb.js';
 import type { Content } from '../client/content.js';
 import { Children } from './children.js';
 import { type Handler, HandlerContext } from './context.js';
+import { Frames } from './frames.js';
 import type { HeldLease } from './held-lease.js';
+import { type HandlerCalls, LeaseCalls } from './lease-calls.js';
 import type { LeaseKeeper } from './lease-keeper.js';
 import type { WorkerLog } from './log.js';
 import { type Outcome, outcomeOfResult, outcomeOfThrown } from './outcome.js';
 import type { Reporter } from './reporter.js';
 import { WorkerStoppingError } from './stop-reasons.js';
+import { Usage } from './usage.js';
+import { Waits } from './waits.js';
 
 export interface RunnerOptions {
   readonly handlers: ReadonlyMap<string, Handler>;
+  readonly engine: HandlerCalls;
+  readonly namespace: string;
   readonly keeper: LeaseKeeper;
   readonly reporter: Reporter;
   /** Reads the whole result of an execution. */
@@ -39,7 +45,7 @@ export class Runner {
 
   /** What has to be given back: handlers still running, and those that stopped because the worker stops. */
   get unfinished(): readonly HeldLease[] {
-    return [...this.#running, ...this.#unfinished].filter((lease) => !lease.lost);
+    return [...this.#running, ...this.#unfinished].filter((lease) => !lease.lost && !lease.ended);
   }
 
   abortAll(reason: Error): void {
@@ -68,25 +74,59 @@ export class Runner {
   }
 
   async #outcome(lease: HeldLease, log: WorkerLog): Promise<Outcome> {
+    const { engine, namespace, keeper } = this.#options;
+    const calls = new LeaseCalls({ engine, namespace, lease, onGone: () => keeper.remove(lease) });
+    const frames = new Frames(calls);
+    const waits = new Waits(calls, () => frames.flush());
+    const outcome = await this.#handled(lease, log, { calls, frames, waits });
+    await waits.idle();
+    try {
+      // What was emitted belongs to the attempt that is about to end.
+      if (!lease.ended) await frames.close();
+    } catch (thrown) {
+      return outcome.kind === 'completed' || outcome.kind === 'parked' ? failed(thrown, lease, log) : outcome;
+    }
+    return outcome;
+  }
+
+  async #handled(lease: HeldLease, log: WorkerLog, { calls, frames, waits }: Speaking): Promise<Outcome> {
     const { handlers, keeper, read } = this.#options;
     try {
       const handler = handlers.get(lease.claim.type);
       if (!handler) throw new Error(`this worker has no handler for ${lease.claim.type}`);
-      const tell = () => keeper.renewSoon();
       const children = new Children();
-      const context = new HandlerContext(lease, { tell, log, children, read: (id) => read(id, lease.signal) });
+      const usage = new Usage(calls, () => frames.flush());
+      const context = new HandlerContext(lease, {
+        tell: () => keeper.renewSoon(),
+        log,
+        children,
+        waits,
+        frames,
+        usage,
+        read: (id) => read(id, lease.signal),
+      });
       const outcome = outcomeOfResult(await handler(context), children);
       if (outcome.kind === 'failed') log('warn', `the result cannot be sent: ${outcome.failure.message ?? ''}`, {});
       return outcome;
     } catch (thrown) {
-      const outcome = outcomeOfThrown(thrown, lease.signal);
-      if (outcome.kind === 'failed' && !lease.signal.aborted) {
-        const expected = outcome.failure.failureClass === FailureClass.RATE_LIMITED;
-        log(expected ? 'info' : 'warn', 'the handler failed', { error: thrown });
-      }
-      return outcome;
+      return failed(thrown, lease, log);
     }
   }
+}
+
+interface Speaking {
+  readonly calls: LeaseCalls;
+  readonly frames: Frames;
+  readonly waits: Waits;
+}
+
+function failed(thrown: unknown, lease: HeldLease, log: WorkerLog): Outcome {
+  const outcome = outcomeOfThrown(thrown, lease.signal);
+  if (outcome.kind === 'failed' && !lease.signal.aborted) {
+    const expected = outcome.failure.failureClass === FailureClass.RATE_LIMITED;
+    log(expected ? 'info' : 'warn', 'the handler failed', { error: thrown });
+  }
+  return outcome;
 }
 
 /**

@@ -44,3 +44,15 @@ export class WorkerStoppingError extends Error {
     super('the worker is stopping');
   }
 }
+
+/**
+ * Not a failure: the execution waits, and its handler is called again when the wait is over. Thrown by `ctx.suspend()` and
+ * `ctx.sleep()`: let it pass. Whatever the handler still returns or throws is not reported.
+ */
+export class Suspended extends Error {
+  override readonly name = 'Suspended';
+
+  constructor() {
+    super('the execution is suspended; its handler is called again');
+  }
+}

@@ -79,7 +79,16 @@ export class Worker {
     const reporter = new Reporter({ engine, namespace, handOver, settled });
     const admin = createClient(AdminService, this.#connection.transport);
     const read = (executionId: string, signal: AbortSignal) => readResult(admin, { namespace, executionId }, signal);
-    this.#runner = new Runner({ handlers: this.#handlers, keeper: this.#keeper, reporter, read, log, onEnd });
+    this.#runner = new Runner({
+      handlers: this.#handlers,
+      engine,
+      namespace,
+      keeper: this.#keeper,
+      reporter,
+      read,
+      log,
+      onEnd,
+    });
   }
 
   /** Names the handler of an execution type, before `start()`. */

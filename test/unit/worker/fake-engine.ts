@@ -1,5 +1,5 @@
 /** An engine in memory behind a real transport: hands out what it is given and remembers what it is told. */
-import { type Code, ConnectError, createRouterTransport, type Transport } from '@connectrpc/connect';
+import { type Code, ConnectError, createRouterTransport, type ServiceImpl, type Transport } from '@connectrpc/connect';
 import { AdminService } from '../../../gen/tailrace/v1/admin_service_pb.js';
 import { CompletionService } from '../../../gen/tailrace/v1/completion_service_pb.js';
 import {
@@ -44,9 +44,11 @@ export class FakeEngine {
   #waiting: Claim[] = [];
   #arrived: () => void = () => {};
 
-  constructor() {
+  /** `more`: calls that this one does not know, as a test needs them. */
+  constructor(more: Partial<ServiceImpl<typeof EngineService>> = {}) {
     this.transport = createRouterTransport(({ service }) => {
       service(EngineService, {
+        ...more,
         heartbeatWorker: (request) => {
           this.#mayBeAway();
           this.heartbeats.push(request);

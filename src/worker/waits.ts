@@ -1,0 +1,133 @@
+/**
+ * Waits for signals, in the middle of a handler.
+ *
+ * Nobody keeps a handler's stack. A wait that parks ends this call of the handler, and the resumed attempt calls it again
+ * from its start, in whichever process; there every wait it passed before is passed at once, with the same outcome. What
+ * tells them apart is their order: the engine numbers what parked an attempt, and the n-th `suspend()` of a call is the
+ * n-th that ended with signals. Waits for children and for a budget are numbered too, and are known by having none.
+ *
+ * Only the attempt remembers. One that is lost, fails or is released forgets its waits, and the next one begins anew.
+ */
+import { timestampDate } from '@bufbuild/protobuf/wkt';
+import { ResumeCause, type Signal, WaitpointState } from '../../gen/tailrace/v1/signal_pb.js';
+import { TailraceError } from '../client/errors.js';
+import { CanceledError } from './handler-errors.js';
+import type { LeaseCalls } from './lease-calls.js';
+import { outcomeOfSignals, type SuspensionOutcome } from './received-signal.js';
+import { CancelRequestedError, Suspended } from './stop-reasons.js';
+import { type SuspendOptions, toSuspension, toWaitpointSpec, type WaitpointOptions } from './suspend-options.js';
+
+/** A place where a signal can land. */
+export interface Waitpoint {
+  readonly key: string;
+  /** Lets its bearer signal here. Empty once it is closed. */
+  readonly token: string;
+  /** True once it has expired or the wait it was for is over: whom it was meant for has been told, or is too late. */
+  readonly closed: boolean;
+  /** When it closes by itself, on the database's clock. */
+  readonly expires: Date | undefined;
+}
+
+const PAGE = 1_000;
+
+export class Waits {
+  readonly #calls: LeaseCalls;
+  /** Stores what was emitted: nothing that came before a wait is lost in it. */
+  readonly #flush: () => Promise<void>;
+  /** Waits that this call of the handler has asked for. */
+  #asked = 0;
+  /** Number of the last recorded wait that it has passed. */
+  #passed = 0;
+  #pending: Promise<unknown> | undefined;
+
+  constructor(calls: LeaseCalls, flush: () => Promise<void>) {
+    this.#calls = calls;
+    this.#flush = flush;
+  }
+
+  /** Resolves when nothing is under way. */
+  async idle(): Promise<void> {
+    await this.#pending?.catch(() => {});
+  }
+
+  suspend(options: SuspendOptions): Promise<SuspensionOutcome> {
+    if (this.#pending) throw new Error('a handler waits for one thing at a time: await the suspend() before');
+    const pending = this.#suspend(options).finally(() => {
+      this.#pending = undefined;
+    });
+    // Of one that nobody awaits it is the end of the handler that matters, not an unhandled rejection.
+    pending.catch(() => {});
+    this.#pending = pending;
+    return pending;
+  }
+
+  async waitpoint(key: string, options: WaitpointOptions): Promise<Waitpoint> {
+    const spec = toWaitpointSpec({ key, ...options });
+    try {
+      const { waitpoint } = await this.#calls.send((engine, under, bounds) =>
+        engine.createWaitpoint({ ...under, waitpoint: spec }, bounds),
+      );
+      const { token = '', state, expireTime } = waitpoint ?? {};
+      return { key, token, closed: state === WaitpointState.CLOSED, expires: expireTime && timestampDate(expireTime) };
+    } catch (error) {
+      if (!(error instanceof TailraceError && error.reason === 'WRONG_STATE')) throw error;
+      return { key, token: '', closed: true, expires: undefined };
+    }
+  }
+
+  async #suspend(options: SuspendOptions): Promise<SuspensionOutcome> {
+    const place = ++this.#asked;
+    const asked = toSuspension(options);
+    const recorded = await this.#recorded();
+    if (recorded) return recorded;
+    await this.#flush();
+    try {
+      const answer = await this.#calls.send((engine, under, bounds) =>
+        engine.suspendExecution({ ...under, ...asked, idempotencyKey: `suspend ${place}` }, bounds),
+      );
+      const { suspended, signals, moreSignals, suspensionNumber } = answer;
+      if (suspended) throw this.#calls.giveUp(new Suspended());
+      const all = moreSignals ? await this.#matched(suspensionNumber) : signals;
+      this.#passed = suspensionNumber;
+      return outcomeOfSignals(all);
+    } catch (error) {
+      throw this.#canceled(error);
+    }
+  }
+
+  /** How the next of the waits ended that this attempt has behind it; undefined if there is none. */
+  async #recorded(): Promise<SuspensionOutcome | undefined> {
+    const { resume } = this.#calls.lease.claim;
+    for (let number = this.#passed + 1; number <= (resume?.suspensionNumber ?? 0); number++) {
+      const last = number === resume?.suspensionNumber;
+      const signals = last && !resume.moreSignals ? resume.signals : await this.#matched(number);
+      const elsewhere = last
+        ? resume.cause === ResumeCause.CHILDREN || resume.cause === ResumeCause.BUDGET
+        : signals.length === 0;
+      this.#passed = number;
+      if (!elsewhere) return outcomeOfSignals(signals);
+    }
+    return undefined;
+  }
+
+  async #matched(suspensionNumber: number): Promise<Signal[]> {
+    const all: Signal[] = [];
+    for (let pageToken = ''; ; ) {
+      const page = { suspensionNumber, pageSize: PAGE, pageToken };
+      const { signals, nextPageToken } = await this.#calls.send((engine, under, bounds) =>
+        engine.listMatchedSignals({ ...under, ...page }, bounds),
+      );
+      all.push(...signals);
+      if (nextPageToken === '') return all;
+      pageToken = nextPageToken;
+    }
+  }
+
+  /** An execution that is to be canceled does not wait: its handler ends as it would by its signal. */
+  #canceled(error: unknown): unknown {
+    if (!(error instanceof TailraceError) || error.reason !== 'WRONG_STATE') return error;
+    if (error.metadata['waitpoint_key'] !== undefined) return error;
+    const { reason } = this.#calls.lease.signal;
+    return reason instanceof CancelRequestedError ? reason : new CanceledError(error.message, { cause: error });
+  }
+}
