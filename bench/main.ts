@@ -14,6 +14,7 @@ import { p6 } from './measures/p6-chains.js';
 import { p6b } from './measures/p6b-wide-joins.js';
 import { p6c } from './measures/p6c-slots.js';
 import { p7 } from './measures/p7-cancel-rest.js';
+import { p8 } from './measures/p8-waits.js';
 import { p9 } from './measures/p9-delivery.js';
 import { p10 } from './measures/p10-idle.js';
 import { helpText, type Options, readOptions, UsageError } from './options.js';
@@ -22,7 +23,7 @@ import { Recorder, type Results } from './results.js';
 import { FULL, QUICK } from './scale.js';
 import { store } from './store.js';
 
-const MEASURES: readonly Measure[] = [p1, p2, p3, p4, p6, p6b, p6c, p7, p9, p10];
+const MEASURES: readonly Measure[] = [p1, p2, p3, p4, p6, p6b, p6c, p7, p8, p9, p10];
 
 async function main(args: readonly string[]): Promise<void> {
   const options = readOptions(

@@ -32,6 +32,8 @@ export interface Scale {
     readonly fanOut: number;
     readonly fanOuts: number;
   };
+  /** Cycles of a wait: one after the other, at a steady rate, many at once. */
+  readonly waits: { readonly alone: number; readonly steady: number; readonly atOnce: number };
 }
 
 export const FULL: Scale = {
@@ -41,6 +43,7 @@ export const FULL: Scale = {
   waiting: [1_000, 100_000, 1_000_000],
   claims: 100,
   joins: { sizes: [100, 1_000, 10_000], members: 10_000, slots: 100, fanOut: 1_000, fanOuts: 20 },
+  waits: { alone: 500, steady: 500, atOnce: 2_000 },
 };
 
 export const QUICK: Scale = {
@@ -50,4 +53,5 @@ export const QUICK: Scale = {
   waiting: [1_000, 10_000, 100_000],
   claims: 20,
   joins: { sizes: [10, 100, 1_000], members: 1_000, slots: 16, fanOut: 200, fanOuts: 4 },
+  waits: { alone: 20, steady: 50, atOnce: 100 },
 };

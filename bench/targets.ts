@@ -4,6 +4,7 @@ import { handedOn } from './peers/chains.js';
 import { graphileBatched, graphileDefaults } from './peers/graphile-worker.js';
 import { bossBatched } from './peers/pg-boss.js';
 import { tailraceRaw } from './peers/tailrace.js';
+import { signaledById } from './peers/tailrace-waits.js';
 
 /** The median of one contestant's figure. */
 export interface Find {
@@ -46,6 +47,14 @@ const flat = (key: string): Target => ({
   unit: '×',
   value: (find) => range(find.all(key)),
   reached: atMost(1.5),
+});
+
+const wait = (text: string, load: string, key: string): Target => ({
+  measure: 'P8',
+  text,
+  unit: 'ms',
+  value: figureOf(`${signaledById.name}, ${load}`, key),
+  reached: below(15),
 });
 
 export const TARGETS: readonly Target[] = [
@@ -120,6 +129,11 @@ export const TARGETS: readonly Target[] = [
     value: (find) => find.all('p99')[0],
     reached: below(200),
   },
+  wait('resume p50 below 15 ms, alone', 'alone', 'p50'),
+  wait('resume p50 below 15 ms, 100 per second', '100 per second', 'p50'),
+  wait('resume p50 below 15 ms, 16 at once', '16 at once', 'p50'),
+  wait('whole cycle p50 below 15 ms, alone', 'alone', 'cycleP50'),
+  wait('whole cycle p50 below 15 ms, 100 per second', '100 per second', 'cycleP50'),
   {
     measure: 'P9',
     text: 'p99 below 50 ms with 100 subscribers',

@@ -1,8 +1,8 @@
 /** P6C: what the end of one member costs, on its own, as the join that it fills a slot of grows. */
-import { setTimeout as pause } from 'node:timers/promises';
 import { uuidV7 } from '../../src/runtime/random.js';
 import type { Arena, Ground } from '../arena/arena.js';
 import { startMeter } from '../arena/meter.js';
+import { quiet, spentInStatements } from '../arena/spent.js';
 import { makeFan } from '../peers/fans.js';
 import { FlowClients } from '../peers/tailrace-flows.js';
 import { startTailraceServer, type TailraceServer } from '../peers/tailrace-server.js';
@@ -17,8 +17,6 @@ const LEFT = 2;
 const WARM_UP_SLOTS = 100;
 const MEMBER = 'member';
 const SINK = 'sink';
-const QUIET_PAUSE_MS = 100;
-const QUIET_PAUSES = 20;
 
 async function run({ arena, scale, progress, record }: Context): Promise<void> {
   const { sizes, slots } = scale.joins;
@@ -82,24 +80,6 @@ async function measure(arena: Arena, ground: Ground, server: TailraceServer, rou
   } finally {
     await clients.close();
   }
-}
-
-/** Until the engine has done what follows by itself: two looks without a statement in between. */
-async function quiet(arena: Arena, ground: Ground): Promise<void> {
-  for (let i = 0; i < QUIET_PAUSES; i++) {
-    const meter = await startMeter(arena, ground);
-    await pause(QUIET_PAUSE_MS);
-    if ((await meter.read()).statements === 0) return;
-  }
-}
-
-async function spentInStatements({ admin }: Arena, { name }: Ground): Promise<{ pages: number; ms: number }> {
-  const { rows } = await admin.query<{ pages: number; ms: number }>(
-    `select sum(s.shared_blks_hit + s.shared_blks_read)::float8 as pages, sum(s.total_exec_time) as ms
-     from pg_stat_statements s join pg_database d on d.oid = s.dbid where d.datname = $1 and s.toplevel`,
-    [name],
-  );
-  return rows[0] ?? { pages: Number.NaN, ms: Number.NaN };
 }
 
 export const p6c: Measure = {

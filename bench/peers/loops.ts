@@ -28,6 +28,24 @@ export class Loops {
     this.#loops.push(followed);
   }
 
+  /** Reads a stream to its end. Resolves with its first message, which says that it is in place. */
+  async read<T>(stream: AsyncIterable<T>, onMessage: (message: T) => void): Promise<void> {
+    await new Promise<void>((resolve, reject) => {
+      const read = async () => {
+        for await (const message of stream) {
+          resolve();
+          onMessage(message);
+        }
+      };
+      this.follow(
+        read().catch((error: unknown) => {
+          reject(error);
+          throw error;
+        }),
+      );
+    });
+  }
+
   /** What is waited for would never come if a loop has failed. */
   async unlessFailed<T>(work: Promise<T>): Promise<T> {
     return await Promise.race([work, this.#failed]);

@@ -89,14 +89,14 @@ export class FlowClients {
   async watchEnds(onEntries: (entries: readonly CompletionEntry[]) => void): Promise<void> {
     const { signal } = this.#loops;
     const watch = this.#completions.watchCompletions({ start: StartPosition.LATEST }, { signal });
-    await this.#read(watch, onEntries);
+    await this.#loops.read(watch, ({ entries }) => onEntries(entries));
   }
 
   /** Every log entry of these kinds from now on. Resolves once the watch is in place. */
   async watchLog(kinds: LogEntryKind[], onEntries: (entries: readonly LogEntry[]) => void): Promise<void> {
     const { signal } = this.#loops;
     const watch = this.#completions.watchLog({ start: StartPosition.LATEST, filter: { kinds } }, { signal });
-    await this.#read(watch, onEntries);
+    await this.#loops.read(watch, ({ entries }) => onEntries(entries));
   }
 
   /** Something that goes on beside everything else, and whose failure others are told of. */
@@ -151,23 +151,5 @@ export class FlowClients {
       if (one.case !== 'ok') throw new Error(`a completion was refused: ${one.value?.message}`);
     }
     return handed;
-  }
-
-  /** The first message says that the watch is in place. */
-  async #read<T>(watch: AsyncIterable<{ entries: T[] }>, onEntries: (entries: readonly T[]) => void): Promise<void> {
-    await new Promise<void>((resolve, reject) => {
-      const read = async () => {
-        for await (const { entries } of watch) {
-          resolve();
-          if (entries.length > 0) onEntries(entries);
-        }
-      };
-      this.follow(
-        read().catch((error: unknown) => {
-          reject(error);
-          throw error;
-        }),
-      );
-    });
   }
 }

@@ -14,11 +14,13 @@ export interface TailraceServer {
 export interface TailraceServerOptions {
   /** Where Node writes a CPU profile when it ends. */
   readonly profileInto?: string | undefined;
+  /** Settings that a measure needs; what it does not name is as by default. */
+  readonly settings?: Readonly<Record<string, string>>;
 }
 
 export async function startTailraceServer(
   databaseUrl: string,
-  { profileInto }: TailraceServerOptions = {},
+  { profileInto, settings = {} }: TailraceServerOptions = {},
 ): Promise<TailraceServer> {
   const profiling = profileInto === undefined ? [] : ['--cpu-prof', `--cpu-prof-dir=${profileInto}`];
   // Not through npm or the tsx command: the process that is measured must be the server itself.
@@ -32,6 +34,7 @@ export async function startTailraceServer(
       TAILRACE_PORT: '0',
       TAILRACE_DRAIN_SECONDS: '5',
       TAILRACE_LOG_LEVEL: 'warn',
+      ...settings,
     },
   });
   // Whatever ends the benchmark must not leave a server behind.
