@@ -33,13 +33,13 @@ export interface ReportedUsage {
 /**
  * A hard limit would be exceeded: nothing was counted.
  *
- * `refused`: the handler decides what to do; let through, it is a failure that is tried again. `suspended`, `failed`: the
- * budget's policy has decided; the execution goes on once there is room again, or has been given up, and whatever the
- * handler still returns or throws is not reported. The handler's signal aborts with it then.
+ * `refused`: the handler decides what to do; let through, it is a failure that is tried again. `suspended`, `ended`: the
+ * budget's policy has decided; the execution goes on once there is room again, or has been given up (canceled, if that was
+ * asked for), and whatever the handler still returns or throws is not reported. Its signal aborts with this error then.
  */
 export class BudgetExceededError extends Error {
   override readonly name = 'BudgetExceededError';
-  readonly effect: 'refused' | 'suspended' | 'failed';
+  readonly effect: 'refused' | 'suspended' | 'ended';
   readonly budget: string;
   readonly dimension: string;
   /** Before the report. */
@@ -48,12 +48,12 @@ export class BudgetExceededError extends Error {
 
   constructor(cause: TailraceError) {
     super(cause.message, { cause });
-    const { budget = '', dimension = '', used = '0', limit = '0', effect } = cause.metadata;
+    const { budget = '', dimension = '', used = '0', limit = '0', state = 'RUNNING' } = cause.metadata;
     this.budget = budget;
     this.dimension = dimension;
     this.used = BigInt(used);
     this.limit = BigInt(limit);
-    this.effect = effect === 'suspended' || effect === 'failed' ? effect : 'refused';
+    this.effect = state === 'RUNNING' ? 'refused' : state === 'SUSPENDED' ? 'suspended' : 'ended';
   }
 }
 

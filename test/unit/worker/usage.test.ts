@@ -115,8 +115,11 @@ test('let through it is a failure that is tried again', async () => {
   });
 });
 
-test.each(['suspended', 'failed'] as const)('a breach that has %s the execution stops the handler', async (effect) => {
-  onReport = () => refuse('BUDGET_EXCEEDED', { ...exceeded, effect });
+test.each([
+  ['suspended', 'SUSPENDED'],
+  ['ended', 'FAILED'],
+])('a breach that has %s the execution stops the handler', async (effect, state) => {
+  onReport = () => refuse('BUDGET_EXCEEDED', { ...exceeded, state });
   const seen: unknown[] = [];
   await started(async (context) => {
     try {
