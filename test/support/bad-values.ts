@@ -15,7 +15,7 @@ import {
 } from '@bufbuild/protobuf';
 import { type ReflectList, type ReflectMap, type ReflectMessage, reflect } from '@bufbuild/protobuf/reflect';
 import { DurationSchema, FieldMaskSchema, TimestampSchema, ValueSchema } from '@bufbuild/protobuf/wkt';
-import type { SampleRequest } from './sample-requests.js';
+import type { SampleRequest } from './sample.js';
 
 export interface BadCase {
   /** As the contract spells it, such as `executions[0].lane`. */
@@ -48,9 +48,27 @@ const MANY = 1_001;
 const HUGE = 'x'.repeat(70_000);
 const LONE_SURROGATE = '\\ud800';
 
-/** Fields that this server does not build yet are sent once, and not looked into. */
+/**
+ * Fields that this server does not build yet are sent once, and not looked into. Of a choice between messages one alone
+ * can be there: its others must stand in variants of the sample.
+ */
 export function badCasesOf(root: SampleRequest, isUnbuilt: (field: string) => boolean): BadCase[] {
-  return casesIn(root, root.method.input, '', (copy) => copy, [], isUnbuilt);
+  const lacking = new Set<string>();
+  const looked = new Set<string>();
+  const cases = [root.message, ...root.variants].flatMap((message) =>
+    casesIn({ ...root, message }, root.method.input, '', (copy) => copy, [], { isUnbuilt, lacking, looked }),
+  );
+  const missing = [...lacking].filter((field) => !looked.has(field));
+  if (missing.length > 0) throw new Error(`no sample of ${root.method.name} has ${missing}, to be looked into`);
+  const distinct = new Map(cases.map((one) => [`${one.path} ${one.what} ${one.body.toString()}`, one]));
+  return [...distinct.values()];
+}
+
+interface Walk {
+  readonly isUnbuilt: (field: string) => boolean;
+  /** Fields of choices that one of the samples lacks, and those that one has. */
+  readonly lacking: Set<string>;
+  readonly looked: Set<string>;
 }
 
 export function fieldName(field: DescField): string {
@@ -63,7 +81,7 @@ function casesIn(
   path: string,
   owner: Place['owner'],
   jsonPath: Place['jsonPath'],
-  isUnbuilt: (field: string) => boolean,
+  walk: Walk,
 ): BadCase[] {
   return message.fields.flatMap((field) => {
     const place: Place = {
@@ -71,29 +89,36 @@ function casesIn(
       path: path === '' ? field.name : `${path}.${field.name}`,
       jsonPath: [...jsonPath, field.jsonName],
     };
-    if (isUnbuilt(fieldName(field))) return [binary(place, 'sent', (to) => setSomething(to, field))];
-    const inside = nested(place);
+    if (walk.isUnbuilt(fieldName(field))) return [binary(place, 'sent', (to) => setSomething(to, field))];
+    const inside = nested(place, walk);
     if (inside === undefined) return casesOf(place);
-    return [...casesOf(place), ...casesIn(root, inside.message, inside.path, inside.owner, inside.jsonPath, isUnbuilt)];
+    return [...casesOf(place), ...casesIn(root, inside.message, inside.path, inside.owner, inside.jsonPath, walk)];
   });
 }
 
-/** The message in this field, or the first of its list, to look into; its sample must have one. */
-function nested({ root, field, path, owner, jsonPath }: Place) {
+/** The message in this field, or the first of its list or map, to look into; its sample must have one. */
+function nested({ root, field, path, owner, jsonPath }: Place, { lacking, looked }: Walk) {
   const inList = field.fieldKind === 'list' && field.listKind === 'message';
-  if (!inList && field.fieldKind !== 'message') return undefined;
-  const message = field.message;
+  const inMap = field.fieldKind === 'map' && field.mapKind === 'message';
+  if (!inList && !inMap && field.fieldKind !== 'message') return undefined;
+  const message = field.message as DescMessage;
   if (message.typeName.startsWith('google.')) return undefined;
   const here = owner(reflect(root.method.input, root.message));
-  const isThere = inList ? (here.get(field) as ReflectList).size > 0 : here.isSet(field);
+  const key = inList ? 0 : inMap ? [...(here.get(field) as ReflectMap).keys()][0] : undefined;
+  const isThere = inList ? (here.get(field) as ReflectList).size > 0 : inMap ? key !== undefined : here.isSet(field);
+  if (!isThere && field.oneof) {
+    lacking.add(fieldName(field));
+    return undefined;
+  }
   if (!isThere) throw new Error(`the sample of ${root.method.name} lacks ${path}, whose fields must be tried`);
+  looked.add(fieldName(field));
   return {
     message,
-    path: inList ? `${path}[0]` : path,
-    jsonPath: inList ? [...jsonPath, 0] : jsonPath,
+    path: key === undefined ? path : `${path}[${JSON.stringify(key)}]`,
+    jsonPath: key === undefined ? jsonPath : [...jsonPath, key as string | number],
     owner: (copy: ReflectMessage) => {
       const value = owner(copy).get(field);
-      return (inList ? (value as ReflectList).get(0) : value) as ReflectMessage;
+      return (key === undefined ? value : (value as ReflectList | ReflectMap).get(key as never)) as ReflectMessage;
     },
   };
 }
@@ -254,22 +279,47 @@ function listCases(place: Place): BadCase[] {
 
 function mapCases(place: Place): BadCase[] {
   const { field } = place;
-  const put = (entries: readonly (readonly [string, string])[]) => (owner: ReflectMessage) => {
+  if (field.fieldKind !== 'map') return [];
+  const put = (entries: readonly (readonly [string, unknown])[]) => (owner: ReflectMessage) => {
     const map = owner.get(field) as ReflectMap;
     for (const [key, value] of entries) map.set(key, value);
   };
   const text = (what: string, value: string) => json(place, `JSON ${what}`, value);
+  const good = field.mapKind === 'message' ? reflect(field.message, create(field.message)) : goodValue(field.scalar);
   return [
-    ...['5', '"text"', '[]', '{"a": 5}', '{"a": null}'].map((value) => text(value, value)),
-    text('half a surrogate pair in a key', `{"${LONE_SURROGATE}": "a"}`),
+    ...['5', '"text"', '[]', '{"a": null}'].map((value) => text(value, value)),
+    text('half a surrogate pair in a key', `{"${LONE_SURROGATE}": ${field.mapKind === 'message' ? '{}' : '"1"'}}`),
+    binary(place, 'too many', put(Array.from({ length: MANY }, (_, i) => [`key${i}`, good]))),
+    binary(place, 'an empty key', put([['', good]])),
+    binary(place, 'a huge key', put([[HUGE, good]])),
+    binary(place, 'NUL in a key', put([['a\0', good]])),
+    notUtf8(place, put([[MARK, good]])),
+    ...mapValueCases(place, put, text),
+  ];
+}
+
+function goodValue(scalar: ScalarType | undefined): unknown {
+  return scalar === ScalarType.INT64 ? 1n : 'a';
+}
+
+function mapValueCases(
+  place: Place,
+  put: (entries: readonly (readonly [string, unknown])[]) => Change,
+  text: (what: string, value: string) => BadCase,
+): BadCase[] {
+  const { field } = place;
+  if (field.fieldKind !== 'map' || field.mapKind === 'message') return [text('{"a": 5}', '{"a": 5}')];
+  if (field.scalar === ScalarType.INT64) {
+    return [
+      ...['{"a": "many"}', '{"a": 1.5}', '{"a": true}'].map((value) => text(value, value)),
+      ...[-1n, 2n ** 63n - 1n, -(2n ** 63n)].map((value) => binary(place, `value ${value}`, put([['a', value]]))),
+    ];
+  }
+  return [
+    text('{"a": 5}', '{"a": 5}'),
     text('half a surrogate pair in a value', `{"a": "${LONE_SURROGATE}"}`),
-    binary(place, 'too many', put(Array.from({ length: MANY }, (_, i) => [`key${i}`, 'a']))),
-    binary(place, 'an empty key', put([['', 'a']])),
-    binary(place, 'a huge key', put([[HUGE, 'a']])),
     binary(place, 'a huge value', put([['a', HUGE]])),
-    binary(place, 'NUL in a key', put([['a\0', 'a']])),
     binary(place, 'NUL in a value', put([['a', 'a\0']])),
-    notUtf8(place, put([[MARK, 'a']])),
     notUtf8(place, put([['a', MARK]])),
   ];
 }
@@ -277,7 +327,7 @@ function mapCases(place: Place): BadCase[] {
 /** A valid value, for a field that is not built. */
 function setSomething(owner: ReflectMessage, field: DescField): void {
   if (field.fieldKind === 'list') (owner.get(field) as ReflectList).add(something(field));
-  else if (field.fieldKind === 'map') (owner.get(field) as ReflectMap).set('a', 'b');
+  else if (field.fieldKind === 'map') (owner.get(field) as ReflectMap).set('a', goodValue(field.scalar));
   else owner.set(field, something(field));
 }
 

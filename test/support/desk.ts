@@ -65,6 +65,7 @@ export async function startDesk(): Promise<Desk> {
     tokens: new SealedTokens({ database: engine.database, key: Buffer.alloc(32, 'desk'), log: DEFECTS }),
     maxPayloadBytes: MAX_PAYLOAD_BYTES,
     flowLimits: { members: 1_000, slots: 100, depth: 20, edges: 1_000 },
+    signalLimits: { perExecution: 100, earlyPerWaitpoint: 10, waitpoints: 10 },
   };
   const { lines, log, presence } = engine;
   const server = {

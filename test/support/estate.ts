@@ -5,6 +5,7 @@
 import { FailureClass } from '../../gen/tailrace/v1/attempt_pb.js';
 import type { Claim, LeaseRef } from '../../gen/tailrace/v1/lease_pb.js';
 import { StartPosition } from '../../gen/tailrace/v1/log_pb.js';
+import { makeWaits } from './estate-waits.js';
 import type { Clients } from './tailrace.js';
 
 type Lease = Pick<LeaseRef, 'executionId' | 'leaseId' | 'fencingToken'>;
@@ -29,8 +30,21 @@ export interface Estate {
   readonly flow: { readonly id: string; readonly upstream: string; readonly downstream: string };
   /** Of the flow; held by the worker. */
   readonly member: Lease;
+  /** Parked until a signal `go` comes to the waitpoint; another signal came already. */
+  readonly suspended: string;
+  readonly waitpoint: { readonly key: string; readonly token: string };
+  /** Running; two signals satisfied its first wait at once, it has used something and written output of every mode. */
+  readonly resumed: Lease;
+  /** Of the lane in which those are. */
+  readonly budget: string;
+  /** Blocked behind another one of its concurrency key. */
+  readonly keyed: string;
+  /** Blocked by a budget that is used up. */
+  readonly unpaid: string;
   /** Of a watch of it. */
   readonly cursor: string;
+  /** Of the output of `resumed`. */
+  readonly frameCursor: string;
   /** Where its lists go on, by the name of the RPC. */
   readonly pageTokens: ReadonlyMap<string, string>;
 }
@@ -87,6 +101,8 @@ export async function makeEstate(clients: Clients, namespace: string, mark = nam
   const letters = await deadLetters.listDeadLetters({ namespace });
   await makeFlow(clients, namespace, mark, secret);
   const { flow, member } = await makeFlow(clients, namespace, mark, secret);
+  const waits = await makeWaits(clients, namespace, mark, secret);
+  const { resumed } = waits;
   const [letter] = letters.deadLetters;
   if (held === undefined || letter === undefined) throw new Error('an estate without a lease or a letter');
 
@@ -99,6 +115,8 @@ export async function makeEstate(clients: Clients, namespace: string, mark = nam
   }
   await watch.return?.();
 
+  const output = { namespace, executionId: resumed.executionId };
+  const frameCursor = (await completion.readFrames({ ...output, pageSize: 1 })).cursor;
   const one = { namespace, pageSize: 1 };
   const pageTokens = new Map([
     ['DeadLetterService/ListDeadLetters', (await deadLetters.listDeadLetters(one)).nextPageToken],
@@ -113,9 +131,15 @@ export async function makeEstate(clients: Clients, namespace: string, mark = nam
     ['AdminService/ListJoins', (await admin.listJoins({ ...one, flowId: flow.id })).nextPageToken],
     ['AdminService/GetFlowTree', (await admin.getFlowTree({ ...one, flowId: flow.id })).nextPageToken],
     ['AdminService/ListFailedFlows', (await admin.listFailedFlows(one)).nextPageToken],
+    ['EngineService/ListMatchedSignals', (await engine.listMatchedSignals({ ...one, lease: resumed })).nextPageToken],
+    ['AdminService/ListSuspendedExecutions', (await admin.listSuspendedExecutions(one)).nextPageToken],
+    ['AdminService/ListPendingWaitpoints', (await admin.listPendingWaitpoints(one)).nextPageToken],
+    ['AdminService/ListBudgets', (await admin.listBudgets(one)).nextPageToken],
+    ['AdminService/ListQuotas', (await admin.listQuotas(one)).nextPageToken],
   ]);
   return {
-    ...{ namespace, mark, secret, lane, type, worker, queued, scheduled, held, flow, member, cursor, pageTokens },
+    ...{ namespace, mark, secret, lane, type, worker, queued, scheduled, held, flow, member },
+    ...{ ...waits, cursor, frameCursor, pageTokens },
     succeeded: completions[0]?.lease.executionId ?? '',
     letter: { id: letter.deadLetterId, version: letter.version },
   };

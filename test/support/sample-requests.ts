@@ -3,15 +3,7 @@
  *
  * Tests walk the descriptors: an RPC that is built and has no request here fails them.
  */
-import {
-  create,
-  type DescMessage,
-  type DescMethod,
-  type DescMethodServerStreaming,
-  type DescMethodUnary,
-  type Message,
-  type MessageInitShape,
-} from '@bufbuild/protobuf';
+import type { DescMethod } from '@bufbuild/protobuf';
 import { AdminService } from '../../gen/tailrace/v1/admin_service_pb.js';
 import { FailureClass } from '../../gen/tailrace/v1/attempt_pb.js';
 import { CompletionService, FlowMilestone } from '../../gen/tailrace/v1/completion_service_pb.js';
@@ -26,6 +18,8 @@ import { LogEntryKind } from '../../gen/tailrace/v1/log_pb.js';
 import { WorkerState } from '../../gen/tailrace/v1/worker_pb.js';
 import { DAY, type Estate, HOUR, instant, seconds, text } from './estate.js';
 import { cancelPolicy, flowSamples } from './flow-samples.js';
+import { type SampleRequest, sample } from './sample.js';
+import { waitSamples } from './wait-samples.js';
 
 export const SERVICES = [EngineService, CompletionService, DeadLetterService, AdminService] as const;
 export const METHODS: readonly DescMethod[] = SERVICES.flatMap(({ methods }) => methods);
@@ -33,17 +27,6 @@ export const METHODS: readonly DescMethod[] = SERVICES.flatMap(({ methods }) => 
 /** `EngineService/CreateExecutions`. */
 export function nameOf(method: DescMethod): string {
   return `${method.parent.name}/${method.name}`;
-}
-
-export interface SampleRequest {
-  readonly method: DescMethod;
-  readonly message: Message;
-}
-
-type Method<I extends DescMessage> = DescMethodUnary<I> | DescMethodServerStreaming<I>;
-
-function sample<I extends DescMessage>(method: Method<I>, init: MessageInitShape<I>): SampleRequest {
-  return { method, message: create(method.input, init) };
 }
 
 /** By the names of the RPCs. Each is new, so a test may change it. */
@@ -82,7 +65,7 @@ export function requestsTo(estate: Estate): ReadonlyMap<string, SampleRequest> {
     flowId: flow.id,
   };
   const completions = { lanes: [lane], types: [type], tags };
-  const unkeyed = {
+  const spec = {
     lane,
     type,
     input: text('hello'),
@@ -94,9 +77,10 @@ export function requestsTo(estate: Estate): ReadonlyMap<string, SampleRequest> {
     retryPolicy,
     tags: { team: 'a' },
     requiredCapabilities: ['gpu'],
+    concurrencyKey: `key-${mark}`,
     optionalInFlow: true,
   };
-  const flows = flowSamples(estate, unkeyed);
+  const flows = flowSamples(estate, spec);
   const engine = EngineService.method;
   const completion = CompletionService.method;
   const dead = DeadLetterService.method;
@@ -105,7 +89,7 @@ export function requestsTo(estate: Estate): ReadonlyMap<string, SampleRequest> {
     sample(engine.createExecutions, {
       namespace,
       atomic: true,
-      executions: [{ ...unkeyed, requestId: `new-${mark}`, flowId: flow.id }],
+      executions: [{ ...spec, requestId: `new-${mark}`, flowId: flow.id }],
     }),
     sample(engine.cancelExecution, {
       namespace,
@@ -132,7 +116,7 @@ export function requestsTo(estate: Estate): ReadonlyMap<string, SampleRequest> {
     sample(engine.releaseLeases, { namespace, leases: [lease], reason: 'later' }),
     sample(engine.completeExecutions, {
       namespace,
-      completions: [{ lease, result: text('done'), children: [unkeyed] }],
+      completions: [{ lease, result: text('done'), children: [spec] }],
       claimNext: { mode: ClaimNextMode.ANY, ...claimer },
     }),
     sample(engine.failExecutions, {
@@ -228,7 +212,16 @@ export function requestsTo(estate: Estate): ReadonlyMap<string, SampleRequest> {
     sample(admin.updateLane, {
       namespace,
       lane,
-      settings: { agingInterval: seconds(60), retryPolicy, attemptTimeout: seconds(60), ttl: seconds(600) },
+      settings: {
+        concurrencyLimit: 100,
+        rateLimit: { limit: 100, window: seconds(60) },
+        defaultKeyLimit: 10,
+        keyLimits: [{ key: 'a', limit: 5, weight: 2 }],
+        agingInterval: seconds(60),
+        retryPolicy,
+        attemptTimeout: seconds(60),
+        ttl: seconds(600),
+      },
       updateMask: { paths: ['ttl', 'retry_policy.max_attempts'] },
       expectedVersion: 0n,
       reason: 'faster',
@@ -286,6 +279,7 @@ export function requestsTo(estate: Estate): ReadonlyMap<string, SampleRequest> {
     }),
     sample(admin.getStats, { namespace, includeLanes: true }),
     sample(admin.getServerInfo, { namespace }),
+    ...waitSamples(estate),
   ];
   return new Map(samples.map((one) => [nameOf(one.method), one]));
 }
