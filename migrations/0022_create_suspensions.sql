@@ -188,7 +188,7 @@ create function {schema}.suspend(p_namespace int, p_execution uuid, p_lease uuid
   p_reason smallint, p_condition jsonb, p_note text, p_timeout_ms bigint, p_behavior smallint, p_resume_delay_ms bigint,
   p_named text[], p_counts boolean, p_id uuid[], p_key text[], p_expiry_ms bigint[], p_secret int, p_max int, out verdict text,
   out subject text, out again boolean, out state smallint, out attempt int, out token bigint, out number int,
-  out timeout_at timestamptz, out waitpoints jsonb, out classes int[], out left_over boolean) language plpgsql volatile as $$
+  out timeout_at timestamptz, out waitpoints jsonb, out class int, out classes int[], out left_over boolean) language plpgsql volatile as $$
 declare
   v_now timestamptz;
   v_lease {schema}.lease;
@@ -278,6 +278,7 @@ begin
     return;
   end if;
   verdict := 'parked';
+  class := v_lease.class;
   timeout_at := v_now + p_timeout_ms * interval '1 ms';
   if p_named <> '{}' then
     update {schema}.waitpoint w set state = 2 where w.execution = p_execution and w.key = any (p_named);

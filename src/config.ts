@@ -40,6 +40,16 @@ const settings = z.object({
   TAILRACE_MAX_JOIN_SLOTS: whole(1, 10_000_000, 10_000).describe('Most edges or children that one join waits for.'),
   TAILRACE_MAX_FLOW_DEPTH: whole(1, 1_000_000, 1_000).describe('Most edges on one path through a flow.'),
   TAILRACE_MAX_FLOW_EDGES: whole(1, 1_000_000, 50_000).describe('Most edges that one call adds to a flow.'),
+  TAILRACE_MAX_FRAMES: whole(1, 100_000_000, 10_000).describe('Most durable frames of one attempt.'),
+  TAILRACE_MAX_FRAME_BYTES: whole(1_024, 16_777_216, 65_536).describe('Largest payload of a frame.'),
+  TAILRACE_MAX_SUMMARY_BYTES: whole(1_024, 16_777_216, 262_144).describe(
+    'Largest summary of an attempt, as JSON text.',
+  ),
+  TAILRACE_MAX_SIGNALS: whole(1, 1_000_000, 10_000).describe('Most signals of one execution.'),
+  TAILRACE_MAX_EARLY_SIGNALS: whole(1, 1_000_000, 1_000).describe(
+    'Most signals that one waitpoint keeps before a suspension names it.',
+  ),
+  TAILRACE_MAX_WAITPOINTS: whole(1, 1_000_000, 1_000).describe('Most waitpoints of one execution.'),
   TAILRACE_DRAIN_SECONDS: whole(0, 3_600, 30).describe('How long calls under way may take once a stop is asked for.'),
   TAILRACE_HEARTBEAT_SECONDS: whole(1, 300, 15).describe('How often an idle stream tells its cursor.'),
   TAILRACE_PARTITION_DAYS: whole(1, 366, 7).describe('Width of the partitions by time.'),
@@ -81,6 +91,16 @@ export function readConfig(environment: Readonly<Record<string, string | undefin
       slots: is.TAILRACE_MAX_JOIN_SLOTS,
       depth: is.TAILRACE_MAX_FLOW_DEPTH,
       edges: is.TAILRACE_MAX_FLOW_EDGES,
+    },
+    signalLimits: {
+      perExecution: is.TAILRACE_MAX_SIGNALS,
+      earlyPerWaitpoint: is.TAILRACE_MAX_EARLY_SIGNALS,
+      waitpoints: is.TAILRACE_MAX_WAITPOINTS,
+    },
+    frameLimits: {
+      frames: is.TAILRACE_MAX_FRAMES,
+      frameBytes: is.TAILRACE_MAX_FRAME_BYTES,
+      summaryBytes: is.TAILRACE_MAX_SUMMARY_BYTES,
     },
     drainMs: is.TAILRACE_DRAIN_SECONDS * 1_000,
     heartbeatMs: is.TAILRACE_HEARTBEAT_SECONDS * 1_000,

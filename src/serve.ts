@@ -85,6 +85,7 @@ async function serveOn(
     partitionDays: config.partitionDays,
     logPartitionRows: config.logPartitionRows,
     log: { heartbeatMs: config.heartbeatMs },
+    frames: { heartbeatMs: config.heartbeatMs },
     readiness,
     onError: (name, error) =>
       logger.warn({ loop: name, error: (error as Error)?.message }, 'a loop failed; it goes on'),
@@ -136,9 +137,10 @@ function listen(
   tokens: SealedTokens,
 ): Promise<RunningServer> {
   const { database, registry, lines, log, after, presence } = engine;
-  const { maxPayloadBytes, flowLimits } = config;
-  const writers = new Writers(database, after, flowLimits.members);
-  const deps = { database, registry, lines, log, after, writers, presence, tokens, maxPayloadBytes, flowLimits };
+  const { maxPayloadBytes, flowLimits, signalLimits, frameLimits } = config;
+  const writers = new Writers(database, after, flowLimits.members, frameLimits);
+  const limits = { maxPayloadBytes, flowLimits, signalLimits, frameLimits };
+  const deps = { database, registry, lines, log, after, writers, presence, tokens, ...limits };
   return startServer({
     host: config.host,
     port: config.port,
@@ -151,7 +153,13 @@ function listen(
       router.service(EngineService, engineService(deps));
       router.service(
         CompletionService,
-        completionService({ live: log, database, namespaceId: (name) => registry.namespaceFor(name || 'default') }),
+        completionService({
+          live: log,
+          database,
+          frames: engine.frames,
+          frameSource: engine.frameSource,
+          namespaceId: (name) => registry.namespaceFor(name || 'default'),
+        }),
       );
       router.service(DeadLetterService, deadLetterService(deps));
       router.service(AdminService, adminService({ ...deps, source: engine.source, server: facts }));

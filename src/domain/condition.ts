@@ -28,16 +28,20 @@ export type Condition =
   | { readonly kind: 'operator_only' }
   | { readonly kind: 'timeout_only' };
 
+type Count = Extract<Condition, { kind: 'count' }>;
+
 export const MAX_DEPTH = 4;
 export const MAX_MEMBERS = 64;
 /** Of the message that asks for it. */
 export const MAX_BYTES = 8 * 1024;
-/** Signals, and sources, that one execution can ever see; and waitpoints it can have. */
-const MAX_SIGNALS = 10_000;
-const MAX_WAITPOINTS = 1_000;
+/** What one execution can have at most: signals, and with them sources; waitpoints. */
+export interface Countable {
+  readonly perExecution: number;
+  readonly waitpoints: number;
+}
 
 /** What is wrong with a node by itself, at this depth from 1; undefined when nothing is. */
-export function nodeFault(condition: Condition, depth: number): string | undefined {
+export function nodeFault(condition: Condition, depth: number, most: Countable): string | undefined {
   if (depth > MAX_DEPTH) return `is nested too deeply: at most ${MAX_DEPTH} levels`;
   switch (condition.kind) {
     case 'signal':
@@ -49,23 +53,34 @@ export function nodeFault(condition: Condition, depth: number): string | undefin
         : `must have 1 to ${MAX_MEMBERS} members; it has ${length}`;
     }
     case 'count':
-      return countFault(condition);
+      return countFault(condition, most);
     default:
       return depth === 1 ? undefined : 'may only stand at the root of a condition';
   }
 }
 
-function countFault({ count, distinct, among }: Extract<Condition, { kind: 'count' }>): string | undefined {
-  const most = distinct === CountDistinct.WAITPOINTS ? waitpointsAmong(among) : MAX_SIGNALS;
-  if (Number.isInteger(count) && count >= 1 && count <= most) return undefined;
+function countFault(condition: Count, most: Countable): string | undefined {
+  const { count, distinct, among } = condition;
+  const limit =
+    distinct !== CountDistinct.WAITPOINTS
+      ? most.perExecution
+      : takesAnyWaitpoint(condition)
+        ? most.waitpoints
+        : new Set(among.map(({ waitpoint }) => waitpoint)).size;
+  if (Number.isInteger(count) && count >= 1 && count <= limit) return undefined;
   const what = distinct === CountDistinct.WAITPOINTS ? ', the number of waitpoints it can count' : '';
-  return `must count from 1 to ${most}${what}; it counts to ${count}`;
+  return `must count from 1 to ${limit}${what}; it counts to ${count}`;
 }
 
 /** A selector that names no waitpoint takes signals at any of them. */
-function waitpointsAmong(among: readonly SignalSelector[]): number {
-  if (among.length === 0 || among.some(({ waitpoint }) => waitpoint === '')) return MAX_WAITPOINTS;
-  return new Set(among.map(({ waitpoint }) => waitpoint)).size;
+function takesAnyWaitpoint({ among }: Count): boolean {
+  return among.length === 0 || among.some(({ waitpoint }) => waitpoint === '');
+}
+
+/** It counts waitpoints that it does not name: perhaps more than there are. */
+export function countsWaitpoints(condition: Condition): boolean {
+  if (condition.kind === 'all_of') return condition.members.some(countsWaitpoints);
+  return condition.kind === 'count' && condition.distinct === CountDistinct.WAITPOINTS && takesAnyWaitpoint(condition);
 }
 
 /** The keys of the waitpoints it names, each once. */

@@ -65,8 +65,12 @@ export interface Granted {
   readonly resume: boolean;
   readonly parked_at: Date | null;
   readonly waits: number;
+  /** What ended the wait (ResumeCause), and when. */
+  readonly resume_cause: number | null;
+  readonly released_at: Date | null;
   /** The join whose slots are handed over with it. */
   readonly joined: string | null;
+  readonly concurrency_key: string | null;
 }
 
 export interface Claimed {

@@ -21,7 +21,8 @@ export interface WaitpointWanted extends LeaseRef {
 /** there: it was made before. */
 export type WaitpointAnswer =
   | { readonly verdict: 'made' | 'there'; readonly waitpoint: HeldWaitpoint }
-  | { readonly verdict: 'closed' | 'full' }
+  | { readonly verdict: 'closed' }
+  | { readonly verdict: 'full' }
   | Refused;
 
 interface Row {

@@ -6,6 +6,7 @@ export {
   type ReceivedSignal,
   readMatchedSignals,
   type SuspensionRef,
+  whyNotHeld,
 } from './matched.js';
 export * from './reading/index.js';
 export { type ResumeAnswer, type Resuming, resumeSuspended } from './resume.js';

@@ -1,7 +1,7 @@
 /** Signals that a suspension took. What was taken stays as it is, so it may be read after the statement that took it. */
 import { int4Array, uuidArray } from '../binary-arrays.js';
 import type { Runner } from '../database.js';
-import type { LeaseRef } from '../leases/index.js';
+import type { LeaseRef, Refused } from '../leases/index.js';
 import { statement } from '../statement.js';
 
 const read = statement(
@@ -15,6 +15,11 @@ const list = statement(
    left join lateral {schema}.matched_signals(array[l.execution], array[l.attempt], array[coalesce($5, l.waits)], $6, $7, $8, true) m
      on true
    where l.execution = $2 and l.lease = $3 and l.token = $4 and l.namespace = $1 and l.expires_at > clock_timestamp()`,
+);
+
+const explain = statement(
+  'suspensions.explain-holder',
+  'select verdict, state, attempt, token from {schema}.explain_holder($1, $2, $3, $4)',
 );
 
 /** In one answer: what a client's default limit on messages leaves beside everything else. */
@@ -73,6 +78,13 @@ export async function listMatchedSignals(
   const rows = await runner.query<Row>(list, values);
   if (rows.length === 0) return undefined;
   return matchedIn(rows.filter(({ ord }) => ord !== null));
+}
+
+/** Why a lease was not the caller's. */
+export async function whyNotHeld(runner: Runner, { namespace, execution, lease, token }: LeaseRef): Promise<Refused> {
+  const [refused] = await runner.query<Refused>(explain, [namespace, execution, lease, token]);
+  if (refused === undefined) throw new Error('explain_holder answered nothing');
+  return refused;
 }
 
 function matchedIn(rows: readonly Row[]): MatchedSignals {

@@ -7,7 +7,7 @@ import type { HeldWaitpoint, NewWaitpoint } from './waitpoint.js';
 
 const park = statement(
   'suspensions.suspend',
-  `select verdict, subject, again, state, attempt, token, number, timeout_at, waitpoints, classes, left_over
+  `select verdict, subject, again, state, attempt, token, number, timeout_at, waitpoints, class, classes, left_over
    from {schema}.suspend($1, $2, $3, $4, $5, $6, $7::smallint, $8::jsonb, $9, $10, $11::smallint, $12, $13::text[], $14,
      $15::uuid[], $16::text[], $17::bigint[], $18, $19)`,
 );
@@ -45,6 +45,8 @@ export interface Suspended {
   readonly timeoutAt: Date | null;
   /** Those asked for, in order. */
   readonly waitpoints: readonly HeldWaitpoint[];
+  /** Of the lease that was given up; null when none was by this call. */
+  readonly class: number | null;
   /** Classes that got claimable work by the slot of its key that it gave up. */
   readonly woken: readonly number[];
   /** Something is left to be done after the commit (SweepSubject followUps). */
@@ -77,6 +79,7 @@ interface Row {
   readonly number: number | null;
   readonly timeout_at: Date | null;
   readonly waitpoints: readonly HeldWaitpoint[] | null;
+  readonly class: number | null;
   readonly classes: readonly number[] | null;
   readonly left_over: boolean | null;
 }
@@ -118,6 +121,7 @@ export async function suspend(runner: Runner, asked: Suspending): Promise<Suspen
     number: row.number ?? 0,
     timeoutAt: row.timeout_at,
     waitpoints: row.waitpoints ?? [],
+    class: row.class,
     woken: row.classes ?? [],
     follows: row.left_over ?? false,
   };

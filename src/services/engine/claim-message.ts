@@ -2,7 +2,7 @@
 import { create, type MessageInitShape } from '@bufbuild/protobuf';
 import { type JoinedInputSchema, SlotOutcome } from '../../../gen/tailrace/v1/join_pb.js';
 import { type Claim, ClaimSchema } from '../../../gen/tailrace/v1/lease_pb.js';
-import { ResumeCause } from '../../../gen/tailrace/v1/signal_pb.js';
+import type { ResumeInfo } from '../../../gen/tailrace/v1/signal_pb.js';
 import type { Registry } from '../../dispatch/registry.js';
 import type { Granted, JoinedSlot } from '../../repository/claims/index.js';
 import { toOptionalPayload } from '../conversion/payload.js';
@@ -13,6 +13,7 @@ const DEFAULT_MAX_ATTEMPTS = 5;
 export function toClaim(
   granted: Granted,
   inputs: readonly JoinedSlot[],
+  resume: ResumeInfo | undefined,
   namespace: string,
   leaseMs: number,
   registry: Registry,
@@ -52,15 +53,9 @@ export function toClaim(
     redriveOfExecutionId: granted.redrive_of ?? '',
     flowId: granted.flow ?? '',
     parentExecutionId: granted.parent ?? '',
+    concurrencyKey: granted.concurrency_key ?? '',
     joinedInputs: inputs.map(toJoinedInput),
-    ...(granted.parked_at && {
-      resume: {
-        cause: ResumeCause.CHILDREN,
-        suspendTime: toTimestamp(granted.parked_at),
-        resumeTime: toTimestamp(granted.ready_at),
-        suspensionNumber: granted.waits,
-      },
-    }),
+    ...(resume && { resume }),
   });
 }
 

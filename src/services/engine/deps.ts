@@ -5,6 +5,8 @@ import type { Registry } from '../../dispatch/registry.js';
 import type { WorkerPresence } from '../../dispatch/worker-presence.js';
 import type { LiveLog } from '../../log/live-log.js';
 import type { Database } from '../../repository/database.js';
+import type { FrameLimits } from '../../repository/frames/index.js';
+import type { SignalLimits } from './suspensions/limits.js';
 import type { WaitpointTokens } from './suspensions/tokens-port.js';
 import type { Writers } from './writers.js';
 
@@ -31,4 +33,9 @@ export interface EngineServiceDeps {
   /** Largest input or result. */
   readonly maxPayloadBytes: number;
   readonly flowLimits: FlowLimits;
+  readonly frameLimits: FrameLimits & {
+    /** Largest payload of a frame. */
+    readonly frameBytes: number;
+  };
+  readonly signalLimits: SignalLimits;
 }

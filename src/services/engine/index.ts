@@ -12,8 +12,13 @@ import { createFlowCall } from './flows/create-flow.js';
 import { extendFlowCall } from './flows/extend-flow.js';
 import { sealFlowCall } from './flows/seal-flow.js';
 import { waitForChildrenCall } from './flows/wait-for-children.js';
+import { appendFramesCall } from './frames/append.js';
 import { delayExecutionCall, releaseLeasesCall } from './hand-back.js';
 import { renewLeasesCall, reportProgressCall } from './renew.js';
+import { createWaitpointCall } from './suspensions/create-waitpoint.js';
+import { listMatchedSignalsCall } from './suspensions/list-matched.js';
+import { signalExecutionCall } from './suspensions/signal.js';
+import { suspendExecutionCall } from './suspensions/suspend.js';
 import { heartbeatWorkerCall, unregisterWorkerCall } from './workers.js';
 
 export type { EngineServiceDeps } from './deps.js';
@@ -27,11 +32,16 @@ export function engineService(deps: EngineServiceDeps): Partial<ServiceImpl<type
     claimExecution: claimExecutionCall(deps),
     renewLeases: renewLeasesCall(deps),
     reportProgress: reportProgressCall(deps),
+    appendFrames: appendFramesCall(deps),
     releaseLeases: releaseLeasesCall(deps),
     completeExecutions: completeExecutionsCall(deps),
     failExecutions: failExecutionsCall(deps),
     delayExecution: delayExecutionCall(deps),
     waitForChildren: waitForChildrenCall(deps),
+    suspendExecution: suspendExecutionCall(deps),
+    createWaitpoint: createWaitpointCall(deps),
+    signalExecution: signalExecutionCall(deps),
+    listMatchedSignals: listMatchedSignalsCall(deps),
     createFlow: createFlowCall(deps),
     extendFlow: extendFlowCall(deps),
     sealFlow: sealFlowCall(deps),
