@@ -107,7 +107,7 @@ export function executionSpec(maxPayloadBytes: number, place: SpecPlace) {
       failureEvents: unbuilt('events'),
     } satisfies Shape<ExecutionSpec>)
     .check((context) => {
-      const { runTime, delay, deadlineTime, flowId, optionalInFlow, concurrencyKey, orderingKey } = context.value;
+      const { runTime, delay, deadlineTime, flowId, optionalInFlow } = context.value;
       if (place === 'alone') {
         if (optionalInFlow && flowId === null) {
           refuse(context.issues, optionalInFlow, 'needs flow_id', ['optionalInFlow']);
@@ -118,9 +118,6 @@ export function executionSpec(maxPayloadBytes: number, place: SpecPlace) {
           if (value !== null)
             refuse(context.issues, value, `must be empty for a ${place}; it is ${shown(value)}`, [field]);
         }
-      }
-      if (concurrencyKey !== null && orderingKey !== undefined && orderingKey !== '') {
-        refuse(context.issues, concurrencyKey, 'must be empty when ordering_key is given', ['concurrencyKey']);
       }
       if (runTime !== null && delay !== null) {
         refuse(context.issues, delay, 'must be absent when run_time is given', ['delay']);
