@@ -196,7 +196,9 @@ begin
     where u.attempt is not null;
   for i in 1 .. coalesce(cardinality(v_plans), 0) loop
     p := v_plans[i];
-    if p_expected[p.ord] <> p.durable then
+    if p_expected[p.ord] > p.durable then
+      p.verdict := 'conflict';
+    elsif p_expected[p.ord] < p.durable then
       v_there := least(p.durables, p.durable - p_expected[p.ord]);
       select coalesce(bool_and(x.number is not null and x.type = f.type
             and x.payload_type is not distinct from f.payload_type and x.payload is not distinct from f.payload), false),

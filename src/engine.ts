@@ -6,6 +6,8 @@ import type { AfterCommit } from './dispatch/after-commit.js';
 import { Lines } from './dispatch/lines.js';
 import { Registry } from './dispatch/registry.js';
 import { WorkerPresence } from './dispatch/worker-presence.js';
+import { FrameHub, type FrameHubOptions } from './frames/hub.js';
+import { DatabaseFrameSource, type FrameSource } from './frames/source.js';
 import { LiveLog, type LiveLogOptions } from './log/live-log.js';
 import { DatabaseLogSource, type LogSource } from './log/source.js';
 import { Counts } from './loops/counts.js';
@@ -13,7 +15,7 @@ import { pulseLoop } from './loops/pulse.js';
 import { Sequencer } from './loops/sequencer.js';
 import { Sweeper } from './loops/sweeper.js';
 import { Upkeep } from './loops/upkeep.js';
-import { wakeLoops } from './loops/wakes.js';
+import { type WakeLoops, wakeLoops } from './loops/wakes.js';
 import type { Segment } from './repository/claims/index.js';
 import { Database } from './repository/database.js';
 import type { Pulse } from './repository/sweeping/index.js';
@@ -28,6 +30,7 @@ export interface EngineOptions {
   readonly partitionDays: number;
   readonly logPartitionRows: number;
   readonly log?: LiveLogOptions;
+  readonly frames?: FrameHubOptions;
   /** Gets the parts `database` and `partitions`. */
   readonly readiness: Readiness;
   readonly onError: (name: string, error: unknown) => void;
@@ -42,6 +45,8 @@ export class Engine {
   readonly lines: Lines;
   readonly source: LogSource;
   readonly log: LiveLog;
+  readonly frameSource: FrameSource;
+  readonly frames: FrameHub;
   readonly after: AfterCommit;
   readonly presence: WorkerPresence;
   readonly #readiness: Readiness;
@@ -50,7 +55,7 @@ export class Engine {
   readonly #sweeper: Sweeper;
   readonly #upkeep: Upkeep;
   readonly #pulse: Loop;
-  readonly #wakes: { readonly send: Loop; readonly listen: Loop };
+  readonly #wakes: WakeLoops;
 
   constructor(options: EngineOptions) {
     const { readiness, onError } = options;
@@ -61,6 +66,8 @@ export class Engine {
     this.presence = new WorkerPresence((sightings) => sightWorkers(this.database, sightings));
     this.source = new DatabaseLogSource(this.database);
     this.log = new LiveLog(this.source, options.log);
+    this.frameSource = new DatabaseFrameSource(this.database);
+    this.frames = new FrameHub(this.frameSource, { onError, ...options.frames });
     this.#counts = new Counts({ runner: this.database, onError });
     this.#sequencer = new Sequencer({ runner: this.database, onHead: (head) => this.#reached(head), onError });
     this.#sweeper = new Sweeper({
@@ -88,6 +95,7 @@ export class Engine {
       onError: (name, error) => {
         readiness.set('database', false, 'the database cannot be reached');
         this.log.fail(error);
+        this.frames.fail(error);
         onError(name, error);
       },
     });
@@ -99,7 +107,9 @@ export class Engine {
         this.lines.mayHaveWork();
         this.#pulse.wake();
         this.log.wake();
+        this.frames.wake();
       },
+      onFrames: () => this.frames.wake(),
       onError,
     });
     this.after = {
@@ -110,6 +120,11 @@ export class Engine {
         this.#upkeep.changed(rows);
         this.#sequencer.nudge();
         this.#wakes.send.wake();
+        this.frames.wake();
+      },
+      appended: (executions) => {
+        this.frames.wake(executions);
+        this.#wakes.sendFrames.wake();
       },
     };
   }
@@ -125,6 +140,8 @@ export class Engine {
     this.#pulse.start();
     this.#wakes.listen.start();
     this.#wakes.send.start();
+    this.#wakes.sendFrames.start();
+    this.frames.start();
     this.#readiness.set('database', true);
   }
 
@@ -133,9 +150,11 @@ export class Engine {
     this.lines.close();
     this.log.close();
     await Promise.all([
+      this.frames.stop(),
       this.#pulse.stop(),
       this.#wakes.listen.stop(),
       this.#wakes.send.stop(),
+      this.#wakes.sendFrames.stop(),
       this.#sweeper.stop(),
       this.#upkeep.stop(),
       this.#sequencer.stop(),
@@ -151,6 +170,7 @@ export class Engine {
       if (ms !== undefined) this.#sweeper.hint(subject, ms);
     }
     if (pulse.unnumbered) this.#sequencer.nudge();
+    this.frames.wake();
     this.#reached(pulse.head);
     for (const id of pulse.nonEmpty) this.lines.wake(id, Number.POSITIVE_INFINITY);
     // After the wakes, which outdate what this pulse saw elsewhere in their classes.

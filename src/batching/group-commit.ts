@@ -20,6 +20,8 @@ export interface GroupCommitOptions<Item, Answer> {
   readonly maxBytes?: number;
   /** Default 2. */
   readonly maxInFlight?: number;
+  /** Least time between the starts of two batches, in milliseconds, which bounds the commits; a lone call waits for nobody. Default 0. */
+  readonly gapMs?: number;
   /** Items waiting at most; beyond it callers get OVERLOADED. Default 50,000. */
   readonly maxQueued?: number;
   /** The same for the bytes of their contents. Default 256 MiB. */
@@ -56,12 +58,14 @@ export class GroupCommit<Item, Answer> {
   readonly #running = new Set<string>();
   #inFlight = 0;
   #scheduled = false;
+  #startedMs = Number.NEGATIVE_INFINITY;
 
   constructor(options: GroupCommitOptions<Item, Answer>) {
     this.#options = {
       maxItems: 500,
       maxBytes: 16 * 1024 * 1024,
       maxInFlight: 2,
+      gapMs: 0,
       maxQueued: 50_000,
       maxQueuedBytes: 256 * 1024 * 1024,
       isBusy: () => false,
@@ -99,10 +103,11 @@ export class GroupCommit<Item, Answer> {
   #schedule(): void {
     if (this.#scheduled || this.#inFlight >= this.#options.maxInFlight || this.#queue.length === 0) return;
     this.#scheduled = true;
-    setImmediate(() => {
+    const start = () => {
       this.#scheduled = false;
       const batch = this.#next();
       if (batch.length === 0) return;
+      this.#startedMs = monotonicMs();
       this.#inFlight++;
       for (const { keys } of batch) for (const key of keys) this.#running.add(key);
       void this.#decide(batch).then(() => {
@@ -110,7 +115,10 @@ export class GroupCommit<Item, Answer> {
         this.#schedule();
       });
       this.#schedule();
-    });
+    };
+    const gapMs = this.#startedMs + this.#options.gapMs - monotonicMs();
+    if (gapMs > 0) void pause(gapMs).then(start);
+    else setImmediate(start);
   }
 
   #next(): Entry<Item, Answer>[] {

@@ -12,6 +12,8 @@ export interface AfterCommit {
   freed(classId: number): void;
   /** Something is due in so many milliseconds. */
   due(subject: SweepSubject, ms: number): void;
+  /** The output of these executions has grown. */
+  appended(executions: readonly string[]): void;
   /** The log has grown, and so many rows of hot tables have moved. */
   committed(rows: number): void;
 }

@@ -107,7 +107,7 @@ function bad(why: string): EngineError {
 }
 
 /** FNV-1a over 32 bits. */
-function checksum(bytes: Uint8Array): number {
+export function checksum(bytes: Uint8Array): number {
   let hash = 0x811c9dc5;
   for (const byte of bytes) hash = Math.imul(hash ^ byte, 0x01000193);
   return hash >>> 0;

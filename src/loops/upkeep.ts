@@ -1,9 +1,10 @@
 /**
  * Upkeep beside the work: lower bounds of the lines, vacuum of the tables whose rows come and go, partitions made ahead,
- * the registry of workers.
- * Each is idempotent and runs on every process; an idle process runs only the partitions, rarely.
+ * the registry of workers, frames that are kept for moments only.
+ * Each is idempotent and runs on every process; an idle process runs only the last ones, rarely.
  */
 import type { Database } from '../repository/database.js';
+import { sweepPassingFrames } from '../repository/frames/index.js';
 import { ensureLogPartitions } from '../repository/log/index.js';
 import { ensureExecutionPartitions, vacuumHotTables } from '../repository/sweeping/index.js';
 import { forgetUnseenWorkers } from '../repository/workers/index.js';
@@ -13,6 +14,7 @@ const BOUNDS_MS = 500;
 const VACUUM_MS = 5_000;
 const PARTITIONS_MS = 60_000;
 const PRESENCE_MS = 10_000;
+const FRAMES_MS = 10_000;
 const REGISTRY_MS = 10 * 60_000;
 /** Row versions that make a vacuum worth its while. */
 const VACUUM_ROWS = 2_000;
@@ -51,6 +53,7 @@ export class Upkeep {
         },
       }),
       new Loop({ name: 'presence', onError, body: () => flushPresence().then(() => PRESENCE_MS) }),
+      new Loop({ name: 'passing frames', onError, body: () => sweepPassingFrames(database).then(() => FRAMES_MS) }),
       new Loop({ name: 'registry', onError, body: () => forgetUnseenWorkers(database).then(() => REGISTRY_MS) }),
       new Loop({ name: 'partitions', onError, body: () => this.ensurePartitions().then(() => PARTITIONS_MS) }),
     ];

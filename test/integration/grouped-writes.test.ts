@@ -9,6 +9,9 @@ import { Writers } from '../../src/services/engine/writers.js';
 import { endingOf, heldBy, newExecution, takeLeases } from '../support/direct.js';
 import { freshDatabase, type TestDatabase } from '../support/postgres.js';
 
+const nothing = () => undefined;
+const SILENT = { queued: nothing, freed: nothing, due: nothing, appended: nothing, committed: nothing };
+
 let fresh: TestDatabase;
 let database: Database;
 let writers: Writers;
@@ -16,11 +19,7 @@ let line: { id: number; lane: number };
 beforeAll(async () => {
   fresh = await freshDatabase();
   database = new Database({ url: fresh.url, schema: fresh.schema, connections: 4 });
-  writers = new Writers(
-    database,
-    { queued: () => undefined, freed: () => undefined, due: () => undefined, committed: () => undefined },
-    100_000,
-  );
+  writers = new Writers(database, SILENT, 100_000);
   const [made] = await internClasses(database, [{ namespace: 1, lane: 'lane', type: 'type', capabilities: [] }]);
   line = made ?? line;
 });
@@ -83,11 +82,7 @@ test('proof 30: two callers chose one execution id under different request ids: 
 });
 
 test('proof 30: equal request ids in many batches at once make one execution', async () => {
-  const other = new Writers(
-    database,
-    { queued: () => undefined, freed: () => undefined, due: () => undefined, committed: () => undefined },
-    100_000,
-  );
+  const other = new Writers(database, SILENT, 100_000);
   const calls = Array.from({ length: 200 }, (_, i) =>
     (i % 2 === 0 ? writers : other).create([item({ requestId: `shared ${i % 7}`, hash: content('same') })]),
   );

@@ -65,6 +65,7 @@ export async function startDesk(): Promise<Desk> {
     tokens: new SealedTokens({ database: engine.database, key: Buffer.alloc(32, 'desk'), log: DEFECTS }),
     maxPayloadBytes: MAX_PAYLOAD_BYTES,
     flowLimits: { members: 1_000, slots: 100, depth: 20, edges: 1_000 },
+    frameLimits: { frames: 100, frameBytes: 65_536, summaryBytes: 8_192 },
     signalLimits: { perExecution: 100, earlyPerWaitpoint: 10, waitpoints: 10 },
   };
   const { lines, log, presence } = engine;
@@ -85,6 +86,8 @@ export async function startDesk(): Promise<Desk> {
         completionService({
           live: log,
           database: engine.database,
+          frames: engine.frames,
+          frameSource: engine.frameSource,
           namespaceId: (name) => engine.registry.namespaceFor(name || 'default'),
         }),
       );

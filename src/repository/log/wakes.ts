@@ -20,13 +20,13 @@ export async function sendWake(runner: Runner, channel: string): Promise<number>
 }
 
 /**
- * Listens on a connection of its own until the signal aborts (then it returns) or the connection is lost (then it
- * throws). `onWake` gets the sending backend.
+ * Listens to these channels on a connection of its own until the signal aborts (then it returns) or the connection is lost (then it
+ * throws). `onWake` gets the sending backend and the channel.
  */
 export async function listenForWakes(
   url: string,
-  channel: string,
-  onWake: (backend: number) => void,
+  channels: readonly string[],
+  onWake: (backend: number, channel: string) => void,
   signal: AbortSignal,
 ): Promise<void> {
   const client = new pg.Client({ connectionString: url, application_name: 'tailrace wakes', keepAlive: true });
@@ -37,10 +37,10 @@ export async function listenForWakes(
       signal.addEventListener('abort', stop, { once: true });
       client.on('error', reject);
       client.on('end', () => reject(new Error('the connection for wake-ups was closed')));
-      client.on('notification', (message) => onWake(message.processId));
+      client.on('notification', (message) => onWake(message.processId, message.channel));
       client
         .connect()
-        .then(() => client.query(`listen ${pg.escapeIdentifier(channel)}`))
+        .then(() => client.query(channels.map((channel) => `listen ${pg.escapeIdentifier(channel)}`).join('; ')))
         .catch(reject);
       if (signal.aborted) resolve();
     });

@@ -14,6 +14,8 @@ import {
   WatchLogResponseSchema,
 } from '../../../gen/tailrace/v1/completion_service_pb.js';
 import { ALL_NAMESPACES } from '../../domain/cursor.js';
+import type { FrameHub } from '../../frames/hub.js';
+import type { FrameSource } from '../../frames/source.js';
 import { RecordFilter } from '../../log/filter.js';
 import type { LiveLog } from '../../log/live-log.js';
 import type { WatchMessage } from '../../log/watcher.js';
@@ -24,6 +26,9 @@ import { validate } from '../validation.js';
 import { awaitExecutions } from './await.js';
 import { awaitFlow } from './await-flow.js';
 import { remembering, toCompletionEntry, toLogEntry } from './entries.js';
+import { readFramesCall } from './frames/read.js';
+import { getFrameSummaryCall } from './frames/summary.js';
+import { tailFramesCall } from './frames/tail.js';
 import { startOf, watchCompletionsRequest, watchLogRequest } from './requests.js';
 import { watchFlow } from './watch-flow.js';
 
@@ -31,6 +36,8 @@ export interface CompletionDependencies {
   readonly live: LiveLog;
   readonly namespaceId: (name: string) => Promise<number>;
   readonly database: Runner;
+  readonly frames: FrameHub;
+  readonly frameSource: FrameSource;
 }
 
 export function completionService(dependencies: CompletionDependencies): ServiceImpl<typeof CompletionService> {
@@ -76,5 +83,8 @@ export function completionService(dependencies: CompletionDependencies): Service
     awaitExecutions: awaitExecutions(dependencies),
     watchFlow: watchFlow(dependencies, logEntry),
     awaitFlow: awaitFlow(dependencies),
+    tailFrames: tailFramesCall(dependencies),
+    readFrames: readFramesCall(dependencies),
+    getFrameSummary: getFrameSummaryCall(dependencies),
   });
 }

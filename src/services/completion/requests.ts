@@ -128,7 +128,7 @@ interface Begin {
   readonly cursor: string;
 }
 
-function oneStart({ value, issues }: z.core.ParsePayload<Begin>): void {
+export function oneStart({ value, issues }: z.core.ParsePayload<Begin>): void {
   if (value.cursor === '' || value.start === StartPosition.UNSPECIFIED) return;
   refuse(issues, value.start, 'must be absent when cursor is given', ['start']);
 }

@@ -1,6 +1,8 @@
 /** EngineService: what clients and workers call. RPCs that are missing here answer UNIMPLEMENTED. */
 import type { ServiceImpl } from '@connectrpc/connect';
 import type { EngineService } from '../../../gen/tailrace/v1/engine_service_pb.js';
+import { releaseUsageCall } from './budgets/release-usage.js';
+import { reportUsageCall } from './budgets/report-usage.js';
 import { cancelExecutionCall } from './cancel.js';
 import { claimExecutionCall, claimExecutionsCall } from './claim.js';
 import { completeExecutionsCall } from './complete.js';
@@ -42,6 +44,8 @@ export function engineService(deps: EngineServiceDeps): Partial<ServiceImpl<type
     createWaitpoint: createWaitpointCall(deps),
     signalExecution: signalExecutionCall(deps),
     listMatchedSignals: listMatchedSignalsCall(deps),
+    reportUsage: reportUsageCall(deps),
+    releaseUsage: releaseUsageCall(deps),
     createFlow: createFlowCall(deps),
     extendFlow: extendFlowCall(deps),
     sealFlow: sealFlowCall(deps),

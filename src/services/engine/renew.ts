@@ -100,7 +100,10 @@ function toRenewed(answer: RenewAnswer, execution: string): RenewedLease | Engin
   });
 }
 
-function toCancelRequest(answer: Renewed): CancelRequest | undefined {
+type Asked = Pick<Renewed, 'cancel_at' | 'cancel_until' | 'cancel_accepts_late' | 'cancel_reason'>;
+
+/** Absent while nobody asked the holder to stop. */
+export function toCancelRequest(answer: Asked): CancelRequest | undefined {
   if (answer.cancel_at === null || answer.cancel_until === null) return undefined;
   return create(CancelRequestSchema, {
     reason: answer.cancel_reason ?? '',

@@ -8,6 +8,7 @@ import { EndCall, ExecutionState } from '../../domain/states.js';
 import type { Granted } from '../../repository/claims/index.js';
 import type { Database } from '../../repository/database.js';
 import { type CreationAnswer, createExecutions, type NewExecution } from '../../repository/executions/index.js';
+import { type AppendAnswer, type Appending, appendFrames, type FrameLimits } from '../../repository/frames/index.js';
 import {
   completeAndClaim,
   type EndAnswer,
@@ -33,9 +34,11 @@ export class Writers {
   readonly #handed = new WeakMap<Taker, readonly Granted[]>();
   readonly #renewals: GroupCommit<Renewal, RenewAnswer>;
   readonly #progress: GroupCommit<Renewal, RenewAnswer>;
+  readonly #frames: GroupCommit<Appending, AppendAnswer>;
+  readonly #frameLimits: FrameLimits;
 
   /** maxMembers: of one flow. */
-  constructor(database: Database, after: AfterCommit, maxMembers: number) {
+  constructor(database: Database, after: AfterCommit, maxMembers: number, frameLimits = FRAME_LIMITS) {
     this.#database = database;
     this.#after = after;
     this.#maxMembers = maxMembers;
@@ -55,6 +58,15 @@ export class Writers {
     );
     this.#renewals = this.#renewGroup('RenewLeases', true);
     this.#progress = this.#renewGroup('ReportProgress', false);
+    this.#frameLimits = frameLimits;
+    this.#frames = new GroupCommit({
+      name: 'AppendFrames',
+      gapMs: FRAMES_GAP_MS,
+      keysOf: (item) => [item.execution],
+      bytesOf: ({ frames }) => frames.reduce((sum, { payload }) => sum + FRAME_BYTES + (payload?.body.length ?? 0), 0),
+      isBusy: (answer) => answer.verdict === 'busy',
+      run: (items) => this.#appended(items),
+    });
   }
 
   create(items: readonly NewExecution[]): Promise<CreationAnswer[]> {
@@ -89,6 +101,19 @@ export class Writers {
   /** Records progress without renewing. */
   progress(items: readonly Renewal[]): Promise<RenewAnswer[]> {
     return this.#progress.submit(items);
+  }
+
+  async append(item: Appending): Promise<AppendAnswer> {
+    const [answer] = await this.#frames.submit([item]);
+    if (answer === undefined) throw new Error('an append was left without an answer');
+    return answer;
+  }
+
+  async #appended(items: readonly Appending[]): Promise<AppendAnswer[]> {
+    const answers = await appendFrames(this.#database, items, this.#frameLimits);
+    const grown = items.filter((_, i) => answers[i]?.verdict === 'appended');
+    if (grown.length > 0) this.#after.appended(grown.map(({ execution }) => execution));
+    return answers;
   }
 
   async #created(items: readonly NewExecution[], atomic: boolean): Promise<CreationAnswer[]> {
@@ -152,6 +177,13 @@ export class Writers {
     });
   }
 }
+
+/** As the configuration has them when nothing is said. */
+const FRAME_LIMITS: FrameLimits = { frames: 10_000, summaryBytes: 256 * 1024 };
+/** Two hundred commits a second at most, however many streams there are. */
+const FRAMES_GAP_MS = 5;
+/** What a frame takes beside its payload, about. */
+const FRAME_BYTES = 256;
 
 const ENDS_WITHOUT_TAKERS = [EndCall.FAIL, EndCall.DELAY, EndCall.RELEASE] as const;
 

@@ -12,6 +12,8 @@ import {
 import { ErrorDetailSchema } from '../../../gen/tailrace/v1/error_pb.js';
 import { EndReason, ExecutionState } from '../../../gen/tailrace/v1/execution_state_pb.js';
 import { LogEntryKind, StartPosition } from '../../../gen/tailrace/v1/log_pb.js';
+import { FrameHub } from '../../../src/frames/hub.js';
+import { DatabaseFrameSource } from '../../../src/frames/source.js';
 import { cancelExecution } from '../../../src/repository/executions/index.js';
 import { Readiness } from '../../../src/runtime/readiness.js';
 import { type RunningServer, startServer } from '../../../src/server.js';
@@ -28,6 +30,8 @@ beforeAll(async () => {
   database = await freshDatabase();
   engine = new LogEngine(database, { heartbeatMs: 100, graceMs: 200 });
   const namespaceId = async () => NAMESPACE;
+  const frameSource = new DatabaseFrameSource(engine.database);
+  const frames = new FrameHub(frameSource);
   server = await startServer({
     host: '127.0.0.1',
     port: 0,
@@ -37,7 +41,7 @@ beforeAll(async () => {
     routes: (router) =>
       router.service(
         CompletionService,
-        completionService({ live: engine.live, database: engine.database, namespaceId }),
+        completionService({ live: engine.live, database: engine.database, frames, frameSource, namespaceId }),
       ),
   });
   client = createClient(CompletionService, createGrpcTransport({ baseUrl: server.address.url }));

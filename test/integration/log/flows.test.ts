@@ -12,6 +12,8 @@ import {
 import { ErrorDetailSchema } from '../../../gen/tailrace/v1/error_pb.js';
 import { FlowState } from '../../../gen/tailrace/v1/flow_pb.js';
 import { type LogEntry, LogEntryKind, type LogFilterSchema, StartPosition } from '../../../gen/tailrace/v1/log_pb.js';
+import { FrameHub } from '../../../src/frames/hub.js';
+import { DatabaseFrameSource } from '../../../src/frames/source.js';
 import { Readiness } from '../../../src/runtime/readiness.js';
 import { type RunningServer, startServer } from '../../../src/server.js';
 import { completionService } from '../../../src/services/completion/index.js';
@@ -32,7 +34,9 @@ beforeAll(async () => {
   database = await freshDatabase();
   engine = new LogEngine(database, { heartbeatMs: 200, graceMs: 200, maxWatchers: 3 });
   const namespaceId = async (name: string) => (name === 'elsewhere' ? NAMESPACE + 1 : NAMESPACE);
-  const dependencies = { live: engine.live, database: engine.database, namespaceId };
+  const frameSource = new DatabaseFrameSource(engine.database);
+  const frames = new FrameHub(frameSource);
+  const dependencies = { live: engine.live, database: engine.database, frames, frameSource, namespaceId };
   server = await startServer({
     host: '127.0.0.1',
     port: 0,
