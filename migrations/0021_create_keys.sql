@@ -86,14 +86,16 @@ end $$;
 
 -- How many executions of these keys may stand in line or run, and how many do; the caller holds the keys' rows.
 create function {schema}.key_room(p_gate uuid[]) returns table (gate uuid, namespace int, room int)
-language sql stable as $$
-  select k.id, k.namespace,
+language plpgsql stable as $$
+#variable_conflict use_column
+begin
+  return query select k.id, k.namespace,
     (coalesce(k.max_running, l.default_key_limit, 16 * k.weight)
       - (select count(*) from {schema}.ready r where r.gate = k.id) - (select count(*) from {schema}.lease y where y.gate = k.id))::int
   from unnest(p_gate) u (id)
   cross join lateral (select x.* from {schema}.concurrency_key x where x.id = u.id offset 0) k
-  cross join lateral (select x.default_key_limit from {schema}.lane x where x.id = k.lane offset 0) l
-$$;
+  cross join lateral (select x.default_key_limit from {schema}.lane x where x.id = k.lane offset 0) l;
+end $$;
 
 -- Puts rows in line: into ready, or behind the others of their key. What waits there already goes first. A key that somebody
 -- else decides about at this moment is looked at right after: until then its rows wait.
@@ -134,8 +136,9 @@ end $$;
 
 -- Fills the free slots of these keys with those that wait, most urgent first; and takes out of line what is too many there,
 -- after a limit was lowered. Slots that the caller has freed count as free. gates: one per element of classes.
+-- p_surplus false: nobody has lowered a limit, so only keys that somebody waits for are looked at.
 -- left_over: a key was somebody else's, or a row that should move was locked; a follow_up comes back to it.
-create function {schema}.balance_keys(p_gate uuid[], p_now timestamptz, out classes int[], out gates uuid[],
+create function {schema}.balance_keys(p_gate uuid[], p_now timestamptz, p_surplus boolean default true, out classes int[], out gates uuid[],
   out items {schema}.log_item[], out left_over boolean) language plpgsql volatile as $$
 declare
   v_held uuid[];
@@ -153,7 +156,11 @@ begin
   if left_over then
     insert into {schema}.follow_up (kind, subject) select 7, u from unnest(v_late) u;
   end if;
-  if v_held is null then return; end if;
+  if not p_surplus then
+    v_held := array(select u from unnest(v_held) u where coalesce((
+      select true from {schema}.blocked b where b.gate = u and b.waits_for = 2 limit 1), false));
+  end if;
+  if coalesce(v_held, '{}') = '{}' then return; end if;
   select array_agg(k.gate), array_agg(k.namespace), array_agg(k.room) into v_held, v_namespace, v_room
     from {schema}.key_room(v_held) k where k.room <> 0;
   if v_held is null then return; end if;
@@ -210,13 +217,14 @@ end $$;
 
 -- The attempt of a lease that its caller deletes stays open without one. p_barrier: the join it waits for, if it is one.
 create function {schema}.park_attempt(l {schema}.lease, p_barrier uuid, p_call smallint, p_hash bytea, p_now timestamptz)
-returns void language sql volatile as $$
+returns void language plpgsql volatile as $$
+begin
   insert into {schema}.parked (execution, barrier, number, kind, worker, worker_name, lease, token, ready_at, started_at,
       timeout_ms, progress_percent, progress_message, progress_at, call, hash, parked_at, waits, usage)
     values (l.execution, p_barrier, l.attempt, l.kind, l.worker, l.worker_name, l.lease, l.token, l.ready_at, l.started_at,
       case when l.timeout_at is not null then greatest(1, extract(epoch from l.timeout_at - p_now) * 1000) end,
-      l.progress_percent, l.progress_message, l.progress_at, p_call, p_hash, p_now, l.waits + 1, l.usage)
-$$;
+      l.progress_percent, l.progress_message, l.progress_at, p_call, p_hash, p_now, l.waits + 1, l.usage);
+end $$;
 
 -- Parks a running execution until somebody lets it go on. The caller holds the lease's row and writes the log.
 create function {schema}.enter_suspension(l {schema}.lease, p_reason smallint, p_condition jsonb, p_note text,
@@ -234,7 +242,7 @@ begin
   perform {schema}.park_attempt(l, null, p_call, p_hash, p_now);
   left_over := false;
   if l.gate is not null then
-    select b.classes, b.items, b.left_over into classes, items, left_over from {schema}.balance_keys(array[l.gate], p_now) b;
+    select b.classes, b.items, b.left_over into classes, items, left_over from {schema}.balance_keys(array[l.gate], p_now, false) b;
   end if;
 end $$;
 
@@ -629,7 +637,7 @@ begin
   end if;
   -- The slots of its key go to those that wait for them; each is told as brought about by one end of that key.
   if v_gates is not null then
-    select * into v_keys from {schema}.balance_keys(v_gates, p_now);
+    select * into v_keys from {schema}.balance_keys(v_gates, p_now, false);
     v_items := v_items || v_keys.items;
     follows := follows or v_keys.left_over;
     if v_keys.classes is not null then

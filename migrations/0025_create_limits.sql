@@ -11,9 +11,11 @@ alter type {schema}.granted add attribute resume_cause smallint, add attribute r
 
 -- What quotas leave free now; the caller holds their rows. retry_ms: until a start leaves a window that is full.
 create function {schema}.quota_room(p_namespace int, p_lane int[], p_now timestamptz)
-returns table (lane int, room int, retry_ms double precision, rated boolean, by_rate boolean) language sql stable as $$
-  select q.lane, greatest(0, least(q.max_running - r.running, q.max_starts - s.starts))::int,
-    case when q.max_starts <= s.starts then extract(epoch from s.first - p_now) * 1000 + q.window_ms end,
+returns table (lane int, room int, retry_ms double precision, rated boolean, by_rate boolean) language plpgsql stable as $$
+#variable_conflict use_column
+begin
+  return query select q.lane, greatest(0, least(q.max_running - r.running, q.max_starts - s.starts))::int,
+    case when q.max_starts <= s.starts then extract(epoch from s.first - p_now)::double precision * 1000 + q.window_ms end,
     q.max_starts is not null, coalesce(q.max_starts <= s.starts, false) and coalesce(q.max_running > r.running, true)
   from {schema}.quota q
   cross join lateral (
@@ -27,21 +29,37 @@ returns table (lane int, room int, retry_ms double precision, rated boolean, by_
   cross join lateral (
     select coalesce(sum(b.n), 0) starts, min(b.at) first from unnest(q.started_at, q.started) b (at, n)
     where b.at > p_now - q.window_ms * interval '1 ms') s
-  where q.namespace = p_namespace and q.lane = any (p_lane) and (q.max_running is not null or q.max_starts is not null)
-$$;
+  where q.namespace = p_namespace and q.lane = any (p_lane) and (q.max_running is not null or q.max_starts is not null);
+end $$;
 
--- Remembers starts in the windows of these quotas.
+-- Remembers starts in the windows of these quotas; the caller holds their rows.
 create function {schema}.count_starts(p_namespace int, p_lane int[], p_n int[], p_now timestamptz) returns void
-language sql volatile as $$
-  update {schema}.quota q set (started_at, started) = (
-      select array_agg(b.at order by b.at), array_agg(b.n order by b.at) from (
-        select max(y.at) at, sum(y.n)::int n from (
-          select x.at, x.n from unnest(q.started_at, q.started) x (at, n) where x.at > p_now - q.window_ms * interval '1 ms'
-          union all select p_now, u.n) y
-        group by floor(extract(epoch from y.at) * 64000 / q.window_ms)) b)
-    from unnest(p_lane, p_n) u (lane, n)
-    where q.namespace = p_namespace and q.lane = any (p_lane) and q.lane = u.lane and q.max_starts is not null and u.n > 0
-$$;
+language plpgsql volatile as $$
+declare
+  v_quota {schema}.quota;
+  v_last int;
+  v_first int;
+  v_slot double precision;
+begin
+  for v_quota in
+    select q.* from {schema}.quota q where q.namespace = p_namespace and q.lane = any (p_lane) and q.max_starts is not null
+  loop
+    v_last := cardinality(v_quota.started);
+    v_slot := v_quota.window_ms / 64000.0;
+    if v_last > 0 and floor(extract(epoch from v_quota.started_at[v_last]) / v_slot) = floor(extract(epoch from p_now) / v_slot) then
+      v_quota.started_at[v_last] := p_now;
+      v_quota.started[v_last] := v_quota.started[v_last] + p_n[array_position(p_lane, v_quota.lane)];
+    else
+      v_last := v_last + 1;
+      v_quota.started_at[v_last] := p_now;
+      v_quota.started[v_last] := p_n[array_position(p_lane, v_quota.lane)];
+    end if;
+    v_first := 1;
+    while v_quota.started_at[v_first] <= p_now - v_quota.window_ms * interval '1 ms' loop v_first := v_first + 1; end loop;
+    update {schema}.quota q set started_at = v_quota.started_at[v_first:v_last], started = v_quota.started[v_first:v_last]
+      where q.namespace = p_namespace and q.lane = v_quota.lane;
+  end loop;
+end $$;
 
 drop function {schema}.grant_leases({schema}.ready[], int, text, text, bigint, bigint);
 -- Opens the next attempt of rows that the caller took out of ready, or goes on with the one that is parked, and answers
@@ -184,6 +202,8 @@ declare
   v_rooms int[];
   v_retry double precision;
   v_limit int := p_limit;
+  v_rated boolean;
+  v_young boolean;
   v_limited int[];
   v_back record;
 begin
@@ -192,17 +212,16 @@ begin
     coalesce((select true from {schema}.spent s where s.namespace = p_namespace limit 1), false)
     into v_quotas, v_spent;
   if v_quotas <> '{}' then
-    v_held := array(
-      select q.lane from {schema}.quota q where q.namespace = p_namespace and q.lane = any (v_quotas)
-      order by q.lane for update skip locked);
+    select array_agg(x.lane), bool_or(x.changed_at > v_now - interval '10 seconds') into v_held, v_young from (
+      select q.lane, q.changed_at from {schema}.quota q where q.namespace = p_namespace and q.lane = any (v_quotas)
+      order by q.lane for update skip locked) x;
     v_now := clock_timestamp();
     -- Executions that were claimed while nobody knew of the limit count, too.
-    if exists (select from {schema}.quota q where q.namespace = p_namespace and q.lane = any (v_held)
-        and q.changed_at > v_now - interval '10 seconds') then
+    if v_young then
       perform {schema}.mark_limited(p_namespace, v_held);
     end if;
-    select array_agg(u), array_agg(coalesce(r.room, 0)), min(case when r.lane is null then 2 else r.retry_ms end)
-      into v_lanes, v_rooms, v_retry
+    select array_agg(u), array_agg(coalesce(r.room, 0)), min(case when r.lane is null then 2 else r.retry_ms end), bool_or(r.rated)
+      into v_lanes, v_rooms, v_retry, v_rated
       from unnest(v_quotas) u left join {schema}.quota_room(p_namespace, v_held, v_now) r on r.lane = u;
   end if;
   if v_spent then
@@ -270,21 +289,24 @@ begin
   if v_quotas <> '{}' then
     select array_agg(distinct r.class) into v_limited from unnest(v_rows) r
       join {schema}.claim_class c on c.id = r.class where c.lane = any (v_quotas) or 0 = any (v_quotas);
-    perform {schema}.count_starts(p_namespace, array_agg(x.lane), array_agg(x.n), v_now) from (
-      select c.lane, count(*)::int n from unnest(v_rows) r join {schema}.claim_class c on c.id = r.class
-        where c.lane = any (v_quotas) group by c.lane
-      union all select 0, cardinality(v_rows)) x;
+    if v_rated then
+      perform {schema}.count_starts(p_namespace, array_agg(x.lane), array_agg(x.n), v_now) from (
+        select c.lane, count(*)::int n from unnest(v_rows) r join {schema}.claim_class c on c.id = r.class
+          where c.lane = any (v_quotas) group by c.lane
+        union all select 0, cardinality(v_rows)) x;
+    end if;
   end if;
   return query select null::int, g from {schema}.grant_leases(v_rows, p_namespace, p_worker, p_worker_name, p_lease_ms,
     p_begin_ms, v_limited) g;
 end $$;
 
 -- Leases of limited lanes (0: of the namespace) count in their quotas from now on.
-create function {schema}.mark_limited(p_namespace int, p_lane int[]) returns void language sql volatile as $$
+create function {schema}.mark_limited(p_namespace int, p_lane int[]) returns void language plpgsql volatile as $$
+begin
   update {schema}.lease l set limited = true
     where not l.limited and l.namespace = p_namespace
-      and (0 = any (p_lane) or l.class = any (array(select c.id from {schema}.claim_class c where c.lane = any (p_lane))))
-$$;
+      and (0 = any (p_lane) or l.class = any (array(select c.id from {schema}.claim_class c where c.lane = any (p_lane))));
+end $$;
 
 drop function {schema}.claim_one(uuid, int, text[], text, text, bigint, bigint);
 -- Claims one named execution; waits for its row when another has it. verdict: claimed | not_found | wrong_state (with
@@ -403,8 +425,6 @@ returns boolean language plpgsql volatile as $$
 declare
   v_changed boolean;
 begin
-  if p_max_running is null and p_max_starts is null and not exists (
-      select from {schema}.quota q where q.namespace = p_namespace and q.lane = p_lane) then return false; end if;
   insert into {schema}.quota as q (namespace, lane, max_running, max_starts, window_ms)
     values (p_namespace, p_lane, p_max_running, p_max_starts, p_window_ms)
     on conflict (namespace, lane) do update set max_running = excluded.max_running, max_starts = excluded.max_starts,
@@ -414,9 +434,7 @@ begin
     where (q.max_running, q.max_starts, q.window_ms)
       is distinct from (excluded.max_running, excluded.max_starts, excluded.window_ms);
   v_changed := found;
-  if v_changed and (p_max_running is not null or p_max_starts is not null) then
-    perform {schema}.mark_limited(p_namespace, array[p_lane]);
-  end if;
+  if v_changed and p_max_running is not null then perform {schema}.mark_limited(p_namespace, array[p_lane]); end if;
   return v_changed;
 end $$;
 
@@ -457,8 +475,8 @@ drop function {schema}.change_lane(int, text, boolean, bigint, jsonb, smallint, 
 -- Changes a lane. p_patch names the columns to set, null among them; p_make: the lane is made if it was never used.
 -- verdict: changed | same (nothing differs, nothing is written) | not_found | conflict (with the present version, 0 when
 -- there is no such lane). classes: those of the lane. Details of the entry: lane, version, actor, reason, changed.
--- p_quota: of max_running, max_starts and window_ms those to set. p_keys: every key with a limit or weight of its own. Null: as
--- they are.
+-- p_quota: max_running, max_starts, window_ms, all of them. p_keys: every key with a limit or weight of its own. Null: as they
+-- are. 
 create or replace function {schema}.change_lane(p_namespace int, p_lane text, p_make boolean, p_expected bigint, p_patch jsonb,
   p_kind smallint, p_actor text, p_reason text, p_quota jsonb, p_keys jsonb, out verdict text, out version bigint, out classes int[])
 language plpgsql volatile as $$
@@ -466,7 +484,6 @@ declare
   v_lane {schema}.lane;
   v_changed {schema}.lane;
   v_made boolean := false;
-  v_quota {schema}.quota;
   v_limits boolean := false;
   c_at_once constant int := 1000;
   v_keys uuid[];
@@ -491,9 +508,8 @@ begin
   classes := array(select c.id from {schema}.claim_class c where c.lane = v_lane.id);
   v_changed := jsonb_populate_record(v_lane, p_patch);
   if p_quota is not null then
-    select q.* into v_quota from {schema}.quota q where q.namespace = p_namespace and q.lane = v_lane.id;
-    v_quota := jsonb_populate_record(v_quota, p_quota);
-    v_limits := {schema}.set_quota(p_namespace, v_lane.id, v_quota.max_running, v_quota.max_starts, v_quota.window_ms);
+    v_limits := {schema}.set_quota(p_namespace, v_lane.id, (p_quota ->> 'max_running')::int, (p_quota ->> 'max_starts')::int,
+      (p_quota ->> 'window_ms')::bigint);
   end if;
   if p_keys is not null then v_keys := {schema}.declare_keys(p_namespace, v_lane.id, p_keys); end if;
   if v_changed.default_key_limit is distinct from v_lane.default_key_limit then
@@ -505,13 +521,17 @@ begin
       cross join lateral (select y.id, y.lane from {schema}.concurrency_key y where y.id = x.gate offset 0) k
       where k.lane = v_lane.id and (v_keys is null or not k.id = any (v_keys)));
   end if;
-  -- Their lines fit the new limits at the commit; a great many are looked at right after.
+  v_limits := v_limits or v_keys is not null;
+  -- Their lines fit the new limits at the commit; a great many are looked at right after. Most keys have no line.
+  v_keys := array(select u from unnest(v_keys) u where coalesce(
+    (select true from {schema}.blocked b where b.gate = u and b.waits_for = 2 limit 1),
+    (select true from {schema}.ready r where r.gate = u limit 1), false));
   if cardinality(v_keys) between 1 and c_at_once then
     select b.items into v_items from {schema}.balance_keys(v_keys, clock_timestamp()) b;
-  elsif v_keys is not null then
+  elsif v_keys <> '{}' then
     insert into {schema}.follow_up (kind, subject) select 7, u from unnest(v_keys) u;
   end if;
-  verdict := case when v_limits or v_keys is not null or v_changed is distinct from v_lane then 'changed' else 'same' end;
+  verdict := case when v_limits or v_changed is distinct from v_lane then 'changed' else 'same' end;
   if verdict = 'changed' then
     version := version + 1;
     update {schema}.lane l set state = v_changed.state, state_reason = v_changed.state_reason, actor = p_actor,

@@ -212,7 +212,7 @@ begin
       true, v_lease.gate);
   -- Its children may have its key: who waits gives the slot up.
   if v_lease.gate is not null then
-    select b.items into v_items from {schema}.balance_keys(array[v_lease.gate], v_now) b;
+    select b.items into v_items from {schema}.balance_keys(array[v_lease.gate], v_now, false) b;
   end if;
   perform {schema}.append_items(array[p_namespace], array[2::smallint], array[p_execution], array[v_lease.flow],
     array[v_lease.class], array[4::smallint], array[6::smallint], array[v_lease.attempt],
@@ -365,7 +365,7 @@ begin
       if state = 2 then
         insert into {schema}.scheduled select v_waiting.*;
         if v_from = 3 and v_waiting.gate is not null then
-          select b.items into v_items from {schema}.balance_keys(array[v_waiting.gate], v_now) b;
+          select b.items into v_items from {schema}.balance_keys(array[v_waiting.gate], v_now, false) b;
         end if;
       elsif v_from = 2 and v_waiting.gate is not null then
         state := ({schema}.enter_line(array[row(v_waiting.class, -v_waiting.priority, 0, v_waiting.execution, v_now,
