@@ -425,6 +425,8 @@ returns boolean language plpgsql volatile as $$
 declare
   v_changed boolean;
 begin
+  if p_max_running is null and p_max_starts is null and not exists (
+      select from {schema}.quota q where q.namespace = p_namespace and q.lane = p_lane) then return false; end if;
   insert into {schema}.quota as q (namespace, lane, max_running, max_starts, window_ms)
     values (p_namespace, p_lane, p_max_running, p_max_starts, p_window_ms)
     on conflict (namespace, lane) do update set max_running = excluded.max_running, max_starts = excluded.max_starts,
@@ -434,7 +436,9 @@ begin
     where (q.max_running, q.max_starts, q.window_ms)
       is distinct from (excluded.max_running, excluded.max_starts, excluded.window_ms);
   v_changed := found;
-  if v_changed and p_max_running is not null then perform {schema}.mark_limited(p_namespace, array[p_lane]); end if;
+  if v_changed and (p_max_running is not null or p_max_starts is not null) then
+    perform {schema}.mark_limited(p_namespace, array[p_lane]);
+  end if;
   return v_changed;
 end $$;
 
@@ -475,8 +479,8 @@ drop function {schema}.change_lane(int, text, boolean, bigint, jsonb, smallint, 
 -- Changes a lane. p_patch names the columns to set, null among them; p_make: the lane is made if it was never used.
 -- verdict: changed | same (nothing differs, nothing is written) | not_found | conflict (with the present version, 0 when
 -- there is no such lane). classes: those of the lane. Details of the entry: lane, version, actor, reason, changed.
--- p_quota: max_running, max_starts, window_ms, all of them. p_keys: every key with a limit or weight of its own. Null: as they
--- are. 
+-- p_quota: of max_running, max_starts and window_ms those to set. p_keys: every key with a limit or weight of its own. Null: as
+-- they are. 
 create or replace function {schema}.change_lane(p_namespace int, p_lane text, p_make boolean, p_expected bigint, p_patch jsonb,
   p_kind smallint, p_actor text, p_reason text, p_quota jsonb, p_keys jsonb, out verdict text, out version bigint, out classes int[])
 language plpgsql volatile as $$
@@ -484,6 +488,7 @@ declare
   v_lane {schema}.lane;
   v_changed {schema}.lane;
   v_made boolean := false;
+  v_quota {schema}.quota;
   v_limits boolean := false;
   c_at_once constant int := 1000;
   v_keys uuid[];
@@ -508,8 +513,9 @@ begin
   classes := array(select c.id from {schema}.claim_class c where c.lane = v_lane.id);
   v_changed := jsonb_populate_record(v_lane, p_patch);
   if p_quota is not null then
-    v_limits := {schema}.set_quota(p_namespace, v_lane.id, (p_quota ->> 'max_running')::int, (p_quota ->> 'max_starts')::int,
-      (p_quota ->> 'window_ms')::bigint);
+    select q.* into v_quota from {schema}.quota q where q.namespace = p_namespace and q.lane = v_lane.id;
+    v_quota := jsonb_populate_record(v_quota, p_quota);
+    v_limits := {schema}.set_quota(p_namespace, v_lane.id, v_quota.max_running, v_quota.max_starts, v_quota.window_ms);
   end if;
   if p_keys is not null then v_keys := {schema}.declare_keys(p_namespace, v_lane.id, p_keys); end if;
   if v_changed.default_key_limit is distinct from v_lane.default_key_limit then
