@@ -5,6 +5,11 @@
 import { StartError } from '../src/domain/start-error.js';
 import { Arena } from './arena/arena.js';
 import { costs } from './costs.js';
+import { appends } from './measures/appends.js';
+import { budgets } from './measures/budgets.js';
+import { fairness } from './measures/fairness.js';
+import { frames } from './measures/frames.js';
+import { limits } from './measures/limits.js';
 import type { Measure } from './measures/measure.js';
 import { p1 } from './measures/p1-throughput.js';
 import { p2 } from './measures/p2-single-calls.js';
@@ -23,7 +28,10 @@ import { Recorder, type Results } from './results.js';
 import { FULL, QUICK } from './scale.js';
 import { store } from './store.js';
 
-const MEASURES: readonly Measure[] = [p1, p2, p3, p4, p6, p6b, p6c, p7, p8, p9, p10];
+const MEASURES: readonly Measure[] = [
+  ...[p1, p2, p3, p4, p6, p6b, p6c, p7, p8, p9, p10],
+  ...[limits, fairness, budgets, frames, appends],
+];
 
 async function main(args: readonly string[]): Promise<void> {
   const options = readOptions(

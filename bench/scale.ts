@@ -13,6 +13,7 @@ export interface Scale {
     readonly chains: number;
     readonly delivery: number;
     readonly idle: number;
+    readonly budgets: number;
     /** Until what a start leaves behind has calmed down. */
     readonly settle: number;
   };
@@ -34,24 +35,45 @@ export interface Scale {
   };
   /** Cycles of a wait: one after the other, at a steady rate, many at once. */
   readonly waits: { readonly alone: number; readonly steady: number; readonly atOnce: number };
+  /** How often each takes its turn, with how many executions. */
+  readonly limits: { readonly rounds: number; readonly executions: number };
+  readonly fairness: {
+    readonly rounds: number;
+    /** With and without the flooder, each. */
+    readonly seconds: number;
+    readonly keys: number;
+    readonly backlog: number;
+  };
+  /** Executions that emit at once, and for how long. */
+  readonly frames: { readonly streams: number; readonly seconds: number };
+  /** Frames appended to a stream that is empty, and those that another one has before and after. */
+  readonly appends: { readonly few: number; readonly from: number; readonly to: number };
 }
 
 export const FULL: Scale = {
   throughput: { fast: 60_000, middling: 15_000, slow: 3_000 },
-  seconds: { calls: 5, latency: 10, chains: 5, delivery: 10, idle: 30, settle: 5 },
+  seconds: { calls: 5, latency: 10, chains: 5, delivery: 10, idle: 30, budgets: 10, settle: 5 },
   chains: 100,
   waiting: [1_000, 100_000, 1_000_000],
   claims: 100,
   joins: { sizes: [100, 1_000, 10_000], members: 10_000, slots: 100, fanOut: 1_000, fanOuts: 20 },
   waits: { alone: 500, steady: 500, atOnce: 2_000 },
+  limits: { rounds: 3, executions: 30_000 },
+  fairness: { rounds: 3, seconds: 20, keys: 10_000, backlog: 20_000 },
+  frames: { streams: 200, seconds: 10 },
+  appends: { few: 500, from: 9_000, to: 10_000 },
 };
 
 export const QUICK: Scale = {
   throughput: { fast: 3_000, middling: 1_000, slow: 200 },
-  seconds: { calls: 0.5, latency: 1, chains: 0.25, delivery: 1, idle: 11, settle: 1 },
+  seconds: { calls: 0.5, latency: 1, chains: 0.25, delivery: 1, idle: 11, budgets: 0.5, settle: 1 },
   chains: 20,
   waiting: [1_000, 10_000, 100_000],
   claims: 20,
   joins: { sizes: [10, 100, 1_000], members: 1_000, slots: 16, fanOut: 200, fanOuts: 4 },
   waits: { alone: 20, steady: 50, atOnce: 100 },
+  limits: { rounds: 1, executions: 1_500 },
+  fairness: { rounds: 1, seconds: 1, keys: 200, backlog: 500 },
+  frames: { streams: 8, seconds: 1 },
+  appends: { few: 20, from: 180, to: 200 },
 };

@@ -1,4 +1,6 @@
 /** What the figures are to reach: three that a release depends on, and what the design promises beyond them. */
+import { BESIDE } from './measures/fairness.js';
+import { LIMITING } from './measures/limits.js';
 import { batchSql } from './peers/batch-sql.js';
 import { handedOn } from './peers/chains.js';
 import { graphileBatched, graphileDefaults } from './peers/graphile-worker.js';
@@ -55,6 +57,14 @@ const wait = (text: string, load: string, key: string): Target => ({
   unit: 'ms',
   value: figureOf(`${signaledById.name}, ${load}`, key),
   reached: below(15),
+});
+
+const beside = (text: string, key: string): Target => ({
+  measure: 'FAIRNESS',
+  text,
+  unit: '×',
+  value: figureOf(BESIDE, key),
+  reached: atMost(1.5),
 });
 
 export const TARGETS: readonly Target[] = [
@@ -148,6 +158,39 @@ export const TARGETS: readonly Target[] = [
     value: figureOf('each subscriber more', 'perSecondStatements'),
     // One that asked the database by itself would send several.
     reached: below(0.5),
+  },
+  ...LIMITING.map(
+    (name): Target => ({
+      measure: 'LIMITS',
+      text: `at least 0.9 × without: ${name}`,
+      unit: '×',
+      value: figureOf(name, 'share'),
+      reached: atLeast(0.9),
+    }),
+  ),
+  beside('p99 of all keys within 1.5 × of that without', 'share'),
+  beside("worst key's p99 within 1.5 × of that without", 'worstShare'),
+  {
+    measure: 'FRAMES',
+    text: 'p99 below 100 ms, 200 streams with 2 readers each',
+    unit: 'ms',
+    value: figureOf('200 streams, 2 readers each', 'p99'),
+    reached: below(100),
+  },
+  {
+    measure: 'FRAMES',
+    text: '4,000 frames per second, 200 streams with 2 readers each',
+    unit: '/s',
+    value: figureOf('200 streams, 2 readers each', 'reached'),
+    // The last of them are still on their way when the clock stops.
+    reached: atLeast(3_900),
+  },
+  {
+    measure: 'APPENDS',
+    text: 'pages within 1.5 ×, however long the output',
+    unit: '×',
+    value: (find) => range(find.all('pages').slice(0, 2)),
+    reached: atMost(1.5),
   },
   {
     measure: 'P10',

@@ -136,7 +136,7 @@ async function alterSystem(client: pg.Client, settings: Readonly<Record<string, 
 }
 
 /** Read-only, as a report or a backup would: it takes no transaction id, and keeps every row it could see. */
-async function holdSnapshot(url: string): Promise<pg.Client> {
+export async function holdSnapshot(url: string): Promise<pg.Client> {
   const client = new pg.Client({ connectionString: url, application_name: 'held snapshot' });
   // Dropping the database ends it.
   client.on('error', () => undefined);
