@@ -233,8 +233,9 @@ begin
   end if;
   if v_policy = 3 then
     perform {schema}.append_items(array[l.namespace], array[3::smallint], array[l.execution], array[l.flow], array[l.class],
-      array[4::smallint], array[5::smallint], array[l.attempt], array[jsonb_build_object('cause', 'budget', 'budget',
-        p_breach.name)::text], v_done.items || p_items);
+      array[4::smallint], array[5::smallint], array[l.attempt], array[jsonb_build_object('reason', v_text,
+        'suspension_reason', 6, 'suspension', l.waits + 1, 'timeout_at', null, 'budget', p_breach.name)::text],
+      v_done.items || p_items);
   elsif p_items is not null then
     perform {schema}.append_items('{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', p_items);
   end if;
@@ -248,7 +249,7 @@ end $$;
 create function {schema}.report_usage(p_namespace int, p_execution uuid, p_lease uuid, p_token bigint, p_dimension text[],
   p_amount bigint[], p_key text, p_hash bytea, p_max_dimensions int, out verdict text, out state smallint, out attempt int,
   out token bigint, out answer jsonb, out cancel_at timestamptz, out cancel_until timestamptz, out cancel_accepts_late boolean,
-  out cancel_reason text, out woken int[], out follows boolean, out due boolean) language plpgsql volatile as $$
+  out cancel_reason text, out class int, out woken int[], out follows boolean, out due boolean) language plpgsql volatile as $$
 #variable_conflict use_column
 declare
   c_most constant numeric := 9223372036854775807;
@@ -271,6 +272,7 @@ begin
       from {schema}.refused_report(p_namespace, p_execution, p_lease, p_token, p_hash) r;
     return;
   end if;
+  class := v_lease.class;
   cancel_at := v_lease.cancel_at;
   cancel_until := v_lease.cancel_until;
   cancel_accepts_late := v_lease.cancel_accepts_late;
@@ -630,7 +632,7 @@ $$;
 -- One batch of kind 8: of a budget that is used up, what stands in line for its attachments waits for the budget instead. `policy`
 -- names the attachment it is at (step 1: that it has done), `position` a place there. What somebody has locked is being claimed, which claims do not do
 -- for long, or ended, so it is left alone; so is what enters the line behind this: claims pass it over, or put it where it belongs.
-create function {schema}.hold_back(p_item {schema}.follow_up, out handled int, out classes int[],
+create function {schema}.take_out_of_line(p_item {schema}.follow_up, out handled int, out classes int[],
   out items {schema}.log_item[], out left_over boolean) language plpgsql volatile as $$
 declare
   c_batch constant int := 250;
@@ -719,7 +721,7 @@ end $$;
 -- One batch of kind 9: what waited for a budget that does not bound it any more, or is not used up any more, enters line again; or
 -- waits for another that is used up and bounds it. Then whom its breach had parked goes on (policy `parked`): all, or as many
 -- as what was given back is enough for (step 1, with what is left of it in `room`).
-create function {schema}.let_go(p_item {schema}.follow_up, out handled int, out classes int[],
+create function {schema}.bring_back(p_item {schema}.follow_up, out handled int, out classes int[],
   out items {schema}.log_item[], out left_over boolean) language plpgsql volatile as $$
 declare
   c_batch constant int := 250;
@@ -897,9 +899,9 @@ begin
       order by u.due_at, u.seq limit p_limit for update skip locked
     loop
       if v_item.kind = 8 then
-        select h.* into v_part from {schema}.hold_back(v_item) h;
+        select h.* into v_part from {schema}.take_out_of_line(v_item) h;
       else
-        select h.* into v_part from {schema}.let_go(v_item) h;
+        select h.* into v_part from {schema}.bring_back(v_item) h;
       end if;
       taken := taken + 1;
       v_handled := v_handled + v_part.handled;

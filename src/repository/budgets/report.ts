@@ -5,8 +5,8 @@ import { statement } from '../statement.js';
 
 const report = statement(
   'budgets.report',
-  `select verdict, state, attempt, token, answer, cancel_at, cancel_until, cancel_accepts_late, cancel_reason, woken,
-     follows, due
+  `select verdict, state, attempt, token, answer, cancel_at, cancel_until, cancel_accepts_late, cancel_reason, class,
+     woken, follows, due
    from {schema}.report_usage($1, $2, $3, $4, $5::text[], $6::bigint[], $7, $8, $9)`,
 );
 
@@ -62,6 +62,8 @@ export interface Counted extends Consequences {
 export interface Exceeded extends Consequences {
   readonly verdict: 'exceeded';
   readonly answer: Breach;
+  /** Of the execution; null in a repeat. */
+  readonly class: number | null;
 }
 
 export type UsageAnswer =
@@ -69,7 +71,8 @@ export type UsageAnswer =
   | Exceeded
   | Refused
   /** reused: the key came with other content. crowded: the attempt would have more dimensions than it may. */
-  | { readonly verdict: 'reused' | 'crowded' };
+  | { readonly verdict: 'reused' }
+  | { readonly verdict: 'crowded' };
 
 export async function reportUsage(runner: Runner, asked: UsageReport): Promise<UsageAnswer> {
   const [answer] = await runner.query<UsageAnswer>(report, [

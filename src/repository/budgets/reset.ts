@@ -29,7 +29,14 @@ export interface ResetAnswer {
 
 export async function resetBudget(runner: Runner, asked: BudgetReset): Promise<ResetAnswer> {
   const { namespace, name, dimensions, expectedVersion, actor, reason } = asked;
-  const [answer] = await runner.query<ResetAnswer>(reset, [namespace, name, dimensions, expectedVersion, actor, reason]);
+  const [answer] = await runner.query<ResetAnswer>(reset, [
+    namespace,
+    name,
+    dimensions,
+    expectedVersion,
+    actor,
+    reason,
+  ]);
   if (answer === undefined) throw new Error('reset_budget answered nothing');
   return answer;
 }

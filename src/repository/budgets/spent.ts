@@ -4,7 +4,7 @@ import { statement } from '../statement.js';
 
 const read = statement(
   'budgets.spent',
-  `select b.name, u.dimension, u.used, u.hard as "limit", b.reset_at
+  `select b.name, u.dimension, u.used, u.hard as hard_limit, b.reset_at
    from (values (1, 0, '00000000-0000-0000-0000-000000000000'::uuid), (2, $2::int, '00000000-0000-0000-0000-000000000000'),
      (3, 0, $3::uuid), (4, 0, $4::uuid)) k (kind, lane, subject)
    cross join lateral (
@@ -22,7 +22,7 @@ export interface SpentDimension {
   readonly name: string;
   readonly dimension: string;
   readonly used: bigint;
-  readonly limit: bigint;
+  readonly hard_limit: bigint;
   /** When use starts anew; null without a window. */
   readonly reset_at: Date | null;
 }

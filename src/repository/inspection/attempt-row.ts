@@ -25,7 +25,7 @@ export function attemptColumns(inline: string): string {
      a.ended_at, clock_timestamp() as now, a.run_at, a.failure_class, a.failure_code, a.message, a.details_type,
      case when octet_length(a.details) <= ${inline} then a.details end as details,
      ${either('progress_percent')} as progress_percent, ${either('progress_message')} as progress_message,
-     ${either('progress_at')} as progress_at`;
+     ${either('progress_at')} as progress_at, ${either('usage')} as usage`;
 }
 
 export interface AttemptRow {
@@ -55,4 +55,6 @@ export interface AttemptRow {
   readonly progress_percent: number | null;
   readonly progress_message: string | null;
   readonly progress_at: Date | null;
+  /** Amounts by dimension, as text; null when it reported none. */
+  readonly usage: Readonly<Record<string, string>> | null;
 }

@@ -2,6 +2,9 @@
 import type { ServiceImpl } from '@connectrpc/connect';
 import type { AdminService } from '../../../gen/tailrace/v1/admin_service_pb.js';
 import { listAttemptsCall } from './attempts.js';
+import { putBudgetCall } from './budgets/put.js';
+import { getBudgetCall, listBudgetsCall } from './budgets/read.js';
+import { resetBudgetCall } from './budgets/reset.js';
 import type { AdminServiceDeps } from './deps.js';
 import { getExecutionCall, listExecutionsCall } from './executions.js';
 import { explainExecutionCall } from './explain.js';
@@ -57,6 +60,10 @@ export function adminService(deps: AdminServiceDeps): Partial<ServiceImpl<typeof
     listPendingWaitpoints: listPendingWaitpointsCall(deps),
     resumeExecution: resumeExecutionCall(deps),
     rotateWaitpointSecret: rotateWaitpointSecretCall(deps),
+    getBudget: getBudgetCall(deps),
+    listBudgets: listBudgetsCall(deps),
+    putBudget: putBudgetCall(deps),
+    resetBudget: resetBudgetCall(deps),
     getStats: getStatsCall(deps),
     getServerInfo: getServerInfoCall(deps),
   };

@@ -22,6 +22,9 @@ export function toAttempt(row: AttemptRow, namespace: string): Attempt {
     lane: row.lane,
     flowId: row.flow ?? '',
     namespace,
+    usage: Object.fromEntries(
+      Object.entries(row.usage ?? {}).map(([dimension, amount]) => [dimension, BigInt(amount)]),
+    ),
     ...(row.ended_at && { endTime: toTimestamp(row.ended_at) }),
     ...(row.run_at && { retryTime: toTimestamp(row.run_at) }),
     // A revocation, a release and a cancellation tell why in the same words.
