@@ -2,6 +2,7 @@
 import type { Database } from '../database.js';
 import { statement } from '../statement.js';
 import { attemptInvariants } from './attempts.js';
+import { budgetInvariants } from './budgets.js';
 import { flowInvariants } from './flows.js';
 import { type Invariant, SAMPLES } from './invariant.js';
 import { joinInvariants } from './joins.js';
@@ -19,6 +20,7 @@ export const INVARIANTS: readonly Invariant[] = [
   ...flowInvariants,
   ...waitInvariants,
   ...limitInvariants,
+  ...budgetInvariants,
   ...logInvariants,
 ];
 

@@ -6,7 +6,8 @@ import {
   type ExplainExecutionResponse,
   ExplainExecutionResponseSchema,
 } from '../../../gen/tailrace/v1/admin_service_pb.js';
-import { ExecutionState } from '../../domain/states.js';
+import { ExecutionState, isTerminal } from '../../domain/states.js';
+import { readSpentFor } from '../../repository/budgets/index.js';
 import type { Database } from '../../repository/database.js';
 import { readWait } from '../../repository/flows/index.js';
 import {
@@ -51,6 +52,8 @@ export function explainExecutionCall({ database, registry }: AdminServiceDeps) {
 async function factsOf(database: Database, row: ExecutionRow): Promise<Facts> {
   const { state } = row;
   const { waits_gate: gate, place } = row;
+  const waits = !isTerminal(state) && state !== ExecutionState.RUNNING;
+  const bound = { lane: row.lane_id, flow: row.flow, execution: row.id };
   return {
     around: await readSurroundings(database, row, STALE_MS),
     wait: row.barrier === null ? undefined : await readWait(database, row.barrier),
@@ -59,7 +62,7 @@ async function factsOf(database: Database, row: ExecutionRow): Promise<Facts> {
       state === ExecutionState.QUEUED
         ? await readQuotasOver(database, row.namespace, { id: row.lane_id, name: row.lane })
         : [],
-    spent: [],
+    spent: waits ? await readSpentFor(database, row.namespace, bound) : [],
     signals: state === ExecutionState.SUSPENDED ? await readUntakenSignals(database, row.id) : [],
   };
 }

@@ -1,22 +1,13 @@
 /** Budgets that are used up. */
 import { HoldKind } from '../../../../gen/tailrace/v1/explain_pb.js';
 import { ExecutionState } from '../../../domain/states.js';
+import type { SpentDimension } from '../../../repository/budgets/index.js';
 import type { ExecutionRow } from '../../../repository/inspection/index.js';
 import { toTimestamp } from '../../conversion/times.js';
 import type { Hold } from './hold.js';
 
-/** A dimension that is used up, of a budget that bounds the execution. */
-export interface SpentBudget {
-  readonly name: string;
-  readonly dimension: string;
-  readonly used: bigint;
-  readonly hard_limit: bigint;
-  /** When its use starts anew; null: only when somebody resets, raises or detaches it. */
-  readonly reset_at: Date | null;
-}
-
 /** `spent`: of all budgets that bound it. One that it waits for by name is told of in any case. */
-export function budgetHolds(row: ExecutionRow, spent: readonly SpentBudget[]): Hold[] {
+export function budgetHolds(row: ExecutionRow, spent: readonly SpentDimension[]): Hold[] {
   const holds = spent.map(spentHold);
   const { budget_name: name } = row;
   if (name === null || spent.some((each) => each.name === name)) return holds;
@@ -27,7 +18,7 @@ export function budgetHolds(row: ExecutionRow, spent: readonly SpentBudget[]): H
   return [{ kind: HoldKind.BUDGET, subject: name, message }, ...holds];
 }
 
-function spentHold({ name, dimension, used, hard_limit, reset_at }: SpentBudget): Hold {
+function spentHold({ name, dimension, used, hard_limit, reset_at }: SpentDimension): Hold {
   const anew = reset_at === null ? '' : `${reset_at.toISOString()}, when its use starts anew, or until `;
   return {
     kind: HoldKind.BUDGET,

@@ -6,11 +6,12 @@ import { EndReason } from '../../../../gen/tailrace/v1/execution_state_pb.js';
 import { HoldKind, type NextTimerSchema, TimerKind } from '../../../../gen/tailrace/v1/explain_pb.js';
 import type { UntakenSignal } from '../../../domain/condition-progress.js';
 import { ExecutionState, isTerminal, LaneState, stateName } from '../../../domain/states.js';
+import type { SpentDimension } from '../../../repository/budgets/index.js';
 import type { WaitRow } from '../../../repository/flows/index.js';
 import { AHEAD_COUNTED, type ExecutionRow, type Surroundings } from '../../../repository/inspection/index.js';
 import type { KeyUse, QuotaRow } from '../../../repository/quotas/index.js';
 import { toTimestamp } from '../../conversion/times.js';
-import { budgetHolds, type SpentBudget } from './budgets.js';
+import { budgetHolds } from './budgets.js';
 import type { Hold } from './hold.js';
 import { joinHold } from './join.js';
 import { keyHold, quotaHolds } from './limits.js';
@@ -26,7 +27,7 @@ export interface Facts {
   /** Of its lane and its namespace. */
   readonly quotas: readonly QuotaRow[];
   /** Of those that bound it. */
-  readonly spent: readonly SpentBudget[];
+  readonly spent: readonly SpentDimension[];
   /** That nothing has taken, while it is parked. */
   readonly signals: readonly UntakenSignal[];
 }
