@@ -5,7 +5,7 @@
  * Every table is entered by key and for one row (lateral, limit 1), so that no plan can fall for a join over history.
  */
 
-import type { Condition } from '../../domain/condition.js';
+import { type SuspensionObject, suspensionObject } from '../suspensions/reading/suspension-object.js';
 
 /** What `attempt` and `outcome` can tell of attempts beyond this many is not counted; each was delayed or released. */
 const ATTEMPTS_READ = 1_000;
@@ -65,8 +65,7 @@ export function executionColumns(inline: string, whole: string): string {
      coalesce(r.reclaims, s.reclaims, l.reclaims, b.reclaims, u.reclaims, t.reclaims)::int as reclaims,
      coalesce(r.ready_at, l.granted_at, l.started_at, b.blocked_at, u.suspended_at, o.ended_at,
        greatest(last.ended_at, released.at, p.released_at), e.created_at) as state_at,
-     u.number as suspension, u.reason::int as suspension_reason, u.condition, u.due_at as suspension_due_at,
-     u.behavior::int as suspension_behavior, u.escalated,
+     ${suspensionObject('u')} as suspension,
      coalesce(first.started_at, l.started_at, p.started_at) as started_at,
      r.priority::int as line_priority, r.seq as line_seq,
      l.worker, l.worker_name, l.token, coalesce(l.granted_at, l.started_at) as granted_at, l.expires_at, l.begin_by, l.timeout_at,
@@ -142,13 +141,8 @@ export interface ExecutionRow {
   /** Its place in line while QUEUED; the priority negated, as in the index. */
   readonly line_priority: number | null;
   readonly line_seq: bigint | null;
-  /** The suspension while SUSPENDED: its number in the attempt, and when its timeout passes, if that is still to come. */
-  readonly suspension: number | null;
-  readonly suspension_reason: number | null;
-  readonly condition: Condition | null;
-  readonly suspension_due_at: Date | null;
-  readonly suspension_behavior: number | null;
-  readonly escalated: boolean | null;
+  /** While SUSPENDED. */
+  readonly suspension: SuspensionObject | null;
   /** The lease while RUNNING. */
   readonly worker: string | null;
   readonly worker_name: string | null;

@@ -13,6 +13,7 @@ import type { ExecutionRow } from '../../repository/inspection/index.js';
 import { progressOf, toFailure } from './failure.js';
 import { toPayload } from './payload.js';
 import { toRetryPolicy } from './retry.js';
+import { toSuspension } from './suspension.js';
 import { toDuration, toTimestamp } from './times.js';
 
 export function toExecution(row: ExecutionRow, namespace: string): Execution {
@@ -72,6 +73,7 @@ function liveOf(row: ExecutionRow) {
   return {
     ...(row.last_failed !== null && { lastFailure }),
     ...blockOf(row),
+    ...(row.suspension && { suspension: toSuspension(row.suspension) }),
     ...progressOf(row),
     ...leaseOf(row),
     ...(row.cancel_at && {

@@ -15,7 +15,7 @@ import { budgetHolds } from './budgets.js';
 import type { Hold } from './hold.js';
 import { joinHold } from './join.js';
 import { keyHold, quotaHolds } from './limits.js';
-import { suspensionHold } from './suspension.js';
+import { dueTime, suspensionHold } from './suspension.js';
 
 /** What was read of all that may hold an execution; of what cannot concern it, nothing. */
 export interface Facts {
@@ -39,7 +39,7 @@ export function holdsOf(row: ExecutionRow, facts: Facts): Hold[] {
     case ExecutionState.RUNNING:
       return [leaseHold(row)];
     case ExecutionState.SUSPENDED:
-      return [suspensionHold(row, facts.signals), ...budgets];
+      return [...(row.suspension ? [suspensionHold(row, row.suspension, facts.signals)] : []), ...budgets];
     default: {
       const { around, wait, key } = facts;
       const waits = [...(wait ? [joinHold(row, wait)] : []), ...(key ? [keyHold(row, key)] : [])];
@@ -65,7 +65,7 @@ export function nextTimerOf(row: ExecutionRow, wait?: WaitRow): MessageInitShape
     [TimerKind.ATTEMPT_TIMEOUT, row.timeout_at],
     [TimerKind.CANCEL_GRACE, row.cancel_until],
     [TimerKind.START_WITHIN, row.begin_by],
-    [TimerKind.SUSPENSION, row.suspension_due_at],
+    [TimerKind.SUSPENSION, row.suspension && dueTime(row.suspension)],
     [TimerKind.JOIN, wait?.expires_at ?? null],
   ];
   const [first] = timers

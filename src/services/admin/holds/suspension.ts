@@ -4,6 +4,7 @@ import { SuspensionReason, SuspensionTimeoutBehavior } from '../../../../gen/tai
 import { CountDistinct, type SignalSelector } from '../../../domain/condition.js';
 import { type MissingPart, missingOf, type UntakenSignal } from '../../../domain/condition-progress.js';
 import type { ExecutionRow } from '../../../repository/inspection/index.js';
+import type { SuspensionObject } from '../../../repository/suspensions/index.js';
 import { toTimestamp } from '../../conversion/times.js';
 import { type Hold, several } from './hold.js';
 
@@ -11,25 +12,32 @@ import { type Hold, several } from './hold.js';
 const NAMED = 5;
 
 /** `signals`: those that nothing has taken. */
-export function suspensionHold(row: ExecutionRow, signals: readonly UntakenSignal[]): Hold {
-  const reason = SuspensionReason[row.suspension_reason ?? 0] ?? '';
-  const why = row.escalated ? `${reason}, after its time was up` : reason;
-  const due = row.suspension_due_at;
-  const timeout = due === null ? '' : ` Its time is up at ${due.toISOString()}; then it ${atTimeout(row)}.`;
+export function suspensionHold(row: ExecutionRow, is: SuspensionObject, signals: readonly UntakenSignal[]): Hold {
+  const reason = SuspensionReason[is.reason] ?? '';
+  const why = is.escalated ? `${reason}, after its time was up` : reason;
+  const due = dueTime(is);
+  const timeout = due === null ? '' : ` Its time is up at ${due.toISOString()}; then it ${atTimeout(is)}.`;
   return {
     kind: HoldKind.SUSPENSION,
-    subject: String(row.suspension ?? 0),
-    message: `It is parked (${why}) and ${awaited(row, signals)}.${timeout}`,
+    subject: String(is.number),
+    message: `It is parked (${why}) and ${awaited(row, is, signals)}.${timeout}`,
     ...(due && { untilTime: toTimestamp(due) }),
   };
 }
 
-function awaited(row: ExecutionRow, signals: readonly UntakenSignal[]): string {
-  if (row.budget_name !== null)
-    return `goes on once budget ${row.budget_name} has room again, or by an operator's word`;
-  if (row.escalated || row.condition === null) return "waits for an operator's word";
-  const missing = missingOf(row.condition, signals);
-  return `waits for ${several(missing.map(told), NAMED)}`;
+/** When its time is up, while that is still to come. */
+export function dueTime({ timeout_at, escalated }: SuspensionObject): Date | null {
+  return timeout_at === null || escalated ? null : new Date(timeout_at);
+}
+
+function awaited(
+  { budget_name: budget }: ExecutionRow,
+  is: SuspensionObject,
+  signals: readonly UntakenSignal[],
+): string {
+  if (budget !== null) return `goes on once budget ${budget} has room for what it asked for, or by an operator's word`;
+  if (is.escalated) return "waits for an operator's word";
+  return `waits for ${several(missingOf(is.condition, signals).map(told), NAMED)}`;
 }
 
 function told(part: MissingPart): string {
@@ -58,8 +66,8 @@ function selected({ name, waitpoint }: SignalSelector): string {
   return waitpoint === '' ? signal : `${signal} at waitpoint ${waitpoint}`;
 }
 
-function atTimeout(row: ExecutionRow): string {
-  switch (row.suspension_behavior) {
+function atTimeout({ behavior }: SuspensionObject): string {
+  switch (behavior) {
     case SuspensionTimeoutBehavior.CANCEL:
       return 'is canceled';
     case SuspensionTimeoutBehavior.EXPIRE:
