@@ -1,7 +1,7 @@
 /** A whole server on a database of its own, as `tailrace serve` composes it, and clients to it. */
 import { type Client, createClient } from '@connectrpc/connect';
 import { createConnectTransport } from '@connectrpc/connect-node';
-import pino from 'pino';
+import pino, { type Logger } from 'pino';
 import { AdminService } from '../../gen/tailrace/v1/admin_service_pb.js';
 import { CompletionService } from '../../gen/tailrace/v1/completion_service_pb.js';
 import { DeadLetterService } from '../../gen/tailrace/v1/dead_letter_service_pb.js';
@@ -30,6 +30,8 @@ export interface TestTailraceOptions {
   readonly environment?: Readonly<Record<string, string>>;
   /** A database that other servers of the test use too; the caller drops it. */
   readonly database?: TestDatabase;
+  /** What the server says goes there, for tests that look at it. */
+  readonly logger?: Logger;
 }
 
 /** Empty in a test's own settings: a server without one. */
@@ -46,7 +48,7 @@ export async function startTailrace(options: TestTailraceOptions = {}): Promise<
     TAILRACE_SECRETS_KEY: SECRETS_KEY,
     ...options.environment,
   });
-  const running = await serve(config, pino({ level: process.env['TEST_LOG_LEVEL'] ?? 'silent' }));
+  const running = await serve(config, options.logger ?? pino({ level: process.env['TEST_LOG_LEVEL'] ?? 'silent' }));
   return {
     ...clientsOf(running.url),
     url: running.url,
