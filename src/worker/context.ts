@@ -213,13 +213,13 @@ export class HandlerContext {
   }
 
   /**
-   * Appends to this attempt's output: any JSON value, bytes, or what `text()` and `bytes()` make, up to 64 KiB. Resolves
-   * when there is room for more; need not be awaited, but then nothing slows the handler down. Frames are sent together
-   * after 20 ms at most, in order, and before the handler's end is reported; every durable one is stored once. A handler
-   * that is called again after a wait appends after what it has emitted before.
+   * Appends to this attempt's output: any JSON value, bytes, or what `text()` and `bytes()` make, up to 64 KiB unless the
+   * server says otherwise. Resolves when there is room for more; need not be awaited, but then nothing slows the handler
+   * down. Frames are sent together after 20 ms at most, in order, and before the handler's end is reported; every durable
+   * one is stored once. A handler that is called again after a wait appends after what it has emitted before.
    *
-   * Throws a ContentError for what cannot be a frame. A refusal comes up here and in `flushFrames()`, and the handler does
-   * not complete: FramesRefusedError for too many, LeaseLostError, or a TailraceError if the server stays away.
+   * Throws a ContentError for what has no payload. A refusal comes up here and in `flushFrames()`, and the handler does not
+   * complete: FramesRefusedError for too many or too large ones, LeaseLostError, or a TailraceError if the server stays away.
    */
   emitFrame(content: unknown, options: FrameOptions = {}): Promise<void> {
     return this.#means.frames.emit(content, options);

@@ -7,8 +7,10 @@
  */
 import { Writable } from 'node:stream';
 import { bytes, text } from '../client/content.js';
-import { FRAME_BYTES, type FrameOptions, type Frames } from './frames.js';
+import type { FrameOptions, Frames } from './frames.js';
 
+/** What every server takes, unless it was told to take less. */
+const FRAME_BYTES = 64 * 2 ** 10;
 /** At most three bytes each. */
 const FRAME_CHARACTERS = Math.floor(FRAME_BYTES / 3);
 

@@ -29,7 +29,7 @@ export interface FrameOptions {
   readonly mode?: 'durable' | 'summary' | 'best_effort';
 }
 
-/** The engine will not take a frame, whoever sends it: there are too many, or it is none. */
+/** The engine will not take a frame, whoever sends it: there are too many, or it is too large or no patch. */
 export class FramesRefusedError extends PermanentError {
   override readonly name = 'FramesRefusedError';
 
@@ -52,7 +52,6 @@ interface Waiting {
   readonly reject: (error: Error) => void;
 }
 
-export const FRAME_BYTES = 64 * 2 ** 10;
 const MODES = {
   durable: FrameMode.DURABLE,
   summary: FrameMode.SUMMARY,
@@ -87,11 +86,9 @@ export class Frames {
   /** Resolves when there is room for more. Throws a ContentError for what cannot be a frame. */
   emit(content: unknown, { type = '', mode = 'durable' }: FrameOptions = {}): Promise<void> {
     const payload = payloadOf(content);
-    const bytes = bytesOf(payload);
-    if (bytes > FRAME_BYTES) throw new ContentError(`a frame has up to ${FRAME_BYTES} bytes; this one has ${bytes}`);
     if (this.#closed) throw new Error('the handler has ended: there is no output any more');
     const spec = { mode: MODES[mode], type, payload };
-    this.#queue.push({ spec, bytes, durable: mode === 'durable', emittedMs: monotonicMs() });
+    this.#queue.push({ spec, bytes: bytesOf(payload), durable: mode === 'durable', emittedMs: monotonicMs() });
     this.#emitted++;
     if (this.#queue.length >= BATCH.items) this.#hurry.wake();
     if (!this.#sending) void this.#send();

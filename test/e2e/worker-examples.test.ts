@@ -78,6 +78,17 @@ test('the flow with everything ends as it says', async () => {
   expect(child.exitCode).toBe(0);
 });
 
+test('two readers of a stream get the same bytes, although one of them breaks off time and again', async () => {
+  const child = run('examples/streaming.ts');
+  const lines = (await outputOf(child)).trimEnd().split('\n').sort();
+  const told = /^as it was told: ([0-9a-f]{16})$/.exec(lines[0] ?? '')?.[1];
+  expect(lines.slice(1)).toEqual([
+    expect.stringMatching(`^reconnects: [0-9]+ frames, [0-9]+ bytes, ${told}, many connections$`),
+    expect.stringMatching(`^stays: [0-9]+ frames, [0-9]+ bytes, ${told}, one connection$`),
+  ]);
+  expect(child.exitCode).toBe(0);
+});
+
 test('the worker in twenty lines works, and stops when it is told to', async () => {
   const child = run('examples/worker-in-twenty-lines.ts');
   const said = String(await once(child.stdout ?? child, 'data'));
