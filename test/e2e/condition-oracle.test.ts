@@ -14,7 +14,7 @@ import { WaitsByHand } from '../support/waits-by-hand.js';
 const RUNS = 100;
 /** Executions that are driven at once in each run. */
 const AT_ONCE = 4;
-const BOUND_MS = 60_000;
+const BOUND_MS = 40_000;
 const given = process.env['TAILRACE_TEST_SEED'];
 
 let recorded: Recorded;

@@ -11,20 +11,17 @@ import { OnJoinTimeout } from '../../gen/tailrace/v1/join_pb.js';
 import type { LogEntry } from '../../gen/tailrace/v1/log_pb.js';
 import { wallMs } from '../../src/runtime/clock.js';
 import { type ByHand, type Init, seconds } from '../support/by-hand.js';
-import { FlowsByHand, type Graph } from '../support/flows-by-hand.js';
+import type { Exit } from '../support/exit.js';
+import type { FlowsByHand, Graph } from '../support/flows-by-hand.js';
 import { Recorded } from '../support/history/recorded.js';
+import { WAIT_EXITS } from '../support/wait-exits.js';
+import { WaitsByHand } from '../support/waits-by-hand.js';
 
-const { BLOCKED, SCHEDULED, QUEUED, RUNNING, WAITING_CHILDREN, CANCELED, EXPIRED, FAILED, SKIPPED } = ExecutionState;
+const { BLOCKED, SCHEDULED, QUEUED, RUNNING, SUSPENDED, WAITING_CHILDREN } = ExecutionState;
+const { CANCELED, EXPIRED, FAILED, SKIPPED } = ExecutionState;
 /** Late enough that everything is arranged by then, on a busy machine too. */
 const soon = () => ({ deadlineTime: timestampFromMs(wallMs() + 4_000) });
 const inTime = { ttl: seconds(3) };
-
-interface Exit {
-  readonly from: ExecutionState;
-  readonly to: ExecutionState;
-  readonly how: EndReason | AttemptOutcome | undefined;
-  readonly arrange: (hand: FlowsByHand) => Promise<string>;
-}
 
 /** Claims it, and is never heard of again. */
 async function abandoned(hand: ByHand, spec: Parameters<ByHand['createOne']>[0] = {}, ask = {}): Promise<string> {
@@ -55,7 +52,7 @@ async function parked(
 
 const partial = { timeout: seconds(1), onTimeout: OnJoinTimeout.RELEASE_PARTIAL };
 
-const EXITS: Readonly<Record<string, Exit>> = {
+const OTHER_EXITS: Readonly<Record<string, Exit>> = {
   'what it needs expires': {
     from: BLOCKED,
     to: SKIPPED,
@@ -271,13 +268,15 @@ const EXITS: Readonly<Record<string, Exit>> = {
   },
 };
 
+const EXITS = { ...OTHER_EXITS, ...WAIT_EXITS };
+
 let recorded: Recorded;
 const ids = new Map<string, string>();
 
 beforeAll(async () => {
   recorded = await Recorded.start();
   const doomed = await recorded.another();
-  const hand = new FlowsByHand(doomed.clients);
+  const hand = new WaitsByHand(doomed.clients);
   await Promise.all(Object.entries(EXITS).map(async ([name, { arrange }]) => ids.set(name, await arrange(hand))));
   await doomed.stop();
 });
@@ -293,7 +292,7 @@ test.each(Object.entries(EXITS))('proof 22: %s', async (name, { from, to, how })
 
 test('proof 22: every state that work can stand in today is walked', () => {
   const walked = new Set(Object.values(EXITS).map(({ from }) => from));
-  expect([...walked].sort()).toEqual([BLOCKED, SCHEDULED, QUEUED, RUNNING, WAITING_CHILDREN]);
+  expect([...walked].sort()).toEqual([BLOCKED, SCHEDULED, QUEUED, RUNNING, SUSPENDED, WAITING_CHILDREN]);
 });
 
 function howOf({ body }: LogEntry): EndReason | AttemptOutcome | undefined {
