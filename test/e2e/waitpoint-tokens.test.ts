@@ -75,10 +75,10 @@ describe('forged tokens', () => {
       expect((await refusal(signal(token))).reason, why).toBe('INVALID_WAITPOINT_TOKEN');
       tokens.push(...Array.from({ length: 20 }, () => token));
     }
-    const answers = new Set<string>();
+    const answers = new Set(await Promise.all(good.map((token) => rawAnswer(token, 'never used'))));
     for (let at = 0; at < tokens.length; at += TOGETHER) {
       const batch = tokens.slice(at, at + TOGETHER);
-      for (const answer of await Promise.all(batch.map(rawAnswer))) answers.add(answer);
+      for (const answer of await Promise.all(batch.map((token) => rawAnswer(token)))) answers.add(answer);
     }
     expect([...answers]).toHaveLength(1);
     expect([...answers][0]).toContain('permission_denied');
@@ -106,14 +106,14 @@ describe('forged tokens', () => {
   }
 
   /** Everything of an answer but when it was given. */
-  async function rawAnswer(waitpointToken: string): Promise<string> {
+  async function rawAnswer(waitpointToken: string, namespace = ''): Promise<string> {
     const target = { case: 'waitpointToken' as const, value: waitpointToken };
     const { typeName } = EngineService;
     const response = await fetch(`${here.url}/${typeName}/SignalExecution`, {
       method: 'POST',
       headers: { 'content-type': 'application/proto' },
       body: Buffer.from(
-        toBinary(SignalExecutionRequestSchema, create(SignalExecutionRequestSchema, { target, name: 'go' })),
+        toBinary(SignalExecutionRequestSchema, create(SignalExecutionRequestSchema, { namespace, target, name: 'go' })),
       ),
     });
     const headers = [...response.headers].filter(([name]) => name !== 'date');
