@@ -44,8 +44,11 @@ export interface Scale {
     readonly keys: number;
     readonly backlog: number;
   };
-  /** Executions that emit at once, and for how long. */
-  readonly frames: { readonly streams: number; readonly seconds: number };
+  /** Executions that emit at once, each with so many readers, and for how long. */
+  readonly frames: {
+    readonly seconds: number;
+    readonly rounds: readonly { readonly streams: number; readonly readers: number }[];
+  };
   /** Frames appended to a stream that is empty, and those that another one has before and after. */
   readonly appends: { readonly few: number; readonly from: number; readonly to: number };
 }
@@ -60,7 +63,14 @@ export const FULL: Scale = {
   waits: { alone: 500, steady: 500, atOnce: 2_000 },
   limits: { rounds: 3, executions: 30_000 },
   fairness: { rounds: 3, seconds: 20, keys: 10_000, backlog: 20_000 },
-  frames: { streams: 200, seconds: 10 },
+  frames: {
+    seconds: 10,
+    rounds: [
+      { streams: 200, readers: 2 },
+      { streams: 200, readers: 1 },
+      { streams: 50, readers: 2 },
+    ],
+  },
   appends: { few: 500, from: 9_000, to: 10_000 },
 };
 
@@ -74,6 +84,6 @@ export const QUICK: Scale = {
   waits: { alone: 20, steady: 50, atOnce: 100 },
   limits: { rounds: 1, executions: 1_500 },
   fairness: { rounds: 1, seconds: 1, keys: 200, backlog: 500 },
-  frames: { streams: 8, seconds: 1 },
+  frames: { seconds: 1, rounds: [{ streams: 8, readers: 2 }] },
   appends: { few: 20, from: 180, to: 200 },
 };

@@ -9,6 +9,7 @@ import { FrameReader } from '../peers/frame-readers.js';
 import { FrameWriters, frameOf } from '../peers/frame-writers.js';
 import { TailraceCalls } from '../peers/tailrace-calls.js';
 import { startTailraceServer, type TailraceServer } from '../peers/tailrace-server.js';
+import type { Scale } from '../scale.js';
 import { quantile } from '../statistics.js';
 import { COST_COLUMNS } from './columns.js';
 import type { Context, Inspect, Measure, Sample } from './measure.js';
@@ -22,19 +23,10 @@ const CONNECTIONS = 8;
 const WARM_UP_SECONDS = 1;
 const PATIENCE_MS = 60_000;
 
-interface Round {
-  readonly streams: number;
-  readonly readers: number;
-}
+type Round = Scale['frames']['rounds'][number];
 
 async function run(context: Context): Promise<void> {
-  const { streams } = context.scale.frames;
-  const rounds = [
-    { streams, readers: 2 },
-    { streams, readers: 1 },
-    { streams: streams / 4, readers: 2 },
-  ];
-  for (const round of rounds) await measure(round, context);
+  for (const round of context.scale.frames.rounds) await measure(round, context);
 }
 
 async function measure(round: Round, { arena, scale, record, progress }: Context, inspect?: Inspect): Promise<void> {
@@ -155,6 +147,7 @@ export const frames: Measure = {
   everyProfile: false,
   run,
   costs: async (context, inspect) => {
-    await measure({ streams: context.scale.frames.streams, readers: 2 }, context, inspect);
+    const [round] = context.scale.frames.rounds;
+    if (round) await measure(round, context, inspect);
   },
 };

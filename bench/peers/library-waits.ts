@@ -11,6 +11,8 @@ const TYPE = 'wait';
 const SIGNAL = 'go';
 /** Everything that was prepared holds one until its cycle begins. */
 const SLOTS = 10_000;
+/** Nothing is renewed while something is measured. */
+const LEASE_MS = 600_000;
 const PATIENCE_MS = 30_000;
 
 const PAYLOAD = { body: { case: 'text' as const, value: inputOf(NO_ORDINAL) } };
@@ -37,7 +39,7 @@ class LibraryWaits implements Waits {
     this.serverPid = serverPid;
     this.#stopServer = stopServer;
     this.#client = new Client({ url });
-    this.#worker = new Worker({ url, slots: SLOTS, leaseDurationMs: 60_000 });
+    this.#worker = new Worker({ url, slots: SLOTS, leaseDurationMs: LEASE_MS });
     this.#worker.handle(TYPE, (context) => this.#handle(context));
   }
 
