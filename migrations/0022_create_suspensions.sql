@@ -61,7 +61,7 @@ end $$;
 
 -- Whether signals yet to come can make a condition hold that does not hold now: they land at the execution, or at waitpoints
 -- that are open, and a parked execution gets no new ones.
-create function {schema}.condition_possible(p_execution uuid, p_condition jsonb, p_now timestamptz) returns boolean
+create function {schema}.condition_possible(p_execution uuid, p_condition jsonb, p_more text[], p_now timestamptz) returns boolean
 language plpgsql stable as $$
 declare
   v_kind text := p_condition ->> 'kind';
@@ -391,7 +391,9 @@ begin
   if v_phase.state <> 5 then
     verdict := 'buffered';
   else
-    v_taken := {schema}.condition_takes(p_execution, (v_phase.suspension).condition);
+    -- One that was escalated is in an operator's hands.
+    v_taken := case when not (v_phase.suspension).escalated then
+      {schema}.condition_takes(p_execution, (v_phase.suspension).condition) end;
     verdict := case when v_taken is null then 'appended' else 'satisfied' end;
     if v_taken is not null then
       select g.* into v_left from {schema}.let_go(v_phase.suspension, v_taken, 1::smallint, v_now) g;
