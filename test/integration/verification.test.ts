@@ -2,13 +2,16 @@
 import pg from 'pg';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { FailureClass } from '../../gen/tailrace/v1/attempt_pb.js';
+import { ExecutionState } from '../../gen/tailrace/v1/execution_state_pb.js';
 import { JoinMode } from '../../gen/tailrace/v1/join_pb.js';
 import { verifyCommand } from '../../src/cli/verify.js';
 import { render } from '../../src/repository/statement.js';
 import { INVARIANTS, verify } from '../../src/repository/verification/index.js';
 import { seconds } from '../support/by-hand.js';
 import { type Desk, startDesk } from '../support/desk.js';
+import { eventually } from '../support/eventually.js';
 import { FlowsByHand } from '../support/flows-by-hand.js';
+import { allOf, named, WaitsByHand } from '../support/waits-by-hand.js';
 
 let desk: Desk;
 let client: pg.Client;
@@ -36,6 +39,7 @@ beforeAll(async () => {
     if (succeeds) await hand.complete(await hand.claimNamed(executionId));
   }
   await makeFlows();
+  await makeWaits();
   await desk.caughtUp();
 });
 afterAll(async () => {
@@ -73,6 +77,42 @@ async function makeFlows(): Promise<void> {
     const child = { name: 'child', execution: { type: 'child', lane: 'children' } };
     const { childExecutionIds } = await hand.waitForChildren(parent, [child]);
     if (completes) await hand.complete(await hand.claimNamed(childExecutionIds[0] ?? ''));
+  }
+}
+
+/** Parked, resumed and ended; behind a key; behind a budget. */
+async function makeWaits(): Promise<void> {
+  const hand = new WaitsByHand(desk);
+  const from = { lanes: [{ lane: 'parked' }], leaseDuration: seconds(600) };
+  const [done, resumed, parked] = await hand.create({ lane: 'parked' }, { lane: 'parked' }, { lane: 'parked' });
+  for (const id of [done, resumed]) {
+    await hand.suspend(await hand.claimOne(from));
+    await hand.signal(id ?? '');
+  }
+  const last = await hand.claimOne(from);
+  await hand.waitpoint(last, 'desk');
+  await hand.suspend(last, { condition: allOf(named('a'), named('b', 'desk')) });
+  await hand.signal(parked ?? '', 'b', { waitpointKey: 'desk' });
+  await hand.complete(await hand.claimNamed(done ?? ''));
+
+  await hand.setLane('keyed', { defaultKeyLimit: 2 });
+  await hand.create(...Array.from({ length: 4 }, () => ({ lane: 'keyed', concurrencyKey: 'k' })));
+  await hand.claimOne({ lanes: [{ lane: 'keyed' }], leaseDuration: seconds(600) });
+
+  for (const [lane, hardLimit] of [
+    ['spending', 10n],
+    ['saving', 100n],
+  ] as const) {
+    await hand.putBudget({
+      name: lane,
+      limits: { tokens: { hardLimit } },
+      attachments: [{ subject: { case: 'lane', value: lane } }],
+    });
+    const [, second] = await hand.create({ lane }, { lane });
+    const claim = await hand.claimOne({ lanes: [{ lane }], leaseDuration: seconds(600) });
+    await hand.report(claim, { tokens: 10n });
+    const held = hardLimit === 10n ? ExecutionState.BLOCKED : ExecutionState.QUEUED;
+    await eventually(async () => (await hand.state(second ?? '')) === held);
   }
 }
 
@@ -157,7 +197,7 @@ const PLANTS: Readonly<Record<string, readonly string[]>> = {
   ],
   'blocked-has-join': [
     'update tailrace.barrier set state = 2, decided_at = now() where state = 1',
-    `update tailrace.blocked set barrier = ${ANY}`,
+    `update tailrace.blocked set barrier = ${ANY} where waits_for = 1`,
     'update tailrace.barrier set kind = 3 - kind',
   ],
   'open-join-has-downstream': ['delete from tailrace.blocked'],
@@ -218,6 +258,69 @@ const PLANTS: Readonly<Record<string, readonly string[]>> = {
   'flow-request': [
     `update tailrace.flow_request set flow = ${ANY}`,
     'update tailrace.flow_request set revision = revision + 1',
+  ],
+  'suspension-is-parked': [
+    'delete from tailrace.suspension',
+    'update tailrace.suspension set number = number + 1',
+    'update tailrace.parked set cause = 1, released_at = now() where barrier is null and cause is null',
+    'update tailrace.parked set cause = null where cause = 1',
+  ],
+  'condition-does-not-hold': [
+    `update tailrace.suspension set condition = '{"kind":"signal","name":"","waitpoint":"desk"}'`,
+    `insert into tailrace.signal (execution, number, id, name, source, received_at)
+       select execution, 2, ${ANY}, 'a', 1, now() from tailrace.suspension`,
+  ],
+  'signals-without-gaps': [
+    'update tailrace.signal set number = 2',
+    `update tailrace.signal set execution = ${ANY} where matched is null`,
+  ],
+  'taken-by-suspension': [
+    'update tailrace.signal set attempt = 9 where matched is not null',
+    'update tailrace.signal set matched = 9 where execution in (select execution from tailrace.parked) and matched = 1',
+  ],
+  'waitpoint-counts-signals': [
+    'update tailrace.waitpoint set signals = signals + 1',
+    'update tailrace.signal set waitpoint = null',
+    `update tailrace.waitpoint set namespace = ${WRONG}`,
+  ],
+  'active-while-suspended': ['delete from tailrace.suspension'],
+  'key-travels': [
+    'update tailrace.ready set gate = null where gate is not null',
+    'delete from tailrace.concurrency_key',
+    'update tailrace.concurrency_key set lane = lane + 1',
+    "update tailrace.execution set concurrency_key = 'other' where concurrency_key is not null",
+  ],
+  'key-within-limit': ['update tailrace.concurrency_key set max_running = 1'],
+  'key-slots-are-taken': [
+    'update tailrace.concurrency_key set max_running = 3',
+    'delete from tailrace.ready where gate is not null',
+    "update tailrace.lane set default_key_limit = null where name = 'keyed'",
+  ],
+  'budget-is-kept': ['update tailrace.budget_dimension set hard_limit = 9 where hard_limit = 10'],
+  'use-adds-up': [
+    'update tailrace.applied_usage set amount = amount - 1',
+    'update tailrace.budget_dimension set used = used + 1',
+    'update tailrace.budget_delta set amount = amount + 1',
+    'update tailrace.budget_dimension set epoch = epoch + 1',
+  ],
+  'counted-was-reported': [
+    'update tailrace.execution_usage set amount = amount - 1',
+    'delete from tailrace.execution_usage',
+  ],
+  'used-up-is-marked': [
+    'update tailrace.budget set exhausted = not exhausted where exhausted',
+    'update tailrace.budget set exhausted = true where not exhausted',
+    'update tailrace.budget_dimension set hard_limit = hard_limit + 1 where hard_limit = 10',
+  ],
+  'spent-are-attachments': [
+    'delete from tailrace.spent',
+    'insert into tailrace.spent select * from tailrace.budget_attachment on conflict do nothing',
+    'delete from tailrace.budget_attachment',
+  ],
+  'blocked-has-budget': [
+    'delete from tailrace.spent',
+    `update tailrace.blocked set budget = ${ANY} where waits_for = 3`,
+    'update tailrace.spent set lane = lane + 1000',
   ],
   'positions-without-gaps': [
     'update tailrace.log_run set base = base + 1 where base = (select max(base) from tailrace.log_run)',
