@@ -447,6 +447,10 @@ begin
       due := due or v_part.due;
     end loop;
   end if;
+  -- What counted in an earlier epoch is nobody's use any more, but no more than was kept.
+  update {schema}.applied_usage a set amount = e.amount from {schema}.execution_usage e
+    where a.execution = p_execution and a.budget = any (v_ids) and a.dimension = any (v_dimension) and e.execution = p_execution
+      and e.dimension = any (v_dimension) and e.dimension = a.dimension and a.amount > e.amount;
   verdict := 'released';
   answer := jsonb_build_object('released', coalesce((
     select jsonb_object_agg(u.dimension, u.amount::text) from unnest(v_dimension, v_amount) u (dimension, amount)), '{}'));
