@@ -46,8 +46,7 @@ interface Frame {
 }
 
 interface Waiting {
-  /** So many frames have to be sent. */
-  readonly sent: number;
+  readonly isSo: () => boolean;
   readonly resolve: () => void;
   readonly reject: (error: Error) => void;
 }
@@ -58,6 +57,8 @@ const MODES = {
   best_effort: FrameMode.BEST_EFFORT,
 } as const;
 const BATCH = { items: 256, bytes: 2 ** 20 };
+/** One batch under way, and one that waits. */
+const MOST = { items: 2 * BATCH.items, bytes: 2 * BATCH.bytes };
 /** How long a frame waits for others. */
 const GATHER_MS = 20;
 /** More durable frames than an attempt can have: a call that expects them is refused, and told how many there are. */
@@ -70,6 +71,8 @@ export class Frames {
   #waiting: Waiting[] = [];
   #emitted = 0;
   #sent = 0;
+  /** Of what waits or is under way. */
+  #bytes = 0;
   /** Everything up to here is wanted at once. */
   #hurried = 0;
   #sending = false;
@@ -86,20 +89,28 @@ export class Frames {
   /** Resolves when there is room for more. Throws a ContentError for what cannot be a frame. */
   emit(content: unknown, { type = '', mode = 'durable' }: FrameOptions = {}): Promise<void> {
     const payload = payloadOf(content);
-    if (this.#closed) throw new Error('the handler has ended: there is no output any more');
-    const spec = { mode: MODES[mode], type, payload };
-    this.#queue.push({ spec, bytes: bytesOf(payload), durable: mode === 'durable', emittedMs: monotonicMs() });
+    if (this.#closed) return unawaited(Promise.reject(new Error('the handler has ended: its output is closed')));
+    if (this.#refusal) return unawaited(Promise.reject(this.#refusal));
+    const bytes = bytesOf(payload);
+    this.#queue.push({
+      spec: { mode: MODES[mode], type, payload },
+      bytes,
+      durable: mode === 'durable',
+      emittedMs: monotonicMs(),
+    });
     this.#emitted++;
+    this.#bytes += bytes;
     if (this.#queue.length >= BATCH.items) this.#hurry.wake();
     if (!this.#sending) void this.#send();
-    return this.#until(this.#emitted - BATCH.items);
+    return this.#when(() => this.#emitted - this.#sent <= MOST.items && this.#bytes <= MOST.bytes);
   }
 
   /** Resolves when everything that was emitted has been taken by the engine. */
   flush(): Promise<void> {
     this.#hurried = this.#emitted;
     this.#hurry.wake();
-    return this.#until(this.#emitted);
+    const all = this.#emitted;
+    return this.#when(() => this.#sent >= all);
   }
 
   /** Flushes, and takes no more. */
@@ -108,15 +119,13 @@ export class Frames {
     return this.flush();
   }
 
-  /** Resolves once so many frames have been sent. Need not be awaited: a refusal comes up again. */
-  #until(sent: number): Promise<void> {
+  #when(isSo: () => boolean): Promise<void> {
     const told = new Promise<void>((resolve, reject) => {
       if (this.#refusal) reject(this.#refusal);
-      else if (this.#sent >= sent) resolve();
-      else this.#waiting.push({ sent, resolve, reject });
+      else if (isSo()) resolve();
+      else this.#waiting.push({ isSo, resolve, reject });
     });
-    told.catch(() => {});
-    return told;
+    return unawaited(told);
   }
 
   async #send(): Promise<void> {
@@ -128,6 +137,7 @@ export class Frames {
         await this.#append(batch);
         this.#queue.splice(0, batch.length);
         this.#sent += batch.length;
+        this.#bytes -= batch.reduce((sum, { bytes }) => sum + bytes, 0);
       } catch (error) {
         this.#refusal = refusalOf(error);
         this.#queue = [];
@@ -176,11 +186,17 @@ export class Frames {
     const [told, waiting] = [this.#waiting, [] as Waiting[]];
     for (const each of told) {
       if (this.#refusal) each.reject(this.#refusal);
-      else if (this.#sent >= each.sent) each.resolve();
+      else if (each.isSo()) each.resolve();
       else waiting.push(each);
     }
     this.#waiting = waiting;
   }
+}
+
+/** Need not be awaited: a refusal comes up again, and one that comes after the end is nobody's business. */
+function unawaited(told: Promise<void>): Promise<void> {
+  told.catch(() => {});
+  return told;
 }
 
 /** What passes by itself, or ends the handler anyway, is what it is. */

@@ -69,7 +69,8 @@ export class Usage {
 
   async report(amounts: UsageAmounts, { key = randomUUID() }: UsageOptions): Promise<ReportedUsage> {
     const request = { usage: whole(amounts), idempotencyKey: key };
-    await this.#flush();
+    // What was used is told whatever became of the output; a refusal of that comes up elsewhere.
+    await this.#flush().catch(() => {});
     try {
       const { duplicate, warnings, cancelRequest } = await this.#calls.send((engine, under, bounds) =>
         engine.reportUsage({ ...under, ...request }, bounds),

@@ -51,7 +51,7 @@ export class Waits {
   }
 
   suspend(options: SuspendOptions): Promise<SuspensionOutcome> {
-    if (this.#pending) throw new Error('a handler waits for one thing at a time: await the suspend() before');
+    if (this.#pending) return Promise.reject(new Error('a handler waits for one thing at a time: await suspend()'));
     const pending = this.#suspend(options).finally(() => {
       this.#pending = undefined;
     });

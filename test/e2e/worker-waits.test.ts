@@ -1,4 +1,6 @@
 /** Waits in the middle of handlers: parked without a slot, gone on in any process, passed with what they brought. */
+import { Code, ConnectError, type Interceptor } from '@connectrpc/connect';
+import { createConnectTransport } from '@connectrpc/connect-node';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { AttemptKind } from '../../gen/tailrace/v1/attempt_pb.js';
 import { EndReason, ExecutionState } from '../../gen/tailrace/v1/execution_state_pb.js';
@@ -179,6 +181,46 @@ describe.each(['connect', 'grpc'] as const)('over %s', (transport) => {
     expect(await outcomeOf(executionId)).toMatchObject({ state: ExecutionState.CANCELED, attempt: 1 });
     expect(thrown).toBeInstanceOf(CanceledError);
   });
+});
+
+test('answers that are lost park it once, and bring what they would have brought', async () => {
+  newLane();
+  const lost = new Map<string, number>();
+  const forgetful: Interceptor = (next) => async (request) => {
+    const answer = await next(request);
+    const { name } = request.method;
+    const times = (lost.get(name) ?? 0) + 1;
+    lost.set(name, times);
+    const ours = ['SuspendExecution', 'CreateWaitpoint', 'ListMatchedSignals', 'ReportUsage'].includes(name);
+    if (ours && times % 2 === 1) throw new ConnectError('lost', Code.Unavailable);
+    return answer;
+  };
+  const transport = createConnectTransport({ baseUrl: tailrace.url, httpVersion: '2', interceptors: [forgetful] });
+  const handler: Handler = async (context) => {
+    await context.waitpoint('desk');
+    await context.reportUsage({ calls: 1 }, { key: `call ${context.resume?.number ?? 0}` });
+    const outcomes = [
+      await context.suspend({ condition: signal('early') }),
+      await context.suspend({ condition: signal('go') }),
+      await context.suspend({ condition: signal('on') }),
+    ];
+    return outcomes.map(said);
+  };
+  const { executionId } = await client.create({ type: 'lossy', lane });
+  await tell(executionId, 'early');
+  await working({ lossy: handler }, { transport });
+  await parked(executionId);
+  expect(await tell(executionId, 'go')).toBe(SignalEffect.SATISFIED);
+  const suspension = async () => (await client.admin.listSuspendedExecutions({ lanes: [lane] })).suspensions[0];
+  await eventually(async () => (await suspension())?.suspensionNumber === 3);
+  await tell(executionId, 'on');
+  expect(await outcomeOf(executionId)).toMatchObject({
+    attempt: 1,
+    result: ['SATISFIED false early', 'SATISFIED false go', 'SATISFIED false on'],
+  });
+  expect(lost.get('SuspendExecution')).toBe(6);
+  const { attempts } = await client.admin.listAttempts({ executionId });
+  expect(attempts[0]?.usage['calls']).toBe(3n);
 });
 
 test('a wait holds no slot', async () => {

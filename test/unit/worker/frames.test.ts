@@ -120,6 +120,22 @@ test('no more than two batches are in memory when nothing is taken', async () =>
   expect(frames.texts).toEqual(numbers(3_000));
 });
 
+test('large frames are held back sooner', async () => {
+  frames.before = () => new Promise(() => {});
+  let emitted = 0;
+  await started(async (context) => {
+    for (const n of numbers(200)) {
+      await context.emitFrame(text(n.padEnd(60_000)));
+      emitted++;
+    }
+  });
+  engine.offer(claimOf('e1'));
+  await eventually(() => frames.calls.length === 1);
+  for (let turn = 0; turn < 100; turn++) await new Promise(setImmediate);
+  expect(emitted).toBeLessThan(40);
+  expect(frames.calls[0]?.frames.length).toBeLessThan(20);
+});
+
 test('a lost answer appends nothing twice', async () => {
   let lost = 0;
   frames.after = () => {
@@ -225,6 +241,29 @@ describe('a refusal', () => {
     engine.offer(claimOf('e1'));
     await eventually(() => reason !== undefined);
     expect(reason).toMatchObject({ name: 'LeaseLostError', why: 'revoked' });
+  });
+
+  test('of what comes too late does no harm', async () => {
+    let late: unknown;
+    let context: HandlerContext | undefined;
+    frames.before = async () => {
+      late ??= await context?.emitFrame('late').catch((error) => error.message);
+    };
+    await ended((given) => {
+      context = given;
+      void given.emitFrame(text('in time'));
+    });
+    expect(late).toMatch(/has ended/);
+    expect([frames.texts, engine.completions.length]).toEqual([['in time'], 1]);
+  });
+
+  test('leaves it to the handler to tell what it used', async () => {
+    frames.before = () => refuse('FRAME_LIMIT_EXCEEDED');
+    await ended(async (context) => {
+      void context.emitFrame('one');
+      await context.reportUsage({ tokens: 1 });
+    });
+    expect(told).toEqual(['used after 0']);
   });
 
   test.each<[string, unknown]>([
