@@ -17,8 +17,8 @@ import {
 } from '../../repository/secrets/index.js';
 import type { NamedWaitpoint, WaitpointTokens } from '../engine/suspensions/tokens-port.js';
 import type { DefectLog } from '../errors.js';
+import { JointRead } from './joint-read.js';
 import { type Opened, Sealer } from './sealing.js';
-import { SharedRead } from './shared-read.js';
 import { decodeToken, encodeToken, isGenuine } from './token.js';
 import { noKey, unusable, whyUnusable } from './unavailable.js';
 
@@ -46,17 +46,17 @@ export class SealedTokens implements WaitpointTokens {
   readonly #sealer: Sealer | undefined;
   readonly #log: DefectLog;
   readonly #known = new Map<number, Known>();
-  readonly #present: SharedRead<number, SealedSecret>;
-  readonly #unknown: SharedRead<number, Known>;
-  readonly #accepted: SharedRead<number, true>;
+  readonly #present: JointRead<number, SealedSecret>;
+  readonly #unknown: JointRead<number, Known>;
+  readonly #accepted: JointRead<number, true>;
 
   constructor({ database, key, log }: SealedTokensOptions) {
     this.#database = database;
     this.#sealer = key && new Sealer(key);
     this.#log = log;
-    this.#present = new SharedRead((namespaces) => readPresentSecrets(database, namespaces));
-    this.#unknown = new SharedRead((ids) => this.#read(ids), REST_MS);
-    this.#accepted = new SharedRead((ids) => readAcceptedSecrets(database, ids));
+    this.#present = new JointRead((namespaces) => readPresentSecrets(database, namespaces));
+    this.#unknown = new JointRead((ids) => this.#read(ids), REST_MS);
+    this.#accepted = new JointRead((ids) => readAcceptedSecrets(database, ids));
   }
 
   async presentSecret(namespace: number): Promise<number> {

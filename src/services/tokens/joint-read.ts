@@ -4,7 +4,7 @@
  */
 import { monotonicMs, pause } from '../../runtime/clock.js';
 
-export class SharedRead<K, V> {
+export class JointRead<K, V> {
   readonly #read: (keys: readonly K[]) => Promise<ReadonlyMap<K, V>>;
   readonly #restMs: number;
   readonly #asked = new Set<K>();

@@ -1,12 +1,12 @@
 import { expect, it } from 'vitest';
 import { monotonicMs } from '../../../src/runtime/clock.js';
-import { SharedRead } from '../../../src/services/tokens/shared-read.js';
+import { JointRead } from '../../../src/services/tokens/joint-read.js';
 
 /** A source whose reads end when the test says so. */
 function source(restMs = 0) {
   const reads: { keys: readonly string[]; end: (value: string) => void; fail: (error: Error) => void; at: number }[] =
     [];
-  const shared = new SharedRead<string, string>(
+  const shared = new JointRead<string, string>(
     (keys) =>
       new Promise((resolve, reject) => {
         const end = (value: string) => resolve(new Map(keys.map((key) => [key, value])));
@@ -38,7 +38,7 @@ it('asks once for all who come before the read begins, and anew for whoever come
 });
 
 it('answers undefined for what the read did not find', async () => {
-  const shared = new SharedRead<string, string>(async () => new Map());
+  const shared = new JointRead<string, string>(async () => new Map());
   expect(await shared.get('a')).toBeUndefined();
 });
 
