@@ -31,6 +31,8 @@ describe('the configuration', () => {
       secretsKey: undefined,
       maxPayloadBytes: 1_048_576,
       flowLimits: { members: 100_000, slots: 10_000, depth: 1_000, edges: 50_000 },
+      signalLimits: { perExecution: 10_000, earlyPerWaitpoint: 1_000, waitpoints: 1_000 },
+      frameLimits: { frames: 10_000, summaryBytes: 262_144, frameBytes: 65_536 },
       drainMs: 30_000,
       heartbeatMs: 15_000,
       partitionDays: 7,
