@@ -3,7 +3,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { EndReason, ExecutionState } from '../../gen/tailrace/v1/execution_state_pb.js';
 import { LogEntryKind } from '../../gen/tailrace/v1/log_pb.js';
 import { ResumeCause, SignalEffect, SignalSource, WaitpointState } from '../../gen/tailrace/v1/signal_pb.js';
-import { refusal, seconds, text } from '../support/by-hand.js';
+import { leaseOf, refusal, seconds, text } from '../support/by-hand.js';
 import { Recorded } from '../support/history/recorded.js';
 import { named, operatorOnly, WaitsByHand } from '../support/waits-by-hand.js';
 
@@ -37,7 +37,7 @@ describe('a waitpoint', () => {
     const first = await hand.waitpoint(claim, 'w', { expiry: seconds(3_600) });
     expect(first).toMatchObject({ key: 'w', executionId, state: WaitpointState.PENDING, signalCount: 0 });
     expect(first.token.length).toBeGreaterThan(40);
-    const again = await engine.createWaitpoint({ lease: claim.lease, waitpoint: { key: 'w', expiry: seconds(60) } });
+    const again = await engine.createWaitpoint({ lease: leaseOf(claim), waitpoint: { key: 'w', expiry: seconds(60) } });
     expect(again).toMatchObject({ duplicate: true, waitpoint: first });
     expect((await hand.signalBy(first.token, 'early')).effect).toBe(BUFFERED);
     const parked = await hand.suspend(claim, { condition: named('late', 'w') });
@@ -228,13 +228,13 @@ describe('the signals that satisfied a suspension', () => {
     const listed: string[] = [];
     let pageToken = '';
     do {
-      const page = await recorded.clients.engine.listMatchedSignals({ lease: claim.lease, pageSize: 3, pageToken });
+      const page = await recorded.clients.engine.listMatchedSignals({ lease: leaseOf(claim), pageSize: 3, pageToken });
       listed.push(...page.signals.map(({ name }) => name));
       pageToken = page.nextPageToken;
     } while (pageToken !== '');
     expect(listed).toEqual(names);
-    const foreign = await recorded.clients.engine.listMatchedSignals({ lease: claim.lease, pageSize: 3 });
-    const other = { lease: claim.lease, suspensionNumber: 1, pageToken: foreign.nextPageToken };
+    const foreign = await recorded.clients.engine.listMatchedSignals({ lease: leaseOf(claim), pageSize: 3 });
+    const other = { lease: leaseOf(claim), suspensionNumber: 1, pageToken: foreign.nextPageToken };
     expect((await refusal(recorded.clients.engine.listMatchedSignals(other))).reason).toBe('BAD_CURSOR');
     await hand.complete(claim);
   });
@@ -250,10 +250,10 @@ describe('the signals that satisfied a suspension', () => {
       moreSignals: true,
       signals: [{ name: 's 0', payload: { body: { value: large } } }],
     });
-    const first = await recorded.clients.engine.listMatchedSignals({ lease: next.lease });
+    const first = await recorded.clients.engine.listMatchedSignals({ lease: leaseOf(next) });
     expect(first.signals.map(({ name }) => name)).toEqual(['s 0', 's 1', 's 2', 's 3', 's 4']);
     const { nextPageToken: pageToken } = first;
-    const second = await recorded.clients.engine.listMatchedSignals({ lease: next.lease, pageToken });
+    const second = await recorded.clients.engine.listMatchedSignals({ lease: leaseOf(next), pageToken });
     expect(second).toMatchObject({ signals: [{ name: 's 5' }, { name: 's 6' }], nextPageToken: '' });
     await hand.complete(next);
   });
