@@ -36,6 +36,7 @@ export function putQuotaCall(deps: AdminServiceDeps) {
     const lane = asked.lane ?? '';
     if (lane === '') {
       await putQuota(database, id, limits, '', '');
+      await registry.refresh();
       after.committed(0);
       // Work of any lane of the namespace may have been held back by it.
       for (const classId of registry.classIds()) {
