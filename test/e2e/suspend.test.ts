@@ -14,7 +14,7 @@ import { leaseOf, only, refusal, seconds, text } from '../support/by-hand.js';
 import { Recorded } from '../support/history/recorded.js';
 import { allOf, named, timeoutOnly, WaitsByHand } from '../support/waits-by-hand.js';
 
-const { SUSPENDED, QUEUED, RUNNING, SCHEDULED, CANCELED } = ExecutionState;
+const { BLOCKED, SUSPENDED, QUEUED, RUNNING, SCHEDULED, CANCELED } = ExecutionState;
 const { SATISFIED, APPENDED, BUFFERED } = SignalEffect;
 const long = { leaseDuration: seconds(60) };
 
@@ -288,6 +288,27 @@ describe('a suspension', () => {
     const refused = await refusal(hand.suspend(claim, { condition: timeoutOnly }));
     expect(refused).toMatchObject({ reason: 'INVALID_FIELD', fieldViolations: [{ field: 'timeout' }] });
     await hand.complete(claim);
+  });
+});
+
+describe('an execution with a concurrency key', () => {
+  it('gives its place up while it is suspended, and queues again behind the others of its key', async () => {
+    const lane = 'one at a time';
+    await hand.setLane(lane, { defaultKeyLimit: 1 });
+    const keyed = { lane, type: 'keyed', concurrencyKey: 'k' };
+    const [first = '', second = '', third = ''] = await hand.create(keyed, keyed, keyed);
+    const claim = await hand.claimNamed(first, long);
+    expect(await Promise.all([second, third].map((id) => hand.state(id)))).toEqual([BLOCKED, BLOCKED]);
+    await hand.suspend(claim);
+    expect(await Promise.all([first, second, third].map((id) => hand.state(id)))).toEqual([SUSPENDED, QUEUED, BLOCKED]);
+    expect((await hand.signal(first)).effect).toBe(SATISFIED);
+    expect(await hand.state(first)).toBe(BLOCKED);
+    for (const id of [second, third, first]) {
+      const next = await hand.claimOne({ lanes: [{ lane }], types: ['keyed'], ...long });
+      expect(next.executionId).toBe(id);
+      expect(next.resume?.suspensionNumber).toBe(id === first ? 1 : undefined);
+      await hand.complete(next);
+    }
   });
 });
 
