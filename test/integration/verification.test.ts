@@ -283,6 +283,10 @@ const PLANTS: Readonly<Record<string, readonly string[]>> = {
     'update tailrace.signal set waitpoint = null',
     `update tailrace.waitpoint set namespace = ${WRONG}`,
   ],
+  'waitpoint-has-secret': [
+    'delete from tailrace.waitpoint_secret',
+    'update tailrace.waitpoint_secret set namespace = namespace + 1',
+  ],
   'active-while-suspended': ['delete from tailrace.suspension'],
   'key-travels': [
     'update tailrace.ready set gate = null where gate is not null',

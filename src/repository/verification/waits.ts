@@ -45,6 +45,12 @@ export const waitInvariants = [
      where e.namespace is distinct from w.namespace or w.signals <> coalesce(y.n, 0)`,
   ),
   invariant(
+    'waitpoint-has-secret',
+    'a secret of its namespace signs the token of a waitpoint',
+    `select w.id as sample from {schema}.waitpoint w left join {schema}.waitpoint_secret s on s.id = w.secret
+     where s.namespace is distinct from w.namespace`,
+  ),
+  invariant(
     'active-while-suspended',
     'a waitpoint is active only while its execution is suspended; what has ended closes it whatever it says',
     `select w.id as sample from {schema}.waitpoint w
