@@ -289,15 +289,16 @@ begin
   if v_quotas <> '{}' then
     select array_agg(distinct r.class) into v_limited from unnest(v_rows) r
       join {schema}.claim_class c on c.id = r.class where c.lane = any (v_quotas) or 0 = any (v_quotas);
-    if v_rated then
-      perform {schema}.count_starts(p_namespace, array_agg(x.lane), array_agg(x.n), v_now) from (
-        select c.lane, count(*)::int n from unnest(v_rows) r join {schema}.claim_class c on c.id = r.class
-          where c.lane = any (v_quotas) group by c.lane
-        union all select 0, cardinality(v_rows)) x;
-    end if;
   end if;
   return query select null::int, g from {schema}.grant_leases(v_rows, p_namespace, p_worker, p_worker_name, p_lease_ms,
     p_begin_ms, v_limited) g;
+  -- As of now, under the lock that is held anyway: a start that counted earlier than it was would leave its window too soon.
+  if v_quotas <> '{}' and v_rated then
+    perform {schema}.count_starts(p_namespace, array_agg(x.lane), array_agg(x.n), clock_timestamp()) from (
+      select c.lane, count(*)::int n from unnest(v_rows) r join {schema}.claim_class c on c.id = r.class
+        where c.lane = any (v_quotas) group by c.lane
+      union all select 0, cardinality(v_rows)) x;
+  end if;
 end $$;
 
 -- Leases of limited lanes (0: of the namespace) count in their quotas from now on.
@@ -365,12 +366,14 @@ begin
       verdict := 'quota';
       return;
     end if;
-    perform {schema}.count_starts(p_namespace, v_quotas, array_fill(1, array[cardinality(v_quotas)]), v_now);
     v_limited := array[v_row.class];
   end if;
   delete from {schema}.ready r where r.execution = p_execution;
   select g.* into claim from {schema}.grant_leases(array[v_row], p_namespace, p_worker, p_worker_name, p_lease_ms,
     p_begin_ms, v_limited) g;
+  if v_quotas <> '{}' then
+    perform {schema}.count_starts(p_namespace, v_quotas, array_fill(1, array[cardinality(v_quotas)]), clock_timestamp());
+  end if;
 end $$;
 
 -- Completes, and hands what that released to those who completed and may run it: one commit per hop of a chain. Takers:
@@ -480,7 +483,7 @@ drop function {schema}.change_lane(int, text, boolean, bigint, jsonb, smallint, 
 -- verdict: changed | same (nothing differs, nothing is written) | not_found | conflict (with the present version, 0 when
 -- there is no such lane). classes: those of the lane. Details of the entry: lane, version, actor, reason, changed.
 -- p_quota: of max_running, max_starts and window_ms those to set. p_keys: every key with a limit or weight of its own. Null: as
--- they are. 
+-- they are.
 create or replace function {schema}.change_lane(p_namespace int, p_lane text, p_make boolean, p_expected bigint, p_patch jsonb,
   p_kind smallint, p_actor text, p_reason text, p_quota jsonb, p_keys jsonb, out verdict text, out version bigint, out classes int[])
 language plpgsql volatile as $$
