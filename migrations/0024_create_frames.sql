@@ -17,10 +17,9 @@ create table {schema}.frame_head (
   passing bigint not null, -- number of the last BEST_EFFORT frame
   trimmed int not null, -- patches up to this number are not kept any more
   dropped bigint not null, -- nor are BEST_EFFORT frames up to this one
-  document jsonb,
+  document jsonb, -- no rule binds it to the version: an append without patches proposes a row without it
   patched_at timestamptz,
   primary key (execution, attempt),
-  check ((version = 0) = (document is null) and (document is null) = (patched_at is null)),
   check (trimmed <= version and dropped <= passing and position = durable + version + passing)
 ) partition by range (execution);
 
@@ -377,9 +376,11 @@ begin
       p_content_at, p_content_length, p_content) c
     left join unnest(v_written) w on w.ord = (c.ended).ord
   loop
+    if v_line.taker is not null then
+      return query select null::{schema}.ended, v_line.taker, v_line.claim;
+      continue;
+    end if;
     ended := v_line.ended;
-    taker := v_line.taker;
-    claim := v_line.claim;
     if v_line.verdict = 'appended' and ended.verdict <> 'done' then
       raise exception 'a completion was refused after its frames were written' using errcode = 'serialization_failure';
     elsif v_line.verdict <> 'appended' then

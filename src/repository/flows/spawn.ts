@@ -4,7 +4,16 @@
  */
 import type { Database, Runner } from '../database.js';
 import type { NewExecution } from '../executions/index.js';
-import { type EndAnswer, type Ending, endAttempts, isRefused, type LeaseRef, type Refused } from '../leases/index.js';
+import { areRefusedFrames, type FrameLimits, type RefusedFrames } from '../frames/index.js';
+import {
+  completeAndClaimWithFrames,
+  type EndAnswer,
+  type Ending,
+  endAttempts,
+  isRefused,
+  type LeaseRef,
+  type Refused,
+} from '../leases/index.js';
 import { statement } from '../statement.js';
 import type { Consequences } from './answers.js';
 import { joinParameters, type NewJoin } from './graph.js';
@@ -107,35 +116,48 @@ export type CompletedParent = EndAnswer & {
   readonly made?: readonly number[];
 };
 
+export interface CompletionLimits {
+  /** Members of one flow. */
+  readonly members: number;
+  readonly frames: FrameLimits;
+}
+
 /** Completes, and makes children in the same transaction. They are not waited for. */
 export async function completeWithChildren(
   database: Database,
   ending: Ending,
   asked: readonly NewExecution[],
-  maxMembers: number,
-): Promise<CompletedParent | RefusedChildren> {
-  return await rolledBack(() =>
-    database.transaction(async (runner): Promise<CompletedParent | RefusedChildren> => {
-      const held = await holdParent(runner, ending, ending.hash, asked.length, maxMembers);
+  limits: CompletionLimits,
+): Promise<CompletedParent | RefusedChildren | RefusedFrames> {
+  const completing = rolledBack(() =>
+    database.transaction(async (runner): Promise<CompletedParent | RefusedChildren | RefusedFrames> => {
+      const held = await holdParent(runner, ending, ending.hash, asked.length, limits.members);
       if (held.verdict === 'canceled' || held.verdict === 'full') return { verdict: held.verdict };
       // One that is asked to stop may complete late, unless the end itself is refused then.
       if (held.verdict === 'held' || held.verdict === 'cancel_requested') {
         const children = inFlow(asked, held.flow);
         const made = await makeMembers(runner, children, []);
-        const answer = await complete(runner, ending);
-        if (isRefused(answer)) throw new Rejected(answer);
+        const answer = await complete(runner, ending, limits.frames);
+        if (isRefused(answer) || areRefusedFrames(answer)) throw new Rejected(answer);
         return { ...answer, children: children.map(({ id }) => id), made };
       }
-      const answer = await complete(runner, ending);
-      if (isRefused(answer)) return answer;
+      const answer = await complete(runner, ending, limits.frames);
+      if (isRefused(answer) || areRefusedFrames(answer)) return answer;
       const children = await runner.query<{ id: string }>(readChildren, [ending.execution, asked.length]);
       return { ...answer, children: children.map(({ id }) => id) };
     }),
   );
+  return await completing.catch((error: unknown) => {
+    if (error instanceof Rejected) return error.answer;
+    throw error;
+  });
 }
 
-async function complete(runner: Runner, ending: Ending): Promise<EndAnswer> {
-  const [answer] = await endAttempts(runner, COMPLETE, [ending]);
+async function complete(runner: Runner, ending: Ending, limits: FrameLimits): Promise<EndAnswer | RefusedFrames> {
+  const brought = ending.frames && ending.frames.length > 0;
+  const [answer] = brought
+    ? (await completeAndClaimWithFrames(runner, [{ ...ending, taker: null }], limits)).answers
+    : await endAttempts(runner, COMPLETE, [ending]);
   if (answer === undefined) throw new Error('end_attempts answered nothing');
   return answer;
 }
@@ -177,19 +199,18 @@ function inFlow(children: readonly NewExecution[], flow: string | null): NewExec
 
 /** The end itself was refused after children had been made. */
 class Rejected extends Error {
-  readonly answer: Refused;
+  readonly answer: Refused | RefusedFrames;
 
-  constructor(answer: Refused) {
+  constructor(answer: Refused | RefusedFrames) {
     super(`refused: ${answer.verdict}`);
     this.answer = answer;
   }
 }
 
-async function rolledBack<T>(change: () => Promise<T>): Promise<T | Refused | RefusedChildren> {
+async function rolledBack<T>(change: () => Promise<T>): Promise<T | RefusedChildren> {
   try {
     return await change();
   } catch (error) {
-    if (error instanceof Rejected) return error.answer;
     if (error instanceof Refusal && error.verdict === 'closed') return { verdict: 'closed' };
     throw error;
   }

@@ -1,8 +1,12 @@
-/** Completes, and claims in the same transaction what that released: one commit per hop of a chain. */
+/**
+ * Completes, and claims in the same transaction what that released: one commit per hop of a chain. The last frames of those
+ * that have some are written with it.
+ */
 import { byteaArray, int4Array, int8Array, textArray, uuidArray } from '../binary-arrays.js';
 import { packContents } from '../bytes.js';
 import type { Granted, Holder } from '../claims/index.js';
 import type { Runner } from '../database.js';
+import { type FrameLimits, frameParameters, type RefusedFrames } from '../frames/index.js';
 import { statement } from '../statement.js';
 import { type EndAnswer, type Ending, inOrder } from './end.js';
 
@@ -11,6 +15,14 @@ const complete = statement(
   `select to_json(x.ended) as ended, x.taker, (x.claim).*
    from {schema}.complete_and_claim($1::jsonb, $2::int[], $3::uuid[], $4::uuid[], $5::bigint[], $6::bytea[], $7::text[],
      $8::int[], $9::int[], $10::bytea) x`,
+);
+
+const completeWithFrames = statement(
+  'leases.complete-with-frames',
+  `select to_json(x.ended) as ended, x.taker, (x.claim).*
+   from {schema}.complete_with_frames($1::jsonb, $2::int[], $3::uuid[], $4::uuid[], $5::bigint[], $6::bytea[], $7::text[],
+     $8::int[], $9::int[], $10::bytea, $11::int[], $12::int[], $13::int[], $14::text[], $15::text[], $16::int[], $17::int[],
+     $18::bytea, $19, $20) x`,
 );
 
 /** Who takes what the completions of one call release. */
@@ -27,8 +39,8 @@ export interface TakingEnding extends Ending {
   readonly taker: Taker | null;
 }
 
-export interface Handed {
-  readonly answers: EndAnswer[];
+export interface Handed<Answer = EndAnswer> {
+  readonly answers: Answer[];
   readonly claims: ReadonlyMap<Taker, readonly Granted[]>;
 }
 
@@ -43,9 +55,29 @@ type RawEnded = Omit<EndAnswer, 'token'> & {
 };
 
 export async function completeAndClaim(runner: Runner, items: readonly TakingEnding[]): Promise<Handed> {
-  const takers = [...new Set(items.flatMap(({ taker }) => taker ?? []))];
+  const takers = takersOf(items);
+  return handed(await runner.query<Line>(complete, parametersOf(items, takers)), takers);
+}
+
+/** Of an item whose frames are refused nothing is written, and it goes on running. */
+export async function completeAndClaimWithFrames(
+  runner: Runner,
+  items: readonly TakingEnding[],
+  limits: FrameLimits,
+): Promise<Handed<EndAnswer | RefusedFrames>> {
+  const takers = takersOf(items);
+  const frames = frameParameters(items.map((item) => item.frames ?? []));
+  const parameters = [...parametersOf(items, takers), ...frames, limits.frames, limits.summaryBytes];
+  return handed<EndAnswer | RefusedFrames>(await runner.query<Line>(completeWithFrames, parameters), takers);
+}
+
+function takersOf(items: readonly TakingEnding[]): Taker[] {
+  return [...new Set(items.flatMap(({ taker }) => taker ?? []))];
+}
+
+function parametersOf(items: readonly TakingEnding[], takers: readonly Taker[]): unknown[] {
   const content = packContents(items.map((item) => item.content));
-  const lines = await runner.query<Line>(complete, [
+  return [
     JSON.stringify(
       takers.map((taker) => ({
         ords: items.flatMap((item, i) => (item.taker === taker ? [i + 1] : [])),
@@ -66,8 +98,14 @@ export async function completeAndClaim(runner: Runner, items: readonly TakingEnd
     int4Array(content.positions),
     int4Array(content.lengths),
     content.bytes,
-  ]);
-  const answers = lines.flatMap(({ ended }) => (ended === null ? [] : [toAnswer(ended)]));
+  ];
+}
+
+function handed<Answer extends EndAnswer | RefusedFrames>(
+  lines: readonly Line[],
+  takers: readonly Taker[],
+): Handed<Answer> {
+  const answers = lines.flatMap(({ ended }) => (ended === null ? [] : [toAnswer<Answer>(ended)]));
   const claims = new Map<Taker, Granted[]>(takers.map((taker) => [taker, []]));
   for (const line of lines) {
     const taker = line.taker === null ? undefined : takers[line.taker];
@@ -76,12 +114,12 @@ export async function completeAndClaim(runner: Runner, items: readonly TakingEnd
   return { answers: inOrder(answers), claims };
 }
 
-function toAnswer(raw: RawEnded): EndAnswer & { readonly ord: number } {
+function toAnswer<Answer>(raw: RawEnded): Answer & { readonly ord: number } {
   const instant = (text: string | null) => (text === null ? null : new Date(text));
   return {
     ...raw,
     token: raw.token === null ? null : BigInt(raw.token),
     run_at: instant(raw.run_at),
     ended_at: instant(raw.ended_at),
-  } as unknown as EndAnswer & { readonly ord: number };
+  } as unknown as Answer & { readonly ord: number };
 }

@@ -2,6 +2,7 @@
 import { byteaArray, int4Array, int8Array, textArray, uuidArray } from '../binary-arrays.js';
 import { type Content, packContents } from '../bytes.js';
 import type { Runner } from '../database.js';
+import type { NewFrame } from '../frames/index.js';
 import { statement } from '../statement.js';
 import type { LeaseRef, Refused } from './refusal.js';
 
@@ -22,6 +23,8 @@ export interface Ending extends LeaseRef {
   readonly delayMs: number | null;
   /** The result of a completion, the details of a failure. */
   readonly content: Content | null;
+  /** The last of the attempt, with a completion. */
+  readonly frames?: readonly NewFrame[];
 }
 
 export interface Ended {

@@ -14,6 +14,7 @@ import type { AfterCommit } from '../../dispatch/after-commit.js';
 import type { EngineError } from '../../domain/errors.js';
 import type { NewExecution } from '../../repository/executions/index.js';
 import { areRefusedChildren, completeWithChildren } from '../../repository/flows/index.js';
+import { areRefusedFrames, type NewFrame } from '../../repository/frames/index.js';
 import { type Ending, isRefused, type Taker } from '../../repository/leases/index.js';
 import type { Content } from '../conversion/payload.js';
 import { toTimestamp } from '../conversion/times.js';
@@ -25,6 +26,8 @@ import type { EngineServiceDeps } from './deps.js';
 import { childrenOf, MAX_CHILDREN } from './flows/children.js';
 import { tellMade } from './flows/follow-up.js';
 import { childRefusal } from './flows/refusals.js';
+import { frameSpec, MAX_FRAMES } from './frames/frame-spec.js';
+import { framesRefusal } from './frames/refusals.js';
 import { answerEach, checkItems, refuseRepeats } from './items.js';
 import { heldLease, leaseRef } from './lease-ref.js';
 import { refusalOf } from './refusals.js';
@@ -45,7 +48,7 @@ export function completeExecutionsCall(deps: EngineServiceDeps) {
     result: payload(deps.maxPayloadBytes),
     events: unbuilt('events'),
     children: list(executionSpec(deps.maxPayloadBytes, 'child'), MAX_CHILDREN),
-    frames: unbuilt('frames'),
+    frames: list(frameSpec(deps.frameLimits.frameBytes), MAX_FRAMES),
   } satisfies Shape<Completion>);
   return async (message: CompleteExecutionsRequest, context: HandlerContext): Promise<CompleteExecutionsResponse> => {
     const asked = validate(request, message);
@@ -76,6 +79,7 @@ interface Item {
   readonly lease: z.output<typeof leaseRef>;
   readonly result: Content | null;
   readonly children: readonly Spec[];
+  readonly frames: readonly NewFrame[];
 }
 
 type Answer = Awaited<ReturnType<typeof completeWithChildren>>;
@@ -105,7 +109,7 @@ async function endEach(
 }
 
 async function endSpawning(
-  { database, registry, after, flowLimits }: EngineServiceDeps,
+  { database, registry, after, flowLimits, frameLimits }: EngineServiceDeps,
   namespace: number | undefined,
   items: readonly Item[],
 ): Promise<Answer[]> {
@@ -113,7 +117,8 @@ async function endSpawning(
   for (const item of items) {
     const parent = item.lease.executionId;
     const children = namespace === undefined ? [] : await childrenOf(registry, namespace, parent, item.children);
-    const answer = await completeWithChildren(database, endingOf(item, namespace), children, flowLimits.members);
+    const limits = { members: flowLimits.members, frames: frameLimits };
+    const answer = await completeWithChildren(database, endingOf(item, namespace), children, limits);
     if (answer.verdict === 'done') tellSpawned(after, answer, children);
     answers.push(answer);
   }
@@ -128,33 +133,35 @@ function tellSpawned(
   tellMade(after, { woken: [...(made ?? []), ...(woken ?? [])], follows: follows ?? false }, children);
 }
 
-function endingOf({ lease, result, children }: Item, namespace: number | undefined): Ending {
+function endingOf({ lease, result, children, frames }: Item, namespace: number | undefined): Ending {
   return {
     ...heldLease(lease, namespace),
-    hash: hashOf(result, children),
+    hash: hashOf(result, children, frames),
     failure: null,
     message: null,
     runAt: null,
     delayMs: null,
     content: result,
+    frames,
   };
 }
 
-function hashOf(result: Content | null, children: readonly Spec[]): Buffer {
-  if (children.length > 0)
-    return contentHash(
-      children.map((child) => specHash(child).toString('base64')),
-      result,
-    );
+function hashOf(result: Content | null, children: readonly Spec[], frames: readonly NewFrame[]): Buffer {
+  if (children.length > 0 || frames.length > 0) {
+    const made = children.map((child) => specHash(child).toString('base64'));
+    const said = frames.map(({ mode, type, payload }) => contentHash([mode, type], payload).toString('base64'));
+    return contentHash(said.length > 0 ? [made, said] : made, result);
+  }
   return result === null ? EMPTY_HASH : contentHash([], result);
 }
 
 function toCompleted(
-  { flowLimits }: EngineServiceDeps,
+  { flowLimits, frameLimits }: EngineServiceDeps,
   answer: Answer,
   execution: string,
 ): CompletedExecution | EngineError {
   if (isRefused(answer)) return refusalOf(answer, execution);
+  if (areRefusedFrames(answer)) return framesRefusal(answer, execution, frameLimits);
   if (areRefusedChildren(answer)) {
     return childRefusal(answer, execution, flowLimits.members);
   }

@@ -8,9 +8,17 @@ import { EndCall, ExecutionState } from '../../domain/states.js';
 import type { Granted } from '../../repository/claims/index.js';
 import type { Database } from '../../repository/database.js';
 import { type CreationAnswer, createExecutions, type NewExecution } from '../../repository/executions/index.js';
-import { type AppendAnswer, type Appending, appendFrames, type FrameLimits } from '../../repository/frames/index.js';
+import {
+  type AppendAnswer,
+  type Appending,
+  appendFrames,
+  type FrameLimits,
+  type NewFrame,
+  type RefusedFrames,
+} from '../../repository/frames/index.js';
 import {
   completeAndClaim,
+  completeAndClaimWithFrames,
   type EndAnswer,
   type Ending,
   endAttempts,
@@ -21,6 +29,9 @@ import {
   type TakingEnding,
 } from '../../repository/leases/index.js';
 
+/** Of a completion, which may bring frames. */
+export type CompletionAnswer = EndAnswer | RefusedFrames;
+
 export type EndCallNumber = (typeof EndCall)[keyof typeof EndCall];
 
 export class Writers {
@@ -28,7 +39,7 @@ export class Writers {
   readonly #after: AfterCommit;
   readonly #maxMembers: number;
   readonly #create: GroupCommit<NewExecution, CreationAnswer>;
-  readonly #complete: GroupCommit<TakingEnding, EndAnswer>;
+  readonly #complete: GroupCommit<TakingEnding, CompletionAnswer>;
   readonly #endings: ReadonlyMap<EndCallNumber, GroupCommit<Ending, EndAnswer>>;
   /** What was handed over so far to the takers of calls that are not answered yet. */
   readonly #handed = new WeakMap<Taker, readonly Granted[]>();
@@ -63,7 +74,7 @@ export class Writers {
       name: 'AppendFrames',
       gapMs: FRAMES_GAP_MS,
       keysOf: (item) => [item.execution],
-      bytesOf: ({ frames }) => frames.reduce((sum, { payload }) => sum + FRAME_BYTES + (payload?.body.length ?? 0), 0),
+      bytesOf: ({ frames }) => bytesIn(frames),
       isBusy: (answer) => answer.verdict === 'busy',
       run: (items) => this.#appended(items),
     });
@@ -79,7 +90,7 @@ export class Writers {
   }
 
   /** `taker`: gets what these completions release, as far as it can. */
-  complete(items: readonly Ending[], taker: Taker | null = null): Promise<EndAnswer[]> {
+  complete(items: readonly Ending[], taker: Taker | null = null): Promise<CompletionAnswer[]> {
     return this.#complete.submit(items.map((item) => ({ ...item, taker })));
   }
 
@@ -134,14 +145,14 @@ export class Writers {
     return answers;
   }
 
-  #endGroup<Item extends Ending>(
+  #endGroup<Item extends Ending, Answer extends CompletionAnswer>(
     name: string,
-    end: (items: readonly Item[]) => Promise<EndAnswer[]>,
-  ): GroupCommit<Item, EndAnswer> {
+    end: (items: readonly Item[]) => Promise<Answer[]>,
+  ): GroupCommit<Item, Answer> {
     return new GroupCommit({
       name,
       keysOf: (item) => [item.execution],
-      bytesOf: (item) => item.content?.body.length ?? 0,
+      bytesOf: (item) => (item.content?.body.length ?? 0) + bytesIn(item.frames ?? []),
       isBusy: (answer) => answer.verdict === 'busy',
       run: async (items) => {
         const answers = await end(items);
@@ -153,12 +164,15 @@ export class Writers {
   }
 
   /** A call that was split over batches takes successors from the first only: its room is not told apart. */
-  async #completed(items: readonly TakingEnding[]): Promise<EndAnswer[]> {
+  async #completed(items: readonly TakingEnding[]): Promise<CompletionAnswer[]> {
     const asking = items.map((item) => (item.taker && this.#handed.has(item.taker) ? { ...item, taker: null } : item));
     const takers = new Set(asking.flatMap(({ taker }) => taker ?? []));
-    if (takers.size === 0) return await endAttempts(this.#database, EndCall.COMPLETE, items);
+    const brought = asking.some(({ frames }) => frames && frames.length > 0);
+    if (takers.size === 0 && !brought) return await endAttempts(this.#database, EndCall.COMPLETE, items);
     for (const taker of takers) this.#handed.set(taker, []);
-    const { answers, claims } = await completeAndClaim(this.#database, asking);
+    const { answers, claims } = brought
+      ? await completeAndClaimWithFrames(this.#database, asking, this.#frameLimits)
+      : await completeAndClaim(this.#database, asking);
     for (const [taker, granted] of claims) {
       this.#handed.set(taker, granted);
       if (granted.length > 0) this.#after.due('leases', taker.holder.leaseMs);
@@ -185,10 +199,14 @@ const FRAMES_GAP_MS = 5;
 /** What a frame takes beside its payload, about. */
 const FRAME_BYTES = 256;
 
+function bytesIn(frames: readonly NewFrame[]): number {
+  return frames.reduce((sum, { payload }) => sum + FRAME_BYTES + (payload?.body.length ?? 0), 0);
+}
+
 const ENDS_WITHOUT_TAKERS = [EndCall.FAIL, EndCall.DELAY, EndCall.RELEASE] as const;
 
 /** Wakes whoever waits for what these ends made claimable: the execution itself, or what it released in its flow. */
-export function tellEnds(after: AfterCommit, answers: readonly EndAnswer[]): void {
+export function tellEnds(after: AfterCommit, answers: readonly CompletionAnswer[]): void {
   for (const answer of answers) {
     if (answer.verdict !== 'done') continue;
     after.freed(answer.class);
