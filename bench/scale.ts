@@ -35,7 +35,7 @@ export interface Scale {
   };
   /** Cycles of a wait: one after the other, at a steady rate, many at once. */
   readonly waits: { readonly alone: number; readonly steady: number; readonly atOnce: number };
-  /** How often each takes its turn, with how many executions. */
+  /** How often each takes its turn, with how many executions twice. */
   readonly limits: { readonly rounds: number; readonly executions: number };
   readonly fairness: {
     readonly rounds: number;
@@ -61,7 +61,7 @@ export const FULL: Scale = {
   claims: 100,
   joins: { sizes: [100, 1_000, 10_000], members: 10_000, slots: 100, fanOut: 1_000, fanOuts: 20 },
   waits: { alone: 500, steady: 500, atOnce: 2_000 },
-  limits: { rounds: 3, executions: 30_000 },
+  limits: { rounds: 3, executions: 20_000 },
   fairness: { rounds: 3, seconds: 20, keys: 10_000, backlog: 20_000 },
   frames: {
     seconds: 10,
