@@ -9,7 +9,7 @@
  * Only the attempt remembers. One that is lost, fails or is released forgets its waits, and the next one begins anew.
  */
 import { timestampDate } from '@bufbuild/protobuf/wkt';
-import { ResumeCause, type Signal, WaitpointState } from '../../gen/tailrace/v1/signal_pb.js';
+import { type Signal, WaitpointState } from '../../gen/tailrace/v1/signal_pb.js';
 import { TailraceError } from '../client/errors.js';
 import { CanceledError } from './handler-errors.js';
 import type { LeaseCalls } from './lease-calls.js';
@@ -99,13 +99,10 @@ export class Waits {
   async #recorded(): Promise<SuspensionOutcome | undefined> {
     const { resume } = this.#calls.lease.claim;
     for (let number = this.#passed + 1; number <= (resume?.suspensionNumber ?? 0); number++) {
-      const last = number === resume?.suspensionNumber;
-      const signals = last && !resume.moreSignals ? resume.signals : await this.#matched(number);
-      const elsewhere = last
-        ? resume.cause === ResumeCause.CHILDREN || resume.cause === ResumeCause.BUDGET
-        : signals.length === 0;
+      const told = number === resume?.suspensionNumber && !resume.moreSignals;
+      const signals = told ? resume.signals : await this.#matched(number);
       this.#passed = number;
-      if (!elsewhere) return outcomeOfSignals(signals);
+      if (signals.length > 0) return outcomeOfSignals(signals);
     }
     return undefined;
   }
