@@ -334,7 +334,8 @@ begin
     exit when found;
     state := {schema}.state_of(p_execution);
     if state is distinct from 3 then
-      verdict := 'wrong_state';
+      select y.name into budget from {schema}.blocked b join {schema}.budget y on y.id = b.budget where b.execution = p_execution;
+      verdict := case when found then 'budget' else 'wrong_state' end;
       return;
     end if;
   end loop;
