@@ -564,8 +564,8 @@ begin
   select array_agg(x.w) into v_due from (
     select w from {schema}.waitpoint w where w.expires_at <= clock_timestamp() and w.state <> 3 order by w.expires_at
     limit p_limit for update skip locked) x (w);
-  taken := coalesce(cardinality(v_due), 0);
-  if taken = 0 then return; end if;
+  taken := 0;
+  if v_due is null then return; end if;
   v_held := array(
     select s.execution from {schema}.suspension s
     where s.execution = any (array(select distinct w.execution from unnest(v_due) w)) and s.timeout_at is null
@@ -575,6 +575,7 @@ begin
     where w.execution = any (v_held) or coalesce((
       select false from {schema}.suspension s where s.execution = w.execution and s.timeout_at is null), true);
   if v_due is null then return; end if;
+  taken := cardinality(v_due);
   update {schema}.waitpoint w set state = 3 where w.id = any (array(select y.id from unnest(v_due) y));
   if v_held <> '{}' then
     update {schema}.suspension s set timeout_at = v_now, due_at = v_now
