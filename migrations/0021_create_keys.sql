@@ -532,7 +532,7 @@ begin
       bool_or(x.state in (8, 10) or (x.redrive and x.state >= 7)), bool_or(x.linked), bool_or(x.resume and x.state >= 7),
       array_agg(x.execution) filter (where x.state >= 7 and (x.start_by is not null or x.deadline is not null)),
       array_agg(x.barrier) filter (where x.barrier is not null),
-      array_agg(distinct x.gate) filter (where x.gate is not null and x.state <> 3 and x.from_state in (3, 4))
+      array_agg(distinct x.gate) filter (where x.gate is not null and x.from_state in (3, 4))
     into v_attempts, v_terminal, v_ready, v_scheduled, v_letters, v_linked, v_resume, v_timers, v_barriers, v_gates
     from unnest(p_endings) x;
   follows := false;
@@ -550,7 +550,7 @@ begin
     end loop;
     select bool_or(x.state = 3), bool_or(x.state = 2), bool_or(x.state in (8, 10) or (x.redrive and x.state >= 7)),
         array_agg(x.execution) filter (where x.state >= 7 and (x.start_by is not null or x.deadline is not null)),
-        array_agg(distinct x.gate) filter (where x.gate is not null and x.state <> 3 and x.from_state in (3, 4))
+        array_agg(distinct x.gate) filter (where x.gate is not null and x.from_state in (3, 4))
       into v_ready, v_scheduled, v_letters, v_timers, v_gates from unnest(p_endings) x;
   end if;
   if v_resume then
@@ -635,9 +635,10 @@ begin
       select 3, x.barrier, 24, coalesce(p_policy, '{}') from unnest(p_endings) x where x.from_state = 6;
     follows := true;
   end if;
-  -- The slots of its key go to those that wait for them; each is told as brought about by one end of that key.
+  -- The slots of its key go to those that wait for them; each is told as brought about by one end of that key. What goes back in
+  -- line keeps its slot, unless more were running than there are by now.
   if v_gates is not null then
-    select * into v_keys from {schema}.balance_keys(v_gates, p_now, false);
+    select * into v_keys from {schema}.balance_keys(v_gates, p_now, v_ready);
     v_items := v_items || v_keys.items;
     follows := follows or v_keys.left_over;
     if v_keys.classes is not null then
