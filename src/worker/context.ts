@@ -173,7 +173,8 @@ export class HandlerContext {
   /**
    * Makes children, in its flow, and waits for them without holding a lease or a slot: `return ctx.waitForChildren(…)`.
    * The handler is called again, by any worker, when the wait is over or cannot succeed any more, with what they left
-   * in `ctx.children`; branch on that first, for nothing else is remembered. Up to 1000 children; canceled with it.
+   * in `ctx.children`; branch on that, for nothing else is remembered. Up to 1000 children; canceled with it. Waits for
+   * signals come before it: after one of them the children are not handed over again.
    */
   waitForChildren(children: readonly AwaitedChild[], rules: JoinRules = {}): ChildrenWait {
     return this.#means.children.waitFor(children, rules);
