@@ -426,8 +426,9 @@ begin
   select g.states[1], g.classes, g.items into state, classes, items from {schema}.leave_suspension(array[s], p_cause, p_now) g;
 end $$;
 
--- An operator lets it go on, whatever its condition: by a signal of his own, which counts against no limit. p_number: the
--- suspension he saw; null: whichever it is.
+-- An operator lets it go on, whatever its condition: by a signal of his own, which counts against no limit. One that a budget has
+-- parked did not ask for signals and gets none: its handler, called again, would take it for the answer to its next wait. p_number:
+-- the suspension he saw; null: whichever it is.
 -- verdict: resumed (state: where it went) | not_suspended (state: where it stands) | not_found | terminal.
 create function {schema}.resume_suspended(p_namespace int, p_execution uuid, p_number int, p_id uuid, p_name text, p_actor text,
   p_payload_type text, p_payload bytea, p_note text, out verdict text, out state smallint, out attempt int, out token bigint,
@@ -438,6 +439,7 @@ declare
   v_left record;
   v_number int;
   v_item {schema}.log_item;
+  v_items {schema}.log_item[];
 begin
   left_over := false;
   perform 1 from {schema}.execution e where e.id = p_execution and e.namespace = p_namespace;
@@ -454,18 +456,24 @@ begin
     select o.attempt, o.token into attempt, token from {schema}.outcome o where o.execution = p_execution;
   end if;
   if verdict <> 'resumed' then return; end if;
-  v_number := coalesce((select y.number from {schema}.signal y where y.execution = p_execution order by y.number desc limit 1), 0) + 1;
-  insert into {schema}.signal (execution, number, id, name, source, source_id, payload_type, payload, received_at)
-    values (p_execution, v_number, p_id, p_name, 4, p_actor, p_payload_type, p_payload, v_now);
-  select g.* into v_left from {schema}.let_go(v_phase.suspension, array[v_number], 3::smallint, v_now) g;
+  if (v_phase.suspension).budget is null then
+    v_number := coalesce((select y.number from {schema}.signal y where y.execution = p_execution order by y.number desc limit 1), 0) + 1;
+    insert into {schema}.signal (execution, number, id, name, source, source_id, payload_type, payload, received_at)
+      values (p_execution, v_number, p_id, p_name, 4, p_actor, p_payload_type, p_payload, v_now);
+    select g.* into v_left from {schema}.let_go(v_phase.suspension, array[v_number], 3::smallint, v_now) g;
+    v_item := {schema}.signal_item(p_namespace, p_execution, v_phase.flow, v_phase.class, v_phase.attempt, p_id, p_name,
+      4::smallint, p_actor, null, 'satisfied');
+    v_items := v_item || v_left.items;
+  else
+    select g.* into v_left from {schema}.let_go(v_phase.suspension, '{}', 3::smallint, v_now) g;
+    v_items := v_left.items;
+  end if;
+  v_items[1].body := (v_items[1].body::jsonb || jsonb_build_object('actor', p_actor, 'reason', p_note))::text;
   state := v_left.state;
   classes := v_left.classes;
   left_over := state = 1;
   delay_ms := case when state = 2 then (v_phase.suspension).resume_delay_ms end;
-  v_item := {schema}.signal_item(p_namespace, p_execution, v_phase.flow, v_phase.class, v_phase.attempt, p_id, p_name,
-    4::smallint, p_actor, null, 'satisfied');
-  v_item.body := (v_item.body::jsonb || jsonb_build_object('actor', p_actor, 'reason', p_note))::text;
-  perform {schema}.append_items('{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', array[v_item] || v_left.items);
+  perform {schema}.append_items('{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', v_items);
 end $$;
 
 -- Signals that suspensions took, in order of arrival: up to p_limit of each, after number p_after, and as long as their

@@ -5,8 +5,9 @@
 import { create, type DescMethod, toBinary } from '@bufbuild/protobuf';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { FailureClass } from '../../gen/tailrace/v1/attempt_pb.js';
-import type { ByHand } from '../support/by-hand.js';
+import { type ByHand, seconds } from '../support/by-hand.js';
 import { FlowsByHand, type MadeFlow } from '../support/flows-by-hand.js';
+import { HeldExecution } from '../support/held-execution.js';
 import { callRaw } from '../support/raw-call.js';
 import { METHODS, nameOf } from '../support/sample-requests.js';
 import { startTailrace, type TestTailrace } from '../support/tailrace.js';
@@ -40,6 +41,15 @@ const log = (oldestFirst: boolean): List => ({
       filter: { lanes: ['paged'] },
     });
     return { keys: entries.map(({ cursor }) => cursor), nextPageToken };
+  },
+});
+
+/** They are listed by when they expire, so new ones come between those that are there. */
+const waitpoints = (filter: () => { executionId?: string }): List => ({
+  insert: (_, n) => doors.waitpoint(`door ${n} ${doorsMade++}`, seconds(1_000 + ((n * 7) % 100))),
+  read: async ({ admin }, page) => {
+    const { waitpoints, nextPageToken } = await admin.listPendingWaitpoints({ ...page, ...filter() });
+    return { keys: waitpoints.map(({ key }) => key), nextPageToken };
   },
 });
 
@@ -150,6 +160,45 @@ const LISTS: Readonly<Record<string, readonly List[]>> = {
       },
     },
   ],
+  'AdminService/ListSuspendedExecutions': [
+    {
+      insert: async () => (await HeldExecution.make(tailrace)).suspend('go'),
+      read: async ({ admin }, page) => {
+        const { suspensions, nextPageToken } = await admin.listSuspendedExecutions(page);
+        return { keys: suspensions.map(({ executionId }) => executionId), nextPageToken };
+      },
+    },
+  ],
+  'AdminService/ListPendingWaitpoints': [waitpoints(() => ({})), waitpoints(() => ({ executionId: doors.id }))],
+  'EngineService/ListMatchedSignals': [
+    {
+      // What satisfied a suspension does not change any more.
+      insert: async () => undefined,
+      read: async ({ engine }, page) => {
+        const { signals, nextPageToken } = await engine.listMatchedSignals({ ...page, lease: told.lease });
+        return { keys: signals.map(({ signalId }) => signalId), nextPageToken };
+      },
+    },
+  ],
+  'AdminService/ListBudgets': [
+    {
+      insert: (_, n) =>
+        tailrace.admin.putBudget({ budget: { name: `b ${(n * 7) % 100}`, limits: { coins: { hardLimit: 9n } } } }),
+      read: async ({ admin }, page) => {
+        const { budgets, nextPageToken } = await admin.listBudgets(page);
+        return { keys: budgets.map(({ spec }) => spec?.name ?? ''), nextPageToken };
+      },
+    },
+  ],
+  'AdminService/ListQuotas': [
+    {
+      insert: (_, n) => tailrace.admin.putQuota({ lane: `quota ${(n * 7) % 100}`, concurrencyLimit: 1_000 }),
+      read: async ({ admin }, page) => {
+        const { quotas, nextPageToken } = await admin.listQuotas(page);
+        return { keys: quotas.map(({ lane }) => lane), nextPageToken };
+      },
+    },
+  ],
   'DeadLetterService/ListDeadLetters': [
     {
       insert: async (hand) => hand.fail(await hand.claimNamed(await insert(hand)), FailureClass.PERMANENT),
@@ -167,12 +216,27 @@ const LISTS: Readonly<Record<string, readonly List[]>> = {
 let tailrace: TestTailrace;
 let hand: FlowsByHand;
 let growing: MadeFlow;
+let doors: HeldExecution;
+let doorsMade = 0;
+let told: HeldExecution;
 beforeAll(async () => {
   tailrace = await startTailrace();
   hand = new FlowsByHand(tailrace);
   growing = await hand.flow({ members: { first: {} } }, { open: true });
+  doors = await HeldExecution.make(tailrace);
+  told = await tellMuch();
 });
 afterAll(() => tailrace.stop());
+
+/** An execution whose condition held at once, by this many signals. */
+async function tellMuch(): Promise<HeldExecution> {
+  const held = await HeldExecution.make(tailrace);
+  const target = { case: 'execution' as const, value: { executionId: held.id } };
+  for (let i = 0; i < BEFORE; i++) await tailrace.engine.signalExecution({ target, name: 'told' });
+  const condition = { condition: { case: 'count' as const, value: { count: BEFORE } } };
+  await held.suspend('', '', { condition });
+  return held;
+}
 
 const paged = METHODS.filter(({ input }) => input.fields.some(({ name }) => name === 'page_token'));
 

@@ -124,6 +124,26 @@ test('a breach that suspends stops the handler, which goes on once there is room
   expect(logged).toEqual([]);
 });
 
+test('an operator who lets go on what a budget has parked answers no wait of the handler', async () => {
+  lane = `budgets-${lanes++}`;
+  await budget(100n, BudgetBreachPolicy.SUSPEND);
+  let charge = 150;
+  await working(async (context) => {
+    await context.reportUsage({ tokens: charge }, { key: 'model call' }).catch(() => {});
+    const { signals } = await context.suspend({ condition: signal('approved') });
+    await context.sleep(100);
+    return signals.map(({ name, source }) => `${name} by ${source}`);
+  });
+  const { executionId } = await client.create({ type: 'spend', lane });
+  const suspension = async () => (await client.admin.listSuspendedExecutions({ lanes: [lane] })).suspensions[0];
+  await eventually(async () => (await suspension())?.reason === SuspensionReason.POLICY);
+  charge = 50;
+  await client.admin.resumeExecution({ executionId, signalName: 'approved', actor: 'ada' });
+  await eventually(async () => (await suspension())?.suspensionNumber === 2);
+  await client.engine.signalExecution({ target: { case: 'execution', value: { executionId } }, name: 'approved' });
+  expect((await outcomeOf(executionId)).result).toEqual(['approved by system']);
+});
+
 test('a breach that fails ends the execution once, whatever the handler makes of it', async () => {
   lane = `budgets-${lanes++}`;
   await budget(100n, BudgetBreachPolicy.FAIL);
