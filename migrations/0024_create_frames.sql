@@ -411,7 +411,8 @@ returns table (ord int, "position" bigint, durable int, version int, passing big
         where x.execution = u.execution and x.number = u.attempt offset 0) a on true
       where h.position > u.position or a.outcome is not null or u.position < 0),
     found as materialized (
-      select s.ord, f.*, row_number() over o n, sum(coalesce(octet_length(f.payload), 0)) over o bytes
+      select s.ord, f.*, row_number() over o = 1 or (row_number() over o <= p_limit
+        and sum(coalesce(octet_length(f.payload), 0)) over o <= p_bytes) fits
       from stream s
       cross join lateral (
         (select x.mode, x.number::bigint, x.position, x.appended_at, x.type, x.payload_type, x.payload
@@ -426,16 +427,14 @@ returns table (ord int, "position" bigint, durable int, version int, passing big
           from {schema}.passing_frame x where x.execution = s.execution and x.attempt = s.attempt
             and x.number > s.from_passing and x.number > s.passing - 1024 and s.modes & 8 <> 0
             and x.appended_at > clock_timestamp() - interval '30 s' order by x.number limit p_limit + 1)) f
-      window o as (partition by s.ord order by f.position)),
-    fit as (select f.* from found f where f.n <= p_limit and (f.n = 1 or f.bytes <= p_bytes))
-  select s.ord, s.position, s.durable, s.version, s.passing, s.trimmed,
-    (select count(*) from found f where f.ord = s.ord) > (select count(*) from fit f where f.ord = s.ord),
-    s.outcome, s.state, s.ended_at, null, null, null, null, null, null
-  from stream s
+      window o as (partition by s.ord order by f.position))
+  select s.ord, s.position, s.durable, s.version, s.passing, s.trimmed, coalesce(m.more, false), s.outcome, s.state,
+    s.ended_at, null, null, null, null, null, null
+  from stream s left join (select f.ord, bool_or(not f.fits) more from found f group by f.ord) m on m.ord = s.ord
   union all
   select f.ord, f.position, null, null, null, null, null, null, null, null, f.mode, f.number, f.appended_at, f.type,
     f.payload_type, f.payload
-  from fit f
+  from found f where f.fits
 $$;
 
 -- Drops BEST_EFFORT frames that are older than they are kept; answers how many. Passes over what another one drops.

@@ -24,7 +24,7 @@ export interface FrameHubOptions {
   readonly message?: QueueBounds;
   /** Default 15,000 ms. */
   readonly heartbeatMs?: number;
-  /** How long a reader with a full buffer may take to be level again before it is cut. Default 5,000 ms. */
+  /** How long a reader with a full buffer may take nothing before it is cut. Default 5,000 ms. */
   readonly graceMs?: number;
   /** Least time between two reads. Longer: fewer statements, more latency. Default 10 ms. */
   readonly gapMs?: number;

@@ -5,8 +5,8 @@
  * was and what comes. Those that stand at the same place of a stream are read for together.
  *
  * What its consumer has not taken yet waits in a bounded buffer; while that is full nothing is read for it. A reader that was
- * once level with its stream, ran full, and is not level again within the grace, is cut with STREAM_TOO_SLOW. Every way in
- * which a tail breaks off carries the cursor to go on from.
+ * once level with its stream, ran full, and takes nothing for the grace, is cut with STREAM_TOO_SLOW; one that takes what it
+ * can is left to it, for what it lacks is stored. Every way in which a tail breaks off carries the cursor to go on from.
  */
 import { EngineError } from '../domain/errors.js';
 import type { Close, StreamPlace, StreamRef, StreamWanted } from '../repository/frames/index.js';
@@ -27,11 +27,11 @@ export interface FrameReaderOptions {
   /** What one message may hold. */
   readonly message: QueueBounds;
   readonly heartbeatMs: number;
-  /** How long one whose buffer ran full may take to be level again. */
+  /** How long one whose buffer ran full may take nothing. */
   readonly graceMs: number;
   /** There is room again. */
   readonly onRoom: () => void;
-  /** It was not level in time. */
+  /** It took nothing for too long. */
   readonly onCut: () => void;
 }
 
@@ -50,7 +50,7 @@ export class FrameReader {
   /** It has seen the end of what there is, once. */
   #placed = false;
   #closed: Close | undefined;
-  /** Set while it is not level any more; calls the cut off. */
+  /** Set while its buffer is full; calls the cut off. */
   #spare: (() => void) | undefined;
   #ended: unknown;
 
@@ -97,8 +97,6 @@ export class FrameReader {
       this.#behind = true;
       return;
     }
-    this.#spare?.();
-    this.#spare = undefined;
     this.#closed = page?.closed;
     if (!this.#placed || this.#closed) this.#buffer.wake();
     this.#placed = true;
@@ -123,7 +121,7 @@ export class FrameReader {
         const leftMs = this.#placed ? spoke + heartbeatMs - monotonicMs() : heartbeatMs;
         if (frames.length > 0 || isDone || leftMs <= 0) {
           this.#given = this.#buffer.size > 0 ? (frames.at(-1)?.place ?? this.#given) : this.#place;
-          this.#makeRoom();
+          this.#took();
           yield {
             frames,
             cursor: cursorAt(this.stream, this.#given),
@@ -143,19 +141,30 @@ export class FrameReader {
   }
 
   #lag(): void {
-    const { graceMs, onCut } = this.#options;
     this.#full = true;
     this.#behind = true;
+    this.#give();
+  }
+
+  /** Gives it the grace, from now on. */
+  #give(): void {
+    const { graceMs, onCut } = this.#options;
     if (!this.#placed) return;
-    this.#spare ??= after(graceMs, () => {
+    this.#spare?.();
+    this.#spare = after(graceMs, () => {
       this.end(new EngineError('STREAM_TOO_SLOW', 'the reader does not keep up; go on from the cursor'));
       onCut();
     });
   }
 
-  #makeRoom(): void {
-    if (!this.#full || this.#buffer.size > 0) return;
+  #took(): void {
+    if (!this.#full) return;
+    if (this.#buffer.size > 0) {
+      this.#give();
+      return;
+    }
     this.#full = false;
+    this.#spare?.();
     this.#options.onRoom();
   }
 
