@@ -187,8 +187,8 @@ begin
   end if;
 end $$;
 
--- What a breach does to the execution: by its policy nothing, its end, or a rest until the budget has room. Who is to stop anyway is
--- not parked. The caller holds lease and budget; p_needs: what the budget was asked for.
+-- What a breach does to the execution: by its policy nothing, its end, or a rest until the budget has room. Who is to stop
+-- anyway is not parked. The caller holds lease and budget; p_needs: what the budget was asked for.
 create function {schema}.breach_budget(l {schema}.lease, p_breach {schema}.budget_step, p_needs jsonb, p_hash bytea,
   p_items {schema}.log_item[], p_now timestamptz, out answer jsonb, out woken int[], out follows boolean, out due boolean)
 language plpgsql volatile as $$
@@ -463,9 +463,9 @@ begin
   end if;
 end $$;
 
--- Makes or replaces a budget; use of dimensions that stay is kept. p_lane names the lane of attachments of kind 2, made on first use.
--- verdict: put | same (nothing differs, nothing is written) | conflict (with the present version, 0 when there is none) |
--- no_flow | no_execution (`missing`). made_lanes: the registry has changed.
+-- Makes or replaces a budget; use of dimensions that stay is kept. p_lane names the lane of attachments of kind 2, made on
+-- first use. verdict: put | same (nothing differs, nothing is written) | conflict (with the present version, 0 when there is
+-- none) | no_flow | no_execution (`missing`). made_lanes: the registry has changed.
 -- Two at once that make it: the second waits, and replaces what the first has put.
 create function {schema}.put_budget(p_namespace int, p_name text, p_policy smallint, p_window_ms bigint,
   p_window_start timestamptz, p_dimension text[], p_hard bigint[], p_soft bigint[], p_kind smallint[], p_lane text[],
@@ -521,11 +521,14 @@ begin
   end if;
   v_is := jsonb_build_object('policy', p_policy, 'window_ms', p_window_ms,
     'start', coalesce(p_window_start, v_budget.created_at),
-    'limits', (select jsonb_object_agg(u.d, jsonb_build_array(u.h::text, u.s::text)) from unnest(p_dimension, p_hard, p_soft) u (d, h, s)),
+    'limits', (
+      select jsonb_object_agg(u.dimension, jsonb_build_array(u.hard::text, u.soft::text))
+      from unnest(p_dimension, p_hard, p_soft) u (dimension, hard, soft)),
     'attached', (
       select coalesce(jsonb_agg(distinct jsonb_build_array(u.kind, coalesce(l.id, 0), u.subject)), '[]')
       from unnest(p_kind, p_lane, p_subject) u (kind, lane, subject)
-      left join lateral (select y.id from {schema}.lane y where u.kind = 2 and y.namespace = p_namespace and y.name = u.lane) l on true));
+      left join lateral (
+        select y.id from {schema}.lane y where u.kind = 2 and y.namespace = p_namespace and y.name = u.lane) l on true));
   v_was := jsonb_build_object('policy', v_budget.breach_policy, 'window_ms', v_budget.window_ms, 'start', v_budget.window_start,
     'limits', (
       select jsonb_object_agg(d.dimension, jsonb_build_array(d.hard_limit::text, d.soft_limit::text))
@@ -546,7 +549,8 @@ begin
       window_start = coalesce(p_window_start, b.created_at),
       reset_at = {schema}.window_end(coalesce(p_window_start, b.created_at), p_window_ms, v_now),
       -- A dimension that comes again has nothing to do with what was used of it before.
-      epoch = b.epoch + 1, version = b.version + (not v_made)::int, changed_at = v_now
+      epoch = b.epoch + 1, version = b.version + (not v_made)::int,
+      changed_at = case when v_made then b.changed_at else v_now end
     where b.id = v_budget.id returning b.version into version;
   v_raised := exists (
     select from {schema}.budget_dimension d
@@ -633,9 +637,9 @@ language sql immutable as $$
   from replace(p_position::text, '-', '') h
 $$;
 
--- One batch of kind 8: of a budget that is used up, what stands in line for its attachments waits for the budget instead. `policy`
--- names the attachment it is at (step 1: that it has done), `position` a place there. What somebody has locked is being claimed, which claims do not do
--- for long, or ended, so it is left alone; so is what enters the line behind this: claims pass it over, or put it where it belongs.
+-- One batch of kind 8: of a budget that is used up, what stands in line for its attachments waits for the budget instead.
+-- `policy` names the attachment it is at (step 1: that it has done), `position` a place there. What somebody has locked is about
+-- to leave the line; what enters it behind this place is passed over by claims, or put where it belongs.
 create function {schema}.take_out_of_line(p_item {schema}.follow_up, out handled int, out classes int[],
   out items {schema}.log_item[], out left_over boolean) language plpgsql volatile as $$
 declare
@@ -655,12 +659,12 @@ begin
   handled := 0;
   left_over := false;
   for i in 1 .. c_attachments loop
-    -- Held until the commit, so that whoever takes it away finds what is put behind it.
+    -- Held until the commit, so that whoever takes it away finds what is put behind it; what is just going is left out.
     select s.* into v_at from {schema}.spent s
       where s.budget = p_item.subject and (p_item.policy is null or (s.kind, s.lane, s.subject)
         >= ((p_item.policy ->> 'kind')::int, (p_item.policy ->> 'lane')::int, (p_item.policy ->> 'subject')::uuid))
         and (p_item.step = 0 or p_item.policy <> jsonb_build_object('kind', s.kind, 'lane', s.lane, 'subject', s.subject))
-      order by s.kind, s.lane, s.subject limit 1 for share;
+      order by s.kind, s.lane, s.subject limit 1 for share skip locked;
     if not found then
       delete from {schema}.follow_up u where u.seq = p_item.seq;
       exit;
@@ -706,7 +710,8 @@ begin
         r.start_by, r.deadline, r.redrive, r.flow, r.linked, r.resume, r.gate, p_item.subject
       from unnest(v_rows) r;
     select items || array_agg(row(v_at.namespace, 2, r.execution, r.flow, r.class, 3, 1, r.attempt,
-        '{"cause":"budget"}')::{schema}.log_item order by r.seq), v_gates || array_agg(distinct r.gate) filter (where r.gate is not null)
+        '{"cause":"budget"}')::{schema}.log_item order by r.seq),
+        v_gates || array_agg(distinct r.gate) filter (where r.gate is not null)
       into items, v_gates from unnest(v_rows) r;
     handled := handled + coalesce(cardinality(v_page), 0);
     p_item.step := case when coalesce(cardinality(v_page), 0) < c_batch then 1 else 0 end;
@@ -729,7 +734,7 @@ create function {schema}.bring_back(p_item {schema}.follow_up, out handled int, 
   out items {schema}.log_item[], out left_over boolean) language plpgsql volatile as $$
 declare
   c_batch constant int := 250;
-  v_now timestamptz;
+  v_now timestamptz := clock_timestamp();
   v_budget {schema}.budget;
   v_page uuid[];
   v_bound uuid[];
@@ -744,10 +749,6 @@ declare
 begin
   handled := 0;
   left_over := false;
-  -- It may be here for the end of a window.
-  perform 1 from {schema}.budget b where b.id = p_item.subject and b.reset_at <= clock_timestamp() for update;
-  v_now := clock_timestamp();
-  if found then select w.items into items from {schema}.end_windows(array[p_item.subject], v_now) w; end if;
   select b.* into v_budget from {schema}.budget b where b.id = p_item.subject;
   if p_item.policy is null then
     -- Who waits for work of a whole lane: what entered the line meanwhile stands there already.
@@ -762,7 +763,7 @@ begin
       select b.execution from {schema}.blocked b where b.budget = p_item.subject and b.execution > p_item.position
       order by b.execution limit c_batch);
     handled := cardinality(v_page);
-    -- By this budget first: then nothing changes. Another one is held until the commit: if it comes back it finds what is put there.
+    -- By this budget first: then nothing changes. Another one is held until the commit, as take_out_of_line does.
     select array_agg(x.execution), array_agg(x.budget) into v_bound, v_by from (
       select distinct on (u.id) u.id execution, s.budget from unnest(v_page) u (id)
       cross join lateral (select y.class, y.flow from {schema}.blocked y where y.execution = u.id offset 0) b
@@ -850,7 +851,7 @@ begin
   p_item.again := p_item.again or coalesce(cardinality(v_gone), 0) < cardinality(v_fits);
   if handled = c_batch then
     update {schema}.follow_up u set position = v_page[handled], again = p_item.again,
-        policy = jsonb_build_object('parked', true) || case when v_room is null then '{}' else jsonb_build_object('room', v_room) end
+        policy = '{"parked":true}' || case when v_room is null then '{}' else jsonb_build_object('room', v_room) end
       where u.seq = p_item.seq;
   elsif p_item.again then
     update {schema}.follow_up u set position = default, policy = null, again = false, due_at = v_now + interval '50 ms'
@@ -876,8 +877,9 @@ language sql volatile as $$
     where y.namespace = p_namespace and y.kind = k.kind and y.lane = k.lane and y.subject = k.subject for share skip locked) s
 $$;
 
--- What is due of budgets: windows of those that are used up, and batches of kinds 8 and 9. taken: something was done, look again
--- at once. next_ms: until something is due. follows: slots of concurrency keys have to be looked at.
+-- What is due of budgets: windows that hold anything back, and batches of kinds 8 and 9, which come in transactions of their own:
+-- who ends a window waits for the rows of `spent` that batches hold, so batches wait for nothing. taken: something was done, look
+-- again at once. next_ms: until something is due. follows: slots of concurrency keys have to be looked at.
 create function {schema}.sweep_budgets(p_limit int, out taken int, out classes int[], out next_ms double precision,
   out follows boolean) language plpgsql volatile as $$
 declare
@@ -892,8 +894,17 @@ begin
   taken := 0;
   follows := false;
   v_ids := array(
-    select b.id from {schema}.budget b where b.exhausted and b.reset_at is not null and b.reset_at <= clock_timestamp()
-    order by b.reset_at limit p_limit for update skip locked);
+    (select b.id from {schema}.budget b where b.exhausted and b.reset_at is not null and b.reset_at <= clock_timestamp()
+      order by b.reset_at limit p_limit)
+    union
+    select b.id from (
+      select u.subject from {schema}.follow_up u where u.kind = 9 and u.due_at <= clock_timestamp()
+      order by u.due_at limit p_limit) u
+    cross join lateral (
+      select y.id from {schema}.budget y where y.id = u.subject and y.reset_at <= clock_timestamp() offset 0) b);
+  v_ids := array(
+    select b.id from {schema}.budget b where b.id = any (v_ids) and b.reset_at <= clock_timestamp()
+    order by b.id for update skip locked);
   if v_ids <> '{}' then
     taken := cardinality(v_ids);
     select w.items into v_items from {schema}.end_windows(v_ids, clock_timestamp()) w;

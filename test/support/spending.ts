@@ -26,11 +26,17 @@ export class Spending {
   readonly clients: Clients;
   readonly hand: ByHand;
   /** Of its executions, and the name of its budget. */
-  readonly lane = `spending ${++made}`;
+  readonly lane: string;
 
-  constructor(clients: Clients) {
+  constructor(clients: Clients, lane = `spending ${++made}`) {
     this.clients = clients;
-    this.hand = new ByHand(clients, this.lane);
+    this.lane = lane;
+    this.hand = new ByHand(clients, lane);
+  }
+
+  /** The same, seen from another server. */
+  at(clients: Clients): Spending {
+    return new Spending(clients, this.lane);
   }
 
   /** A budget over the lane, or over what is named. */
