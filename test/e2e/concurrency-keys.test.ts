@@ -5,19 +5,15 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { FailureClass } from '../../gen/tailrace/v1/attempt_pb.js';
 import { CancelMode } from '../../gen/tailrace/v1/cancel_pb.js';
-import type { ExecutionSpec } from '../../gen/tailrace/v1/execution_pb.js';
-import { BlockKind } from '../../gen/tailrace/v1/execution_pb.js';
-import { EndReason, ExecutionState } from '../../gen/tailrace/v1/execution_state_pb.js';
-import { FlowState } from '../../gen/tailrace/v1/flow_pb.js';
+import { ExecutionState } from '../../gen/tailrace/v1/execution_state_pb.js';
 import type { Claim } from '../../gen/tailrace/v1/lease_pb.js';
-import { ByHand, type Init, refusal, seconds } from '../support/by-hand.js';
+import { ByHand, seconds } from '../support/by-hand.js';
 import { Chance } from '../support/chance.js';
-import { eventually } from '../support/eventually.js';
 import { type Another, Recorded } from '../support/history/recorded.js';
 import { from, KeyedByHand } from '../support/keyed-by-hand.js';
 import { WaitsByHand } from '../support/waits-by-hand.js';
 
-const { BLOCKED, SCHEDULED, QUEUED } = ExecutionState;
+const { BLOCKED, QUEUED } = ExecutionState;
 
 let recorded: Recorded;
 let another: Another;

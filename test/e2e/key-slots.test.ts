@@ -108,7 +108,12 @@ describe('what waits for its key', () => {
     });
     const later = { seconds: BigInt(Math.ceil(Date.now() / 1_000) + 600), nanos: 0 };
     await recorded.clients.admin.changeExecution({ executionId: put, runTime: later });
-    expect(await hand.statesOf([first, canceled, put, last])).toEqual([QUEUED, ExecutionState.CANCELED, SCHEDULED, BLOCKED]);
+    expect(await hand.statesOf([first, canceled, put, last])).toEqual([
+      QUEUED,
+      ExecutionState.CANCELED,
+      SCHEDULED,
+      BLOCKED,
+    ]);
     await hand.cancel(first);
     expect(await hand.state(last)).toBe(QUEUED);
     await recorded.clients.admin.changeExecution({ executionId: put, runTime: seconds(1) });
