@@ -11,6 +11,7 @@ import { seconds } from '../support/by-hand.js';
 import { type Desk, startDesk } from '../support/desk.js';
 import { eventually } from '../support/eventually.js';
 import { FlowsByHand } from '../support/flows-by-hand.js';
+import { FramesByHand, json, text } from '../support/frames-by-hand.js';
 import { allOf, named, WaitsByHand } from '../support/waits-by-hand.js';
 
 let desk: Desk;
@@ -40,6 +41,7 @@ beforeAll(async () => {
   }
   await makeFlows();
   await makeWaits();
+  await makeFrames();
   await desk.caughtUp();
 });
 afterAll(async () => {
@@ -114,6 +116,19 @@ async function makeWaits(): Promise<void> {
     const held = hardLimit === 10n ? ExecutionState.BLOCKED : ExecutionState.QUEUED;
     await eventually(async () => (await hand.state(second ?? '')) === held);
   }
+}
+
+/** Of an attempt that runs, and of one that has ended. */
+async function makeFrames(): Promise<void> {
+  const { hand } = desk;
+  const frames = new FramesByHand(desk);
+  for (const ends of [false, true]) {
+    const claim = await hand.claimNamed(await hand.createOne({ lane: 'output' }), { leaseDuration: seconds(600) });
+    await frames.append(claim, [text('a'), json({ a: 1 }), text('b')]);
+    if (ends) await hand.complete(claim);
+  }
+  const silent = await hand.claimNamed(await hand.createOne({ lane: 'output' }), { leaseDuration: seconds(600) });
+  await frames.append(silent, [text('no summary')]);
 }
 
 const ANY = "'0198a0a0-0000-7000-8000-000000000001'";
@@ -258,6 +273,22 @@ const PLANTS: Readonly<Record<string, readonly string[]>> = {
   'flow-request': [
     `update tailrace.flow_request set flow = ${ANY}`,
     'update tailrace.flow_request set revision = revision + 1',
+  ],
+  'frames-without-gaps': [
+    'delete from tailrace.frame where mode = 1 and number = 1',
+    'delete from tailrace.frame where mode = 2',
+    'update tailrace.frame set number = number + 1 where mode = 1 and number = 2',
+    'update tailrace.frame set position = 1',
+    'delete from tailrace.frame_head',
+  ],
+  'summaries-have-versions': [
+    'update tailrace.frame_head set document = null, patched_at = null where document is not null',
+    "update tailrace.frame_head set document = '{}' where document is null",
+  ],
+  'frames-before-the-end': [
+    "update tailrace.frame set appended_at = now() + interval '1 hour'",
+    "update tailrace.frame_head set patched_at = now() + interval '1 hour' where patched_at is not null",
+    'update tailrace.frame_head set attempt = 2',
   ],
   'suspension-is-parked': [
     'delete from tailrace.suspension',

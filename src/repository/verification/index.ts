@@ -4,6 +4,7 @@ import { statement } from '../statement.js';
 import { attemptInvariants } from './attempts.js';
 import { budgetInvariants } from './budgets.js';
 import { flowInvariants } from './flows.js';
+import { frameInvariants } from './frames.js';
 import { type Invariant, SAMPLES } from './invariant.js';
 import { joinInvariants } from './joins.js';
 import { letterInvariants } from './letters.js';
@@ -18,6 +19,7 @@ export const INVARIANTS: readonly Invariant[] = [
   ...letterInvariants,
   ...joinInvariants,
   ...flowInvariants,
+  ...frameInvariants,
   ...waitInvariants,
   ...limitInvariants,
   ...budgetInvariants,
