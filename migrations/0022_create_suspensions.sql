@@ -2,8 +2,8 @@
 --
 -- Everything about the signals of one execution is decided under its phase row, wherever that stands: who sends one locks it,
 -- who suspends holds the lease. So a signal is either there when a suspension looks, or finds the suspension; signals of one
--- execution have numbers without gaps; and each is taken by at most one suspension. A condition takes the earliest signals
--- that make it hold, and no more.
+-- execution have numbers without gaps; and each is taken by at most one suspension of an attempt. A condition takes the earliest
+-- signals that make it hold, and no more.
 -- Locks: creates only. older-servers: refused
 
 -- Whether one of a condition's selectors takes signals of this name at this waitpoint; none at all take any. p_name null:
@@ -21,9 +21,12 @@ declare
   v_kind text := p_condition ->> 'kind';
   v_name text;
   v_waitpoint text;
+  v_names text[];
+  v_waitpoints text[];
   v_taken int[] := '{}';
   v_part int[];
   v_member jsonb;
+  v_count int;
 begin
   if v_kind = 'signal' then
     v_name := p_condition ->> 'name';
@@ -44,17 +47,30 @@ begin
     end loop;
     return array(select distinct u from unnest(v_taken) u order by u);
   elsif v_kind = 'count' then
-    with fits as (
-        select y.number, case (p_condition ->> 'distinct')::int when 2 then y.waitpoint
-            when 3 then y.source || ' ' || y.source_id else y.number::text end one
-        from {schema}.signal y
+    v_count := (p_condition ->> 'count')::int;
+    -- As arrays, for they are looked through for every signal: a function called for each cost 10 µs.
+    select array_agg(a.name), array_agg(a.waitpoint) into v_names, v_waitpoints
+      from jsonb_to_recordset(p_condition -> 'among') a (name text, waitpoint text);
+    if p_condition ->> 'distinct' = '1' then
+      v_taken := array(
+        select y.number from {schema}.signal y
         where y.execution = p_execution and y.matched is null
-          and {schema}.selects(p_condition -> 'among', y.name, y.waitpoint)),
-      firsts as (
-        select min(f.number) number from fits f where f.one is not null group by f.one
-        order by 1 limit (p_condition ->> 'count')::int)
-      select array_agg(f.number order by f.number) into v_taken from firsts f;
-    return case when cardinality(v_taken) = (p_condition ->> 'count')::int then v_taken end;
+          and (v_names is null or exists (
+            select from unnest(v_names, v_waitpoints) a (name, waitpoint)
+            where (a.name = '' or a.name = y.name) and (a.waitpoint = '' or a.waitpoint = y.waitpoint)))
+        order by y.number limit v_count);
+    else
+      v_taken := array(
+        select min(f.number) from (
+          select y.number, case p_condition ->> 'distinct' when '2' then y.waitpoint else y.source || ' ' || y.source_id end one
+          from {schema}.signal y
+          where y.execution = p_execution and y.matched is null
+            and (v_names is null or exists (
+              select from unnest(v_names, v_waitpoints) a (name, waitpoint)
+              where (a.name = '' or a.name = y.name) and (a.waitpoint = '' or a.waitpoint = y.waitpoint)))) f
+        where f.one is not null group by f.one order by 1 limit v_count);
+    end if;
+    return case when cardinality(v_taken) = v_count then v_taken end;
   end if;
   return null; -- an operator, or its timeout
 end $$;
@@ -144,6 +160,20 @@ create function {schema}.explain_holder(p_namespace int, p_execution uuid, p_lea
     array[p_execution], array[p_lease], array[p_token], 0::smallint, array[null::bytea]) r
 $$;
 
+-- An attempt that follows another begins its waits anew and finds what was said to the ones before it: approvals outlive a worker
+-- that is drained. Signals they took can be taken again, in the same order; waitpoints their suspensions closed are open until
+-- they expire. A timeout was that of its suspension. Called before the attempt's first wait; the caller holds the lease's row.
+create function {schema}.reopen_waits(l {schema}.lease, p_now timestamptz) returns void language plpgsql volatile as $$
+begin
+  if l.attempt = 1 or coalesce((select true from {schema}.signal y
+      where y.execution = l.execution and y.attempt = l.attempt and y.matched is not null limit 1), false) then
+    return;
+  end if;
+  update {schema}.signal y set attempt = null, matched = null
+    where y.execution = l.execution and y.attempt < l.attempt and y.matched is not null and y.source <> 5;
+  update {schema}.waitpoint w set state = 1 where w.execution = l.execution and w.state = 3 and w.expires_at > p_now;
+end $$;
+
 -- A place where signals can land, for the holder of a lease. One item, so it may wait for the lease's row.
 -- verdict: made | there (a repeat, or an earlier attempt's) | closed | full | one of explain_refusals.
 -- A crash leaves nothing of it; a repeat after the commit finds it there.
@@ -163,6 +193,7 @@ begin
       from {schema}.explain_holder(p_namespace, p_execution, p_lease, p_token) e;
     return;
   end if;
+  perform {schema}.reopen_waits(v_lease, v_now);
   select m.* into v_made from {schema}.make_waitpoints(p_namespace, p_execution, array[p_id], array[p_key],
     array[p_expiry_ms], p_secret, p_max, v_now) m;
   verdict := case when v_made.verdict <> 'made' then v_made.verdict when v_made.made[1] then 'made' else 'there' end;
@@ -235,7 +266,10 @@ begin
     verdict := 'canceled';
   end if;
   if verdict is not null then return; end if;
-  if p_named <> '{}' then
+  perform {schema}.reopen_waits(v_lease, v_now);
+  v_taken := {schema}.condition_takes(p_execution, p_condition);
+  -- What holds already needs no place where anything could land.
+  if p_named <> '{}' and v_taken is null then
     -- Held, so that none of them is closed before this suspension is there to be seen.
     select array_agg(x.w) into v_there from (
       select w from {schema}.waitpoint w where w.execution = p_execution and w.key = any (p_named) order by w.key
@@ -246,7 +280,6 @@ begin
       where not u = any (p_key) and {schema}.waitpoint_verdict(w, v_now) <> 'usable' limit 1;
     if found then return; end if;
   end if;
-  v_taken := {schema}.condition_takes(p_execution, p_condition);
   if p_counts and v_taken is null and not {schema}.condition_possible(p_execution, p_condition, p_key, v_now) then
     verdict := 'impossible';
     return;
@@ -254,7 +287,7 @@ begin
   if p_key <> '{}' then
     select m.* into v_made from {schema}.make_waitpoints(p_namespace, p_execution, p_id, p_key, p_expiry_ms, p_secret, p_max,
       v_now) m;
-    if v_made.verdict <> 'made' then
+    if v_made.verdict <> 'made' and (v_made.verdict <> 'closed' or v_taken is null) then
       verdict := v_made.verdict;
       subject := v_made.subject;
       return;

@@ -3371,6 +3371,9 @@ export const EngineService: GenService<{
    * and the attempt stays open; a later claim goes on with it under a higher fencing token. If early signals
    * already satisfy the condition the answer says so and the lease is kept.
    *
+   * If the attempt fails, is lost or is given back after a wait, the next one begins its waits anew and finds the
+   * signals again that earlier attempts had taken, so that what was approved stays so.
+   *
    * Safe to repeat until the execution is claimed again: the same lease with the same content answers the
    * first answer.
    *

@@ -1,4 +1,4 @@
-/** What a history proves about signals: each counts once, and satisfies one suspension at most. */
+/** What a history proves about signals: each counts once, and satisfies one suspension of an attempt at most. */
 import { SignalEffect } from '../../../gen/tailrace/v1/signal_pb.js';
 import { groupBy } from './grouping.js';
 import type { History, Matched, Signaled } from './history.js';
@@ -19,12 +19,13 @@ export function signalsServeOnce({ events }: History): string[] {
   const served = new Map<string, string>();
   for (const told of matched) {
     for (const signal of told.signals) {
-      const before = served.get(signal);
+      const key = `${told.attempt} ${signal}`;
+      const before = served.get(key);
       if (before !== undefined && before !== nameOf(told)) {
         found.push(`signal ${signal} satisfied ${before} and ${nameOf(told)}`);
       }
       if (unused.has(signal)) found.push(`signal ${signal} was ignored, and satisfied ${nameOf(told)}`);
-      served.set(signal, nameOf(told));
+      served.set(key, nameOf(told));
     }
     if (new Set(told.signals).size < told.signals.length) found.push(`a signal satisfied ${nameOf(told)} twice`);
   }
