@@ -764,11 +764,13 @@ begin
       order by b.execution limit c_batch);
     handled := cardinality(v_page);
     -- By this budget first: then nothing changes. Another one is held until the commit, as take_out_of_line does.
-    select array_agg(x.execution), array_agg(x.budget) into v_bound, v_by from (
-      select distinct on (u.id) u.id execution, s.budget from unnest(v_page) u (id)
-      cross join lateral (select y.class, y.flow from {schema}.blocked y where y.execution = u.id offset 0) b
-      cross join lateral {schema}.hold_spent(v_budget.namespace, b.class, b.flow, u.id) s
-      order by u.id, s.budget <> p_item.subject, s.budget) x;
+    if coalesce((select true from {schema}.spent s where s.namespace = v_budget.namespace limit 1), false) then
+      select array_agg(x.execution), array_agg(x.budget) into v_bound, v_by from (
+        select distinct on (u.id) u.id execution, s.budget from unnest(v_page) u (id)
+        cross join lateral (select y.class, y.flow from {schema}.blocked y where y.execution = u.id offset 0) b
+        cross join lateral {schema}.hold_spent(v_budget.namespace, b.class, b.flow, u.id) s
+        order by u.id, s.budget <> p_item.subject, s.budget) x;
+    end if;
     with held as materialized (
         select x.ctid from unnest(v_page) u (id)
         cross join lateral (

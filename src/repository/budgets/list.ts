@@ -32,7 +32,8 @@ const list = statement(
    left join lateral (
      select json_agg(json_build_object('kind', y.kind, 'lane', l.name,
        'subject', case when y.kind > 2 then y.subject end) order by y.kind, l.name, y.subject) as attachments
-     from {schema}.budget_attachment y left join {schema}.lane l on l.id = y.lane where y.budget = p.id) a on true
+     from (select x.* from {schema}.budget_attachment x where x.budget = p.id offset 0) y
+     left join lateral (select x.name from {schema}.lane x where x.id = y.lane limit 1) l on true) a on true
    cross join lateral (
      select (select count(*) from (select from {schema}.blocked y where y.budget = p.id limit ${HELD_COUNTED}) x) as blocked,
        (select count(*) from (select from {schema}.suspension y where y.budget = p.id limit ${HELD_COUNTED}) x) as parked) h
