@@ -177,7 +177,9 @@ async function stored(): Promise<object> {
     [tailrace.database.schema],
   );
   const counts = tables.rows
-    .filter(({ name }) => !['log_run', 'state_count', 'flow_count', 'counted', 'follow_up', 'passing_frame'].includes(name))
+    .filter(
+      ({ name }) => !['log_run', 'state_count', 'flow_count', 'counted', 'follow_up', 'passing_frame'].includes(name),
+    )
     .map(({ name }) => `(select count(*) from ${tailrace.database.schema}.${name}) as ${name}`);
   const { rows } = await client.query<object>(
     `select ${counts.join(', ')}, (select version from ${tailrace.database.schema}.registry) as version`,

@@ -197,7 +197,7 @@ async function everythingOf({ namespace }: Estate): Promise<Record<string, strin
     ...within(
       [
         ...['ready', 'scheduled', 'blocked', 'parked', 'flow_live', 'timer'],
-        ...['signal', 'execution_usage', 'applied_usage', 'usage_report', 'frame_stream', 'frame', 'summary_frame'],
+        ...['signal', 'execution_usage', 'applied_usage', 'usage_report', 'frame_head', 'frame'],
       ],
       `execution in ${executions}`,
     ),

@@ -184,7 +184,7 @@ function scalarCases(
 
 /** Ids are UUIDs, but for those that clients choose as they like. */
 function isChecked(name: string): boolean {
-  return /(^|_)(ids?|token|cursor)$/.test(name) && !/(request|instance)_id$/.test(name);
+  return /(^|_)(ids?|token|cursor)$/.test(name) && !/(request|instance|source)_id$/.test(name);
 }
 
 function enumCases(place: Place, put: (value: unknown) => Change, wrap: (value: JsonValue) => JsonValue): BadCase[] {

@@ -73,8 +73,8 @@ export async function makeWaits(clients: Clients, namespace: string, mark: strin
   const blocked = await make(keyed);
   const attachments = [{ subject: { case: 'lane' as const, value: `unpaid-${mark}` } }];
   const nothing = { name: `nothing-${mark}`, limits: { coins: { hardLimit: 0n } }, attachments };
-  await admin.putBudget({ namespace, budget: nothing });
   const unpaid = await make({ lane: `unpaid-${mark}` });
+  await admin.putBudget({ namespace, budget: nothing });
   const isHeldBack = async () =>
     (await admin.getExecution({ namespace, executionId: unpaid })).execution?.block !== undefined;
   await eventually(isHeldBack);

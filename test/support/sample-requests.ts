@@ -13,6 +13,7 @@ import { DeadLetterService } from '../../gen/tailrace/v1/dead_letter_service_pb.
 import { ClaimNextMode, EngineService } from '../../gen/tailrace/v1/engine_service_pb.js';
 import { ExecutionState } from '../../gen/tailrace/v1/execution_state_pb.js';
 import { EdgeDirection, FlowState } from '../../gen/tailrace/v1/flow_pb.js';
+import { FrameMode } from '../../gen/tailrace/v1/frame_pb.js';
 import { JoinKind, JoinState } from '../../gen/tailrace/v1/join_pb.js';
 import { LogEntryKind } from '../../gen/tailrace/v1/log_pb.js';
 import { WorkerState } from '../../gen/tailrace/v1/worker_pb.js';
@@ -116,7 +117,14 @@ export function requestsTo(estate: Estate): ReadonlyMap<string, SampleRequest> {
     sample(engine.releaseLeases, { namespace, leases: [lease], reason: 'later' }),
     sample(engine.completeExecutions, {
       namespace,
-      completions: [{ lease, result: text('done'), children: [spec] }],
+      completions: [
+        {
+          lease,
+          result: text('done'),
+          children: [spec],
+          frames: [{ mode: FrameMode.DURABLE, type: 'token', payload: text('word') }],
+        },
+      ],
       claimNext: { mode: ClaimNextMode.ANY, ...claimer },
     }),
     sample(engine.failExecutions, {

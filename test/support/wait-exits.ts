@@ -14,7 +14,7 @@ import { named, timeoutOnly, type WaitsByHand } from './waits-by-hand.js';
 
 const { BLOCKED, SCHEDULED, QUEUED, SUSPENDED, CANCELED, EXPIRED, FAILED } = ExecutionState;
 const { FAIL, CANCEL, EXPIRE, RESUME, ESCALATE } = SuspensionTimeoutBehavior;
-const { SUSPENSION_TIMEOUT, SUSPENSION_CANCELED, DEADLINE, TTL, NO_HANDLER, FLOW_CANCELED } = EndReason;
+const { SUSPENSION_TIMEOUT, SUSPENSION_CANCELED, DEADLINE, NO_HANDLER, FLOW_CANCELED } = EndReason;
 
 const soon = () => ({ deadlineTime: timestampFromMs(wallMs() + 4_000) });
 const inTime = { ttl: seconds(3) };
@@ -65,22 +65,20 @@ async function poor(hand: WaitsByHand, anew: boolean, breachPolicy = BudgetBreac
   return lane;
 }
 
-/** Held back, since another one has used the budget up; again, if it began anew in between. */
+/** Held back, since another one uses the budget up; again, if it began anew in between. */
 async function unpaid(hand: WaitsByHand, anew: boolean, spec: () => Init<ExecutionSpec> = () => ({})): Promise<string> {
   const lane = await poor(hand, anew);
   const spender = await running(hand, { lane });
   const end = monotonicMs() + 10_000;
   while (monotonicMs() < end) {
-    await hand.report(spender, { coins: 1n }).catch(() => undefined);
     const id = await hand.createOne({ lane, ...spec() });
+    await hand.report(spender, { coins: 1n }).catch(() => undefined);
     const heldBack = async () => (await hand.state(id)) === BLOCKED;
-    if (
-      await eventually(heldBack, 1_000).then(
-        () => true,
-        () => false,
-      )
-    )
-      return id;
+    const isBlocked = await eventually(heldBack, 1_000).then(
+      () => true,
+      () => false,
+    );
+    if (isBlocked) return id;
   }
   throw new Error('a budget that is used up holds nothing back');
 }
@@ -150,11 +148,13 @@ export const WAIT_EXITS: Readonly<Record<string, Exit>> = {
     await hand.suspend(claim, { timeout });
     return id;
   }),
-  'nobody starts it in time while its key is taken': out(BLOCKED, EXPIRED, TTL, (hand) => behind(hand, {}, inTime)),
+  'nobody starts it in time while its key is taken': out(BLOCKED, EXPIRED, NO_HANDLER, (hand) =>
+    behind(hand, {}, inTime),
+  ),
   'its deadline passes while its key is taken': out(BLOCKED, EXPIRED, DEADLINE, (hand) => behind(hand, {}, soon())),
 
   'its budget starts anew': out(BLOCKED, QUEUED, undefined, (hand) => unpaid(hand, true)),
-  'nobody starts it in time while its budget is gone': out(BLOCKED, EXPIRED, TTL, (hand) =>
+  'nobody starts it in time while its budget is gone': out(BLOCKED, EXPIRED, NO_HANDLER, (hand) =>
     unpaid(hand, false, () => inTime),
   ),
   'its deadline passes while its budget is gone': out(BLOCKED, EXPIRED, DEADLINE, (hand) => unpaid(hand, false, soon)),

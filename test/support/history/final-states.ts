@@ -1,5 +1,4 @@
 /** How everything stands at the end of a history, asked through the public API. */
-import { Code, ConnectError } from '@connectrpc/connect';
 import { DeadLetterResolution, DeadLetterState } from '../../../gen/tailrace/v1/dead_letter_pb.js';
 import { EndReason } from '../../../gen/tailrace/v1/execution_state_pb.js';
 import type { Clients } from '../tailrace.js';
@@ -20,7 +19,7 @@ export async function readFinalStates(
   for (const namespace of namespaces) {
     executions.push(...(await allExecutions(admin, namespace)));
     letters.push(...(await allLetters(deadLetters, namespace)));
-    budgets.push(...(await allBudgets(admin, namespace).catch(ifUnbuilt)));
+    budgets.push(...(await allBudgets(admin, namespace)));
   }
   return { executions, letters, budgets, retired: [], ...(await readFinalFlows(admin, flows)) };
 }
@@ -63,11 +62,6 @@ async function allLetters(deadLetters: Clients['deadLetters'], namespace: string
     pageToken = page.nextPageToken;
   } while (pageToken !== '');
   return all;
-}
-
-function ifUnbuilt(error: unknown): [] {
-  if (ConnectError.from(error).code === Code.Unimplemented) return [];
-  throw error;
 }
 
 async function allBudgets(admin: Clients['admin'], namespace: string): Promise<FinalBudget[]> {
