@@ -21,6 +21,7 @@ const HANG_UP_MS = 1_000;
 /** Readers are spread over so many connections. */
 const CONNECTIONS = 8;
 const WARM_UP_SECONDS = 1;
+const TOLD_MS = 1_000;
 const PATIENCE_MS = 60_000;
 
 type Round = Scale['frames']['rounds'][number];
@@ -59,39 +60,35 @@ async function measureOnce({ round, arena, ground, server, seconds }: Setting) {
   const connections = Array.from({ length: CONNECTIONS }, () => new TailraceCalls(server.url));
   const took: number[] = [];
   const seen = new Tally();
-  const readers = writers.streams.flatMap(({ executionId, dueMs }, stream) =>
-    Array.from({ length: round.readers }, (_, i) => {
-      const calls = connections[(stream + i) % CONNECTIONS];
-      if (calls === undefined) throw new Error('there are no connections');
-      const onFrame = (number: number) => {
-        took.push(performance.now() - (dueMs[number - 1] ?? Number.NaN));
-        seen.add(1);
-      };
-      return new FrameReader({ calls, executionId, contentOf: (number) => frameOf(stream, number), onFrame });
-    }),
-  );
+  const readers = writers.streams.flatMap(({ executionId, dueMs }, stream) => {
+    const contentOf = (number: number) => frameOf(stream, number);
+    const onFrame = (number: number) => {
+      took.push(performance.now() - (dueMs[number - 1] ?? Number.NaN));
+      seen.add(1);
+    };
+    const mine = Array.from({ length: round.readers }, (_, i) => connections[(stream + i) % CONNECTIONS]);
+    return mine.flatMap((calls) => (calls ? [new FrameReader({ calls, executionId, contentOf, onFrame })] : []));
+  });
   const ended = new AbortController();
   try {
     const following = Promise.all(readers.map((reader) => reader.follow()));
-    following.catch(() => undefined);
+    await Promise.race([Promise.all(readers.map(({ placed }) => placed)), following]);
     const restless = hangUp(
       readers.filter((_, i) => i % RESTLESS === 0),
       ended.signal,
     );
+    const frames = round.streams * PER_STREAM * seconds;
     const before = await commits(arena, ground);
     const meter = await startMeter(arena, ground, server.pid);
-    const frames = round.streams * PER_STREAM * seconds;
     await offer(round.streams * PER_STREAM, seconds, (ordinal, dueMs) => writers.emit(ordinal, dueMs));
     await Promise.race([seen.reach(frames * round.readers, PATIENCE_MS), following]);
     const cost = await meter.read();
     // Sessions tell their commits once a second.
-    await pause(HANG_UP_MS);
+    await pause(TOLD_MS);
     const committed = (await commits(arena, ground)) - before;
     ended.abort();
     writers.end();
     await following;
-    const hungUp = await restless;
-    if (took.length !== frames * round.readers) throw new Error(`${took.length} frames were read`);
     const sample: Sample = {
       offered: round.streams * PER_STREAM,
       reached: frames / cost.seconds,
@@ -99,14 +96,15 @@ async function measureOnce({ round, arena, ground, server, seconds }: Setting) {
       p99: quantile(took, 0.99),
       most: quantile(took, 1),
       commits: committed / cost.seconds,
-      hungUp,
+      hungUp: await restless,
+      cut: readers.reduce((sum, reader) => sum + reader.cut, 0),
       serverShare: cost.serverCpuMs / cost.seconds / 10,
       ...perUnit(cost, frames),
     };
+    if (took.length !== frames * round.readers) throw new Error(`${took.length} frames were read`);
     return { frames, sample };
   } finally {
     ended.abort();
-    writers.end();
     await Promise.allSettled([...connections.map((calls) => calls.close()), writers.stop()]);
   }
 }
@@ -141,6 +139,7 @@ export const frames: Measure = {
     { key: 'most', title: 'most ms', digits: 1 },
     { key: 'commits', title: 'commits per second' },
     { key: 'hungUp', title: 'hung up' },
+    { key: 'cut', title: 'cut off' },
     { key: 'serverShare', title: 'server CPU %' },
     ...COST_COLUMNS,
   ],

@@ -1,4 +1,5 @@
 /** Readers of attempts' output that let nothing pass: every frame, in order, to the byte; again from a cursor if need be. */
+import { Code, ConnectError } from '@connectrpc/connect';
 import { type Frame, FrameMode } from '../../gen/tailrace/v1/frame_pb.js';
 import type { TailraceCalls } from './tailrace-calls.js';
 
@@ -12,18 +13,25 @@ export interface ReaderOptions {
 }
 
 export class FrameReader {
+  /** Resolves with the first answer: whatever is appended from then on comes by itself. */
+  readonly placed: Promise<void>;
   readonly #options: ReaderOptions;
   #connection = new AbortController();
   #read = 0;
+  #cut = 0;
   #cursor = '';
+  #place: () => void = () => undefined;
 
   constructor(options: ReaderOptions) {
+    this.placed = new Promise((resolve) => {
+      this.#place = resolve;
+    });
     this.#options = options;
   }
 
-  /** Frames it has seen. */
-  get count(): number {
-    return this.#read;
+  /** How often the server cut it off because it did not keep up. */
+  get cut(): number {
+    return this.#cut;
   }
 
   /** Hangs up; it comes again at once with its cursor. */
@@ -41,7 +49,9 @@ export class FrameReader {
       try {
         if (await this.#tail(AbortSignal.any([signal, connection.signal]))) return;
       } catch (error) {
-        if (!connection.signal.aborted) throw error;
+        if (connection.signal.aborted) continue;
+        if (ConnectError.from(error).code !== Code.ResourceExhausted) throw error;
+        this.#cut++;
       }
     }
   }
@@ -52,6 +62,7 @@ export class FrameReader {
     const from = this.#cursor === '' ? {} : { cursor: this.#cursor };
     const ask = { executionId, attemptNumber: 1, modes: [FrameMode.DURABLE], ...from };
     for await (const { frames, closed } of calls.completions.tailFrames(ask, { signal })) {
+      this.#place();
       // What came with the answer that was hung up on has not been read: it comes again.
       if (signal.aborted) return false;
       for (const frame of frames) this.#take(frame);
