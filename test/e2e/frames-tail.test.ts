@@ -12,9 +12,11 @@ import { pause } from '../../src/runtime/clock.js';
 import { type ByHand, refusal, seconds } from '../support/by-hand.js';
 import { Chance } from '../support/chance.js';
 import { eventually } from '../support/eventually.js';
+import { FlowsByHand } from '../support/flows-by-hand.js';
 import { FramesByHand, json, said, text } from '../support/frames-by-hand.js';
 import { type Another, Recorded } from '../support/history/recorded.js';
 import { RecordedTail } from '../support/history/tail.js';
+import { WaitsByHand } from '../support/waits-by-hand.js';
 
 const { DURABLE, SUMMARY, BEST_EFFORT } = FrameMode;
 
@@ -231,7 +233,8 @@ describe('the end', () => {
     const { executionId } = claim;
     await here.append(claim, [text('first')]);
     await hand.release(claim);
-    const waiting = recorded.clients.completion.tailFrames({ executionId });
+    const last = () => collect(recorded.clients.completion.tailFrames({ executionId })[Symbol.asyncIterator]());
+    expect(said((await last()).frames)).toEqual(['first']);
     const second = await hand.claimNamed(executionId);
     await here.append(second, [text('second')]);
     await hand.complete(second);
@@ -244,7 +247,7 @@ describe('the end', () => {
       FramesCloseReason.ATTEMPT_ENDED,
       FramesCloseReason.EXECUTION_ENDED,
     ]);
-    expect(said((await collect(waiting[Symbol.asyncIterator]())).frames)).toEqual(['second']);
+    expect(said((await last()).frames)).toEqual(['second']);
   });
 
   test('what races with it is in the stream or refused, and never later', async () => {
@@ -270,6 +273,39 @@ describe('the end', () => {
       if (tail) expect(await tail.whole()).toHaveLength(accepted.length);
       if (round % 2 === 0) await hand.cancel(executionId);
     }
+  });
+});
+
+describe('an attempt that waits', () => {
+  test.each(['signals', 'children'] as const)('for %s keeps its stream open, and goes on with it', async (what) => {
+    const waits = new WaitsByHand(recorded.clients);
+    const flows = new FlowsByHand(recorded.clients);
+    const claim = await running();
+    const { executionId } = claim;
+    const tails = [recorded.clients, elsewhere.clients].map(({ completion }, i) =>
+      recorded.tail({ name: `over the wait ${i}`, executionId, completion: () => completion }),
+    );
+    await here.append(claim, [text('before'), json({ step: 1 })]);
+    let goOn: () => Promise<unknown>;
+    if (what === 'signals') {
+      await waits.suspend(claim);
+      goOn = () => waits.signal(executionId);
+    } else {
+      const child = { name: 'child', execution: { type: 'child', lane: 'children' } };
+      const { childExecutionIds } = await flows.waitForChildren(claim, [child]);
+      goOn = async () => hand.complete(await hand.claimNamed(childExecutionIds[0] ?? ''));
+    }
+    expect(await refusal(here.append(claim, [text('meanwhile')]))).toMatchObject({ reason: 'LEASE_LOST' });
+    const parked = await here.read(executionId);
+    expect([parked.frames.length, parked.closed]).toEqual([2, undefined]);
+    await goOn();
+    const resumed = await hand.claimNamed(executionId, { leaseDuration: seconds(120) });
+    expect(resumed.attemptNumber).toBe(1);
+    const more = await here.append(resumed, [text('after'), json({ step: 2 })], 1n);
+    expect(more).toMatchObject({ count: 2n, summaryVersion: 2n });
+    expect(await refusal(here.append(claim, [text('meanwhile')], 2n))).toMatchObject({ reason: 'LEASE_LOST' });
+    await hand.complete(resumed);
+    for (const tail of tails) expect(ofMode(await tail.whole(), DURABLE)).toEqual(['before', 'after']);
   });
 });
 
