@@ -56,12 +56,12 @@ const { port } = server.address() as AddressInfo;
 const worker = new Worker({ url, lanes: [lane] });
 worker.handle('refund', async (ctx) => {
   const note = `Refund ${String(ctx.input.json())} EUR?`;
-  const key = `decision ${ctx.attemptNumber}`; // an attempt that comes after a lost one asks anew
-  const { token, closed } = await ctx.waitpoint(key, { expiryMs: DAY_MS });
-  // A mail, in earnest. When the handler is called again after the wait, the waitpoint is closed.
+  const { token, closed } = await ctx.waitpoint('decision', { expiryMs: DAY_MS });
+  // A mail, in earnest. Closed: the wait is over, and the handler called again. Should this attempt be lost, the next one may
+  // send the link again, but finds the decision that was made.
   if (!closed) console.log(`${note} http://127.0.0.1:${port}/?token=${token}`);
   const { signals } = await ctx.suspend({
-    condition: signal('decision', { waitpoint: key }),
+    condition: signal('decision', { waitpoint: 'decision' }),
     reason: 'approval',
     note,
     timeoutMs: DAY_MS,
