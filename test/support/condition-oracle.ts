@@ -2,7 +2,7 @@
  * What conditions over signals mean, written a second time and as simply as possible: no clock, no tables, no SQL. A
  * property test holds the engine against it, answer by answer.
  *
- * A signal is used once. A condition takes the earliest signals that make it hold, and no more; what it leaves waits for
+ * An attempt uses a signal once; the next attempt begins anew and may use it again. A condition takes the earliest signals that make it hold, and no more; what it leaves waits for
  * a suspension to come. Members of a condition share what they take: it is a set.
  */
 
@@ -95,10 +95,12 @@ export class WaitOracle {
   readonly #received: SentSignal[] = [];
   readonly #used = new Set<SentSignal>();
   readonly #waitpoints = new Map<string, 'pending' | 'active' | 'closed'>();
+  /** This attempt follows another, and has not waited yet. */
+  #anew = false;
   #waitsFor: OracleCondition | undefined;
   /** What the last suspension took, in order of arrival. */
   taken: readonly SentSignal[] = [];
-  /** Suspensions so far, also those that held at once. */
+  /** Suspensions of the attempt so far, also those that held at once. */
   count = 0;
 
   get suspended(): boolean {
@@ -116,12 +118,14 @@ export class WaitOracle {
 
   /** Before it suspends, or with the suspension. */
   makes(waitpoint: string): void {
+    this.#reopen();
     this.#waitpoints.set(waitpoint, 'pending');
   }
 
   /** Answers whether it is parked; otherwise the condition held at once. */
   suspends(condition: OracleCondition): boolean {
     this.count++;
+    this.#reopen();
     for (const key of namedIn(condition)) this.#waitpoints.set(key, 'active');
     this.#waitsFor = condition;
     return !this.#look();
@@ -143,7 +147,23 @@ export class WaitOracle {
 
   /** By an operator or a timeout: with that word alone. */
   resumesBy(word: SentSignal): void {
+    this.#received.push(word);
     this.#goOn([word]);
+  }
+
+  /** The attempt is given back, and another one follows. */
+  beginsAnew(): void {
+    this.#anew = true;
+    this.count = 0;
+    this.taken = [];
+  }
+
+  /** With the first wait of an attempt what earlier ones used can be used again, and what closed with their waits is open. */
+  #reopen(): void {
+    if (!this.#anew) return;
+    this.#anew = false;
+    this.#used.clear();
+    for (const [key, state] of this.#waitpoints) if (state === 'closed') this.#waitpoints.set(key, 'pending');
   }
 
   #look(): boolean {

@@ -37,7 +37,9 @@ export type PlanStep =
   | DrawnSignal
   | { readonly does: 'waitpoint'; readonly twice: boolean }
   | { readonly does: 'suspend'; readonly condition: DrawnCondition; readonly fresh: number }
-  | { readonly does: 'resume' };
+  | { readonly does: 'resume' }
+  /** The holder gives it back; the next attempt begins anew. */
+  | { readonly does: 'give back' };
 
 const NAMES = ['a', 'b', 'c'];
 const at = fc.nat(1_000);
@@ -93,6 +95,7 @@ const step: fc.Arbitrary<PlanStep> = fc.oneof(
     arbitrary: fc.record({ does: fc.constant('suspend' as const), condition, fresh: fc.integer({ min: 0, max: 2 }) }),
   },
   { weight: 1, arbitrary: fc.constant<PlanStep>({ does: 'resume' }) },
+  { weight: 1, arbitrary: fc.constant<PlanStep>({ does: 'give back' }) },
 );
 
 export const PLAN: fc.Arbitrary<PlanStep[]> = fc.array(step, { minLength: 3, maxLength: 40, size: 'max' });

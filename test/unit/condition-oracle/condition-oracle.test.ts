@@ -102,4 +102,16 @@ describe('what becomes of signals', () => {
     expect(oracle.taken.map(({ name }) => name)).toEqual(['resume']);
     expect(oracle.kept.map(({ name }) => name)).toEqual(['a']);
   });
+
+  it('begins anew with an attempt, once that waits', () => {
+    const oracle = new WaitOracle();
+    oracle.makes('door');
+    oracle.suspends(one('a', 'door'));
+    expect(oracle.receives(signal('a@door'))).toBe('SATISFIED');
+    oracle.beginsAnew();
+    expect(oracle.receives(signal('b@door'))).toBe('WRONG_STATE');
+    expect(oracle.suspends(one('b', 'door'))).toBe(true);
+    expect(oracle.receives(signal('b@door'))).toBe('SATISFIED');
+    expect(oracle.suspends(one('a'))).toBe(false);
+  });
 });
