@@ -213,6 +213,29 @@ describe('SUSPEND', () => {
     await some.hand.complete(await some.next());
   });
 
+  it('is held back like any other work when it is to go on, and goes on with its attempt after that', async () => {
+    const some = spending();
+    await some.put({ tokens: 10n }, { breachPolicy: SUSPEND });
+    const [first, second] = [await some.running(), await some.running()];
+    for (const claim of [first, second]) await refusal(some.report(claim, { tokens: 11n }));
+    await recorded.clients.admin.pauseLane({ lane: some.lane });
+    for (const { executionId } of [first, second]) await recorded.clients.admin.resumeExecution({ executionId });
+    await some.put({ tokens: 0n }, { name: `${some.lane} too` });
+    for (const { executionId } of [first, second]) await some.becomes(executionId, BLOCKED);
+    await recorded.clients.admin.resumeLane({ lane: some.lane });
+    await some.hand.cancel(first.executionId);
+    const { attempts } = await recorded.clients.admin.listAttempts({ executionId: first.executionId });
+    expect(only(attempts)).toMatchObject({ outcome: AttemptOutcome.CANCELED });
+    await some.put({ tokens: 1n }, { name: `${some.lane} too` });
+    const next = await some.next();
+    expect(next).toMatchObject({
+      executionId: second.executionId,
+      attemptNumber: 1,
+      resume: { cause: ResumeCause.OPERATOR },
+    });
+    await some.hand.complete(next);
+  });
+
   it('parks members of flows and children like any', async () => {
     const some = spending();
     await some.put({ tokens: 10n }, { breachPolicy: SUSPEND });

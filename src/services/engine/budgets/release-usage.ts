@@ -8,13 +8,14 @@ import {
 } from '../../../../gen/tailrace/v1/engine_service_pb.js';
 import { releaseUsage } from '../../../repository/budgets/index.js';
 import { isRefused } from '../../../repository/leases/index.js';
+import { Gate } from '../../../runtime/gate.js';
 import { namespaceIn } from '../../namespace-in.js';
 import { id, namespace, optionalName, refuse, type Shape, validate } from '../../validation.js';
 import type { EngineServiceDeps } from '../deps.js';
 import { leaseRef } from '../lease-ref.js';
 import { refusalOf } from '../refusals.js';
 import { keyReused } from './refusals.js';
-import { usage, usageHash } from './usage.js';
+import { AT_ONCE, usage, usageHash } from './usage.js';
 
 const request = z
   .object({
@@ -32,16 +33,19 @@ const request = z
   });
 
 export function releaseUsageCall({ database, registry, after }: EngineServiceDeps) {
+  const gate = new Gate(AT_ONCE);
+
   return async (message: ReleaseUsageRequest): Promise<ReleaseUsageResponse> => {
     const { executionId: execution, idempotencyKey: key, lease, ...asked } = validate(request, message);
-    const answer = await releaseUsage(database, {
+    const release = {
       namespace: await namespaceIn(registry, asked.namespace),
       execution,
       lease: lease === undefined ? null : { lease: lease.leaseId, token: lease.fencingToken },
       usage: asked.usage,
       key,
       hash: usageHash('release', key, asked.usage),
-    });
+    };
+    const answer = await gate.run(() => releaseUsage(database, release));
     if (isRefused(answer)) throw refusalOf(answer, execution);
     if (answer.verdict === 'reused') throw keyReused(key ?? '');
     if (answer.due) after.due('budgets', 0);

@@ -19,10 +19,8 @@ import { refusalOf } from '../refusals.js';
 import { toCancelRequest } from '../renew.js';
 import { required } from '../required.js';
 import { budgetExceeded, keyReused, tooManyDimensions } from './refusals.js';
-import { usage, usageHash } from './usage.js';
+import { AT_ONCE, usage, usageHash } from './usage.js';
 
-/** Reports for one budget wait for each other in the database: they must not take all connections of the process. */
-const AT_ONCE = 3;
 /** Dimensions that one attempt may report. */
 const PER_ATTEMPT = 64;
 

@@ -3,6 +3,8 @@ import { z } from 'zod';
 import { name, refuse, shown } from '../../validation.js';
 import { contentHash } from '../content-hash.js';
 
+/** Calls about one budget wait for each other in the database: they must not take all connections of the process. */
+export const AT_ONCE = 2;
 export const MAX_DIMENSIONS = 16;
 export const DIMENSION_BYTES = 64;
 
