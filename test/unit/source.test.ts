@@ -23,11 +23,12 @@ const RULES: Readonly<Record<string, Rule>> = {
   repository: { folders: ['domain', 'runtime'], packages: ['pg'] },
   embedded: { folders: ['domain', 'runtime'], packages: ['pg'] },
   log: { folders: AROUND_THE_ENGINE, packages: [] },
+  frames: { folders: AROUND_THE_ENGINE, packages: [] },
   loops: { folders: ['log', ...AROUND_THE_ENGINE], packages: [] },
   batching: { folders: AROUND_THE_ENGINE, packages: [] },
   dispatch: { folders: AROUND_THE_ENGINE, packages: [] },
   services: {
-    folders: ['gen', 'log', 'batching', 'dispatch', ...AROUND_THE_ENGINE],
+    folders: ['gen', 'log', 'frames', 'batching', 'dispatch', ...AROUND_THE_ENGINE],
     packages: ['zod', 'pino', ...GENERATED],
   },
   worker: { folders: ['gen', 'client', 'runtime'], packages: LIBRARY },
@@ -38,7 +39,7 @@ const RULES: Readonly<Record<string, Rule>> = {
 
 /** The pieces that no folder holds. main and serve compose, so they may import anything. */
 const SINGLE: Readonly<Record<string, Rule>> = {
-  'src/engine': { folders: ['dispatch', 'log', 'loops', 'batching', ...AROUND_THE_ENGINE], packages: [] },
+  'src/engine': { folders: ['dispatch', 'log', 'frames', 'loops', 'batching', ...AROUND_THE_ENGINE], packages: [] },
   'src/config': { folders: ['domain', 'repository/statement'], packages: ['zod'] },
   'src/server': {
     folders: ['server', 'services', 'domain', 'runtime', 'gen', 'config'],
