@@ -40,26 +40,31 @@ export interface Countable {
   readonly waitpoints: number;
 }
 
+export interface NodeFault {
+  /** Of the node; undefined: the node itself. */
+  readonly field?: 'members' | 'count';
+  readonly message: string;
+}
+
 /** What is wrong with a node by itself, at this depth from 1; undefined when nothing is. */
-export function nodeFault(condition: Condition, depth: number, most: Countable): string | undefined {
-  if (depth > MAX_DEPTH) return `is nested too deeply: at most ${MAX_DEPTH} levels`;
+export function nodeFault(condition: Condition, depth: number, most: Countable): NodeFault | undefined {
+  if (depth > MAX_DEPTH) return { message: `is nested too deeply: at most ${MAX_DEPTH} levels` };
   switch (condition.kind) {
     case 'signal':
       return undefined;
     case 'all_of': {
       const { length } = condition.members;
-      return length >= 1 && length <= MAX_MEMBERS
-        ? undefined
-        : `must have 1 to ${MAX_MEMBERS} members; it has ${length}`;
+      if (length >= 1 && length <= MAX_MEMBERS) return undefined;
+      return { field: 'members', message: `must have 1 to ${MAX_MEMBERS} items; it has ${length}` };
     }
     case 'count':
       return countFault(condition, most);
     default:
-      return depth === 1 ? undefined : 'may only stand at the root of a condition';
+      return depth === 1 ? undefined : { message: 'may only stand at the root of a condition' };
   }
 }
 
-function countFault(condition: Count, most: Countable): string | undefined {
+function countFault(condition: Count, most: Countable): NodeFault | undefined {
   const { count, distinct, among } = condition;
   const limit =
     distinct !== CountDistinct.WAITPOINTS
@@ -69,7 +74,7 @@ function countFault(condition: Count, most: Countable): string | undefined {
         : new Set(among.map(({ waitpoint }) => waitpoint)).size;
   if (Number.isInteger(count) && count >= 1 && count <= limit) return undefined;
   const what = distinct === CountDistinct.WAITPOINTS ? ', the number of waitpoints it can count' : '';
-  return `must count from 1 to ${limit}${what}; it counts to ${count}`;
+  return { field: 'count', message: `must be from 1 to ${limit}${what}; it is ${count}` };
 }
 
 /** A selector that names no waitpoint takes signals at any of them. */

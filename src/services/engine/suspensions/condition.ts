@@ -53,7 +53,7 @@ function checkNode(message: ConditionMessage, depth: number, path: Path, most: C
   }
   const here = [...path, node.case];
   const wrong = nodeFault(stored, depth, most);
-  if (wrong !== undefined) fault(here, message, wrong);
+  if (wrong) fault(wrong.field ? [...here, wrong.field] : here, message, wrong.message);
   if (depth > MAX_DEPTH) return;
   if (node.case === 'signal') checkSelector(node.value, here, fault);
   if (node.case === 'allOf') {
