@@ -328,3 +328,22 @@ test('proof 30: whatever happens, each item is decided once by itself, and one k
     { numRuns: 60 },
   );
 });
+
+test('with a gap a lone call waits for nobody, and those after it share the next batch', async () => {
+  vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'performance'] });
+  const group = new Group({ gapMs: 50 }, false);
+  const turn = () => new Promise<void>((resolve) => setImmediate(resolve));
+  await group.commit.submit([{ id: 1 }]);
+  const later: Promise<string[]>[] = [];
+  for (const id of [2, 3, 4]) {
+    later.push(group.commit.submit([{ id }]));
+    vi.advanceTimersByTime(10);
+    await turn();
+  }
+  expect(group.batches).toEqual([[1]]);
+  vi.advanceTimersByTime(20);
+  expect((await Promise.all(later)).flat()).toEqual(['answer 2', 'answer 3', 'answer 4']);
+  vi.advanceTimersByTime(60);
+  await group.commit.submit([{ id: 5 }]);
+  expect(group.batches).toEqual([[1], [2, 3, 4], [5]]);
+});
