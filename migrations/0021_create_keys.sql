@@ -129,7 +129,7 @@ begin
         r.start_by, r.deadline, r.redrive, r.flow, r.linked, r.resume, r.gate, nextval('{schema}.ready_seq')
       from unnest(p_rows) with ordinality r where states[r.ordinality] = 1;
     insert into {schema}.follow_up (kind, subject)
-      select 7, u from unnest(v_gates) u where v_held is null or not u = any (v_held);
+      select 7, u from (select u from unnest(v_gates) u except select u from unnest(v_held) u) x (u);
   end if;
   queued := array(select r.execution from unnest(p_rows) with ordinality r where states[r.ordinality] = 3);
 end $$;
@@ -151,7 +151,7 @@ begin
   perform pg_current_xact_id();
   select array_agg(x.id) into v_held from (
     select k.id from {schema}.concurrency_key k where k.id = any (p_gate) order by k.id for update skip locked) x;
-  v_late := array(select distinct u from unnest(p_gate) u where v_held is null or not u = any (v_held));
+  v_late := array(select u from unnest(p_gate) u except select u from unnest(v_held) u);
   left_over := v_late <> '{}';
   if left_over then
     insert into {schema}.follow_up (kind, subject) select 7, u from unnest(v_late) u;
