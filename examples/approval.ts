@@ -56,10 +56,10 @@ const { port } = server.address() as AddressInfo;
 const worker = new Worker({ url, lanes: [lane] });
 worker.handle('refund', async (ctx) => {
   const note = `Refund ${String(ctx.input.json())} EUR?`;
-  const { token, closed } = await ctx.waitpoint('decision', { expiryMs: DAY_MS });
-  // A mail, in earnest. Closed: the wait is over, and the handler called again. Should this attempt be lost, the next one may
-  // send the link again, but finds the decision that was made.
-  if (!closed) console.log(`${note} http://127.0.0.1:${port}/?token=${token}`);
+  const { token, state } = await ctx.waitpoint('decision', { expiryMs: DAY_MS });
+  // A mail, in earnest. Should this attempt be lost, the next one sends the link again if nobody has decided yet; else it finds
+  // the decision that was made.
+  if (state === 'open') console.log(`${note} http://127.0.0.1:${port}/?token=${token}`);
   const { signals } = await ctx.suspend({
     condition: signal('decision', { waitpoint: 'decision' }),
     reason: 'approval',

@@ -3,7 +3,7 @@ import type { Writable } from 'node:stream';
 import { timestampDate } from '@bufbuild/protobuf/wkt';
 import type { AttemptKind, Failure } from '../../gen/tailrace/v1/attempt_pb.js';
 import type { Claim } from '../../gen/tailrace/v1/lease_pb.js';
-import { ResumeCause } from '../../gen/tailrace/v1/signal_pb.js';
+import type { ResumeCause } from '../../gen/tailrace/v1/signal_pb.js';
 import { Content } from '../client/content.js';
 import type { ChildExecution } from '../client/execution-spec.js';
 import type { JoinRules } from '../client/join-rules.js';
@@ -56,19 +56,19 @@ export class HandlerContext {
    * BudgetExceededError as its reason.
    */
   readonly signal: AbortSignal;
-  /** What the upstreams of a flow's member left. Not handed over again after a wait for children. */
+  /** What the upstreams of a flow's member left. Not handed over again once the attempt has waited for children. */
   readonly inputs: JoinedInputs;
-  /** Present when the handler is called again after `waitForChildren()`: what they left. */
+  /** Present once the attempt has a `waitForChildren()` behind it: what those of the last one left. */
   readonly children: JoinedInputs | undefined;
   readonly #lease: HeldLease;
   readonly #means: Means;
 
-  constructor(lease: HeldLease, means: Means) {
-    const { input, joinedInputs, resume } = lease.claim;
+  /** `waited`: what the claim joins is what children left. */
+  constructor(lease: HeldLease, waited: boolean, means: Means) {
+    const { input, joinedInputs } = lease.claim;
     this.claim = lease.claim;
     this.input = new Content(input);
     this.signal = lease.signal;
-    const waited = resume?.cause === ResumeCause.CHILDREN;
     this.inputs = new JoinedInputs(waited ? [] : joinedInputs, means.read);
     this.children = waited ? new JoinedInputs(joinedInputs, means.read) : undefined;
     this.#lease = lease;
@@ -173,8 +173,8 @@ export class HandlerContext {
   /**
    * Makes children, in its flow, and waits for them without holding a lease or a slot: `return ctx.waitForChildren(…)`.
    * The handler is called again, by any worker, when the wait is over or cannot succeed any more, with what they left
-   * in `ctx.children`; branch on that, for nothing else is remembered. Up to 1000 children; canceled with it. Waits for
-   * signals come before it: after one of them the children are not handed over again.
+   * in `ctx.children`; branch on that. They stay there over later waits of the attempt, until it waits for others; an
+   * attempt that follows it begins without them. Up to 1000 children; canceled with it.
    */
   waitForChildren(children: readonly AwaitedChild[], rules: JoinRules = {}): ChildrenWait {
     return this.#means.children.waitFor(children, rules);
@@ -182,9 +182,9 @@ export class HandlerContext {
 
   /**
    * Makes a place where a signal can land, so that its token can be handed out before `suspend()`; signals that come early
-   * are kept. Up to 1000; 1 to 200 bytes of key. A repeat answers the same. A key is good for one wait: once that is over
-   * the waitpoint is `closed`, so that a handler that is called again knows not to hand the token out again; where a later
-   * attempt has to ask anew, put `attemptNumber` into the key.
+   * are kept. Up to 1000; 1 to 200 bytes of key, which is good for one wait of an attempt. A repeat answers the same, in
+   * later attempts too: hand the token out while the `state` is `open`, and nobody is asked who has answered. One that has
+   * expired stays closed.
    *
    * Throws a TailraceError: WAITPOINT_LIMIT_EXCEEDED, or SECRETS_UNAVAILABLE where the server has no key to sign with.
    */
@@ -198,8 +198,9 @@ export class HandlerContext {
    * again, by any worker, when the wait is over; there this answers what it brought, as every wait before it did.
    *
    * So a handler passes its waits in the same order each time, and does again what lies between them: give keys to what
-   * it changes, and look at `resume` before what is to be done once. If the resumed attempt fails, is lost or is released,
-   * the next one waits anew, and signals that were used up stay so.
+   * it changes, and look at `resume` before what is to be done once. If the attempt fails, is lost or is released, the next
+   * one begins its waits anew, and passes those at once that signals had ended, with the same signals. What a timeout or an
+   * operator ended is waited for again.
    *
    * Throws a TailraceError, among others WAITPOINT_NOT_FOUND, and WRONG_STATE for a waitpoint that is closed; a
    * CanceledError if cancellation was asked for.

@@ -6,10 +6,12 @@
  * tells them apart is their order: the engine numbers what parked an attempt, and the n-th `suspend()` of a call is the
  * n-th that ended with signals. Waits for children and for a budget are numbered too, and are known by having none.
  *
- * Only the attempt remembers. One that is lost, fails or is released forgets its waits, and the next one begins anew.
+ * An attempt that follows one that was lost, failed or was released begins anew, and asks the engine again for each wait: it
+ * finds the signals that were taken then, in the same order, and answers at once. What a timeout or an operator ended is
+ * waited for again.
  */
 import { timestampDate } from '@bufbuild/protobuf/wkt';
-import { type Signal, WaitpointState } from '../../gen/tailrace/v1/signal_pb.js';
+import type { Signal } from '../../gen/tailrace/v1/signal_pb.js';
 import { TailraceError } from '../client/errors.js';
 import { CanceledError } from './handler-errors.js';
 import type { LeaseCalls } from './lease-calls.js';
@@ -22,8 +24,11 @@ export interface Waitpoint {
   readonly key: string;
   /** Lets its bearer signal here. Empty once it is closed. */
   readonly token: string;
-  /** True once it has expired or the wait it was for is over: whom it was meant for has been told, or is too late. */
-  readonly closed: boolean;
+  /**
+   * `open`: nobody has signaled here. `answered`: somebody has, to this attempt or an earlier one. `closed`: the attempt's
+   * wait for it is over, or it has expired.
+   */
+  readonly state: 'open' | 'answered' | 'closed';
   /** When it closes by itself, on the database's clock. */
   readonly expires: Date | undefined;
 }
@@ -67,11 +72,12 @@ export class Waits {
       const { waitpoint } = await this.#calls.send((engine, under, bounds) =>
         engine.createWaitpoint({ ...under, waitpoint: spec }, bounds),
       );
-      const { token = '', state, expireTime } = waitpoint ?? {};
-      return { key, token, closed: state === WaitpointState.CLOSED, expires: expireTime && timestampDate(expireTime) };
+      const { token = '', signalCount = 0, expireTime } = waitpoint ?? {};
+      const state = signalCount === 0 ? 'open' : 'answered';
+      return { key, token, state, expires: expireTime && timestampDate(expireTime) };
     } catch (error) {
       if (!(error instanceof TailraceError && error.reason === 'WRONG_STATE')) throw error;
-      return { key, token: '', closed: true, expires: undefined };
+      return { key, token: '', state: 'closed', expires: undefined };
     }
   }
 

@@ -5,7 +5,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { AttemptKind } from '../../gen/tailrace/v1/attempt_pb.js';
 import { EndReason, ExecutionState } from '../../gen/tailrace/v1/execution_state_pb.js';
 import { SignalEffect, SignalSource } from '../../gen/tailrace/v1/signal_pb.js';
-import { Client, Content } from '../../src/client/index.js';
+import { Client, Content, flow } from '../../src/client/index.js';
 import {
   allOf,
   anySignal,
@@ -13,7 +13,9 @@ import {
   count,
   type Handler,
   type HandlerContext,
+  type JoinedInputs,
   operatorOnly,
+  type ReceivedSignal,
   ResumeCause,
   type SuspensionOutcome,
   signal,
@@ -80,6 +82,7 @@ async function tell(executionId: string, name: string, sourceId = 'somebody'): P
   return (await client.engine.signalExecution({ target, name, sourceId, source: SignalSource.HUMAN })).effect;
 }
 
+const plain = ({ content, ...rest }: ReceivedSignal) => ({ ...rest, content: content.json() });
 const said = ({ cause, signals, timedOut }: SuspensionOutcome) =>
   [ResumeCause[cause], timedOut, ...signals.map(({ name }) => name)].join(' ');
 
@@ -90,8 +93,8 @@ describe.each(['connect', 'grpc'] as const)('over %s', (transport) => {
     const tokens: string[] = [];
     const handler: Handler = async (context) => {
       contexts.push(context);
-      const { token, closed } = await context.waitpoint('boss', { expiryMs: 60_000 });
-      if (!closed) tokens.push(token);
+      const { token, state } = await context.waitpoint('boss', { expiryMs: 60_000 });
+      if (state !== 'closed') tokens.push(token);
       const { signals } = await context.suspend({
         condition: signal('decided', { waitpoint: 'boss' }),
         reason: 'approval',
@@ -278,41 +281,156 @@ test('more signals than a claim carries are all there', async () => {
   expect(signals).toBe(150);
 });
 
-test('children are waited for after waits for signals', async () => {
+test('children are waited for between waits for signals, and stay there until there are others', async () => {
   newLane();
   const handlers: Record<string, Handler> = {
     parent: async (context) => {
-      const first = said(await context.suspend({ condition: signal('go') }));
-      if (!context.children) return context.waitForChildren([{ type: 'child', lane, name: 'c' }]);
-      return [first, context.children.get('c')?.content.json()];
+      const pass = [said(await context.suspend({ condition: signal('go') }))];
+      if (!context.children) return context.waitForChildren([{ type: 'child', lane, name: 'a', input: 1 }]);
+      pass.push(said(await context.suspend({ condition: signal('on') })));
+      if (context.children.get('a')) return context.waitForChildren([{ type: 'child', lane, name: 'b', input: 2 }]);
+      await context.sleep(100);
+      pass.push(said(await context.suspend({ condition: signal('home') })));
+      return [...pass, ...[...context.children].map(({ name, content }) => `${name} ${content.json()}`)];
+    },
+    child: ({ input }) => Number(input.json()) * 10,
+  };
+  await working(handlers);
+  const { executionId } = await client.create({ type: 'parent', lane });
+  const suspension = async () => (await client.admin.listSuspendedExecutions({ lanes: [lane] })).suspensions[0];
+  for (const [name, number] of [
+    ['go', 1],
+    ['on', 3],
+    ['home', 6],
+  ] as const) {
+    await eventually(async () => (await suspension())?.suspensionNumber === number);
+    expect(await tell(executionId, name)).toBe(SignalEffect.SATISFIED);
+  }
+  expect(await outcomeOf(executionId)).toMatchObject({
+    attempt: 1,
+    result: ['SATISFIED false go', 'SATISFIED false on', 'SATISFIED false home', 'b 20'],
+  });
+  const { executions } = await client.admin.listExecutions({ filter: { parentExecutionId: executionId } });
+  expect(executions).toHaveLength(2);
+});
+
+test('a member of a flow has its inputs over its waits, until it waits for children', async () => {
+  newLane();
+  const seen: unknown[] = [];
+  const handlers: Record<string, Handler> = {
+    before: () => 'input',
+    member: async (context) => {
+      const names = ({ list }: JoinedInputs) => list.map(({ name }) => name).join();
+      seen.push([names(context.inputs), context.children && names(context.children)]);
+      for (let nap = 0; nap < 2; nap++) await context.sleep(100);
+      if (!context.children) return context.waitForChildren([{ type: 'child', lane }]);
+      await context.sleep(100);
+      return 'done';
     },
     child: () => 'grown up',
   };
   await working(handlers);
-  const { executionId } = await client.create({ type: 'parent', lane });
-  await parked(executionId);
-  await tell(executionId, 'go');
-  expect(await outcomeOf(executionId)).toMatchObject({ attempt: 1, result: ['SATISFIED false go', 'grown up'] });
+  const { ids } = await client.createFlow(
+    flow()
+      .member('before', { type: 'before', lane })
+      .member('member', { type: 'member', lane })
+      .chain('before', 'member'),
+  );
+  expect(await outcomeOf(ids.member)).toMatchObject({ attempt: 1, result: 'done' });
+  const [inputs, children] = [
+    ['before', undefined],
+    ['', 'child'],
+  ];
+  expect(seen).toEqual([inputs, inputs, inputs, children, children]);
 });
 
-test('an attempt that is lost forgets its waits, and the next one waits anew', async () => {
+describe.each(['is drained', 'fails'] as const)('an attempt that %s after an approval', (end) => {
+  test.each([[['boss']], [['boss', 'auditor']]])('is followed by one that passes it: %j', async (deciders) => {
+    newLane();
+    const asked: string[] = [];
+    const passes: unknown[] = [];
+    let finish: () => void = () => {};
+    const finished = new Promise<void>((resolve) => {
+      finish = resolve;
+    });
+    const approved = async (context: HandlerContext) => {
+      const states: string[] = [];
+      const outcomes: SuspensionOutcome[] = [];
+      for (const key of deciders) {
+        const { state } = await context.waitpoint(key);
+        states.push(state);
+        if (state === 'open') asked.push(key);
+        outcomes.push(await context.suspend({ condition: signal('ok', { waitpoint: key }), reason: 'approval' }));
+      }
+      passes.push(outcomes.map(({ signals, ...outcome }) => ({ ...outcome, signals: signals.map(plain) })));
+      return states;
+    };
+    const first = await working(
+      {
+        refund: async (context) => {
+          await approved(context);
+          const stopped = new Promise((_, reject) =>
+            context.signal.addEventListener('abort', () => reject(context.signal.reason)),
+          );
+          await Promise.race([finished, stopped]);
+          throw new Error('broken after the approval');
+        },
+      },
+      { drainMs: end === 'fails' ? BOUND.timeoutMs : 0 },
+    );
+    const { executionId } = await client.create({ type: 'refund', lane, retry: { initialBackoffMs: 10 } });
+    for (const [index, waitpointKey] of deciders.entries()) {
+      await eventually(() => asked.length === index + 1);
+      await parked(executionId);
+      const target = { case: 'execution', value: { executionId, waitpointKey } } as const;
+      const { effect } = await client.engine.signalExecution({ target, name: 'ok', sourceId: `the ${waitpointKey}` });
+      expect(effect).toBe(SignalEffect.SATISFIED);
+    }
+    await eventually(() => passes.length === 1);
+    const stopping = first.stop();
+    if (end === 'fails') finish();
+    await stopping;
+
+    let kind: AttemptKind | undefined;
+    await working({
+      refund: async (context) => {
+        kind = context.attemptKind;
+        return await approved(context);
+      },
+    });
+    expect(await outcomeOf(executionId)).toMatchObject({ attempt: 2, result: deciders.map(() => 'answered') });
+    expect(kind).toBe(end === 'fails' ? AttemptKind.RETRY : AttemptKind.CONTINUATION);
+    expect(asked).toEqual(deciders);
+    expect(passes[0]).toMatchObject(
+      deciders.map((key) => ({
+        cause: ResumeCause.SATISFIED,
+        timedOut: false,
+        signals: [{ name: 'ok', sourceId: `the ${key}`, waitpoint: key }],
+      })),
+    );
+    expect(passes[1]).toEqual(passes[0]);
+  });
+});
+
+test('what a timeout ended is waited for again, in its place', async () => {
   newLane();
-  const keys: string[] = [];
+  const passes: string[][] = [];
   await working({
-    careful: async (context) => {
-      const { key, closed } = await context.waitpoint(`boss ${context.attemptNumber}`);
-      if (!closed) keys.push(key);
-      await context.suspend({ condition: signal('ok', { waitpoint: key }) });
-      if (context.attemptNumber === 1) throw new Error('broken after the approval');
-      return 'done';
+    slow: async (context) => {
+      const pass = [`attempt ${context.attemptNumber}`];
+      passes.push(pass);
+      pass.push(said(await context.suspend({ condition: signal('first') })));
+      pass.push(said(await context.suspend({ condition: signal('never'), timeoutMs: 100, onTimeout: 'resume' })));
+      pass.push(said(await context.suspend({ condition: signal('last') })));
+      if (context.attemptNumber === 1) throw new Error('broken');
+      return pass;
     },
   });
-  const { executionId } = await client.create({ type: 'careful', lane, retry: { initialBackoffMs: 10 } });
-  for (const attempt of [1, 2]) {
-    await eventually(() => keys.length === attempt);
-    await parked(executionId);
-    const target = { case: 'execution', value: { executionId, waitpointKey: `boss ${attempt}` } } as const;
-    await client.engine.signalExecution({ target, name: 'ok' });
-  }
-  expect(await outcomeOf(executionId)).toMatchObject({ attempt: 2, result: 'done' });
+  const { executionId } = await client.create({ type: 'slow', lane, retry: { initialBackoffMs: 10 } });
+  await tell(executionId, 'first');
+  await tell(executionId, 'last');
+  const all = ['SATISFIED false first', 'TIMEOUT true timeout', 'SATISFIED false last'];
+  expect(await outcomeOf(executionId)).toMatchObject({ attempt: 2, result: ['attempt 2', ...all] });
+  const calls = [all.slice(0, 1), all];
+  expect(passes).toEqual([1, 2].flatMap((attempt) => calls.map((brought) => [`attempt ${attempt}`, ...brought])));
 });

@@ -25,7 +25,7 @@ export class FakeEngine {
   readonly completions: Completion[] = [];
   readonly completeCalls: CompleteExecutionsRequest[] = [];
   readonly waits: WaitForChildrenRequest[] = [];
-  /** Executions whose results were read. */
+  /** Executions that were read. */
   readonly reads: string[] = [];
   readonly failures: FailureReport[] = [];
   readonly released: string[] = [];
@@ -38,6 +38,8 @@ export class FakeEngine {
   /** While set, every call is refused with it. */
   away: Code | undefined;
   onRenew = renewed;
+  /** Whom the executions that are read were made by. */
+  parentExecutionId = '';
   /** What a completion hands over. */
   onComplete: (request: CompleteExecutionsRequest) => HandedOver | Promise<HandedOver> = () => ({});
   readonly transport: Transport;
@@ -91,7 +93,8 @@ export class FakeEngine {
         getExecution: ({ executionId }) => {
           this.#mayBeAway();
           this.reads.push(executionId);
-          return { execution: { executionId, outcome: { result: toPayload(`all of ${executionId}`) ?? {} } } };
+          const outcome = { result: toPayload(`all of ${executionId}`) ?? {} };
+          return { execution: { executionId, parentExecutionId: this.parentExecutionId, outcome } };
         },
       });
     });

@@ -120,6 +120,29 @@ describe('joined inputs', () => {
       suspended: new Date(1_000),
       resumed: new Date(3_000),
     });
+    expect(engine.reads).toEqual([]);
+  });
+
+  test.each([ResumeCause.SATISFIED, ResumeCause.BUDGET])(
+    'are still that after a later wait, and known by their parent',
+    async (cause) => {
+      engine.parentExecutionId = 'e1';
+      const context = await seen((given) => given, { resume: { cause, suspensionNumber: 2 } });
+      expect(context.children?.get('a')?.content.json()).toEqual({ n: 1 });
+      expect(context.inputs.list).toEqual([]);
+      expect(engine.reads).toEqual(['e-a']);
+    },
+  );
+
+  test.each([
+    [1, []],
+    [2, ['e-a']],
+  ])('are those of upstreams after %i other waits', async (suspensionNumber, reads) => {
+    engine.parentExecutionId = 'p';
+    const context = await seen((given) => given, { resume: { cause: ResumeCause.SATISFIED, suspensionNumber } });
+    expect(context.children).toBeUndefined();
+    expect(context.inputs.get('a')?.content.json()).toEqual({ n: 1 });
+    expect(engine.reads).toEqual(reads);
   });
 });
 

@@ -356,7 +356,15 @@ describe('a waitpoint', () => {
     await started(async (context) => await context.waitpoint('desk', { expiryMs: 5_000 }));
     engine.offer(claimOf('e1'));
     await until(() => engine.completions.length === 1);
-    expect(engine.completions[0]?.result).toEqual(toPayload({ key: 'desk', token: 'secret', closed: false }));
+    expect(engine.completions[0]?.result).toEqual(toPayload({ key: 'desk', token: 'secret', state: 'open' }));
+  });
+
+  test('is answered once somebody has signaled there', async () => {
+    onWaitpoint = () => ({ waitpoint: { token: 'secret', signalCount: 1 }, duplicate: true });
+    await started(async (context) => (await context.waitpoint('desk')).state);
+    engine.offer(claimOf('e1', { attemptNumber: 2 }));
+    await until(() => engine.completions.length === 1);
+    expect(engine.completions[0]?.result).toEqual(toPayload('answered'));
   });
 
   test('is closed once its wait is over', async () => {
@@ -364,7 +372,7 @@ describe('a waitpoint', () => {
     await started(async (context) => await context.waitpoint('desk'));
     engine.offer(claimOf('e1'));
     await until(() => engine.completions.length === 1);
-    expect(engine.completions[0]?.result).toEqual(toPayload({ key: 'desk', token: '', closed: true }));
+    expect(engine.completions[0]?.result).toEqual(toPayload({ key: 'desk', token: '', state: 'closed' }));
   });
 
   test('that the server cannot sign is an error', async () => {
