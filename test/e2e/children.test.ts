@@ -172,6 +172,12 @@ describe('a repeated call', () => {
     expect((await refusal(family.wait(['a']))).reason).toBe('LEASE_LOST');
     await hand.complete(claim);
   });
+
+  it('of a parent that was canceled meanwhile says so', async () => {
+    const family = await Family.of(['a']);
+    await hand.cancel(family.parent, { policy: { mode: CancelMode.NOW } });
+    expect((await refusal(family.wait(['a']))).reason).toBe('EXECUTION_TERMINAL');
+  });
 });
 
 describe('children', () => {

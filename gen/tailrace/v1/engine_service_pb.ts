@@ -2275,7 +2275,7 @@ export type SuspendExecutionResponse = Message<"tailrace.v1.SuspendExecutionResp
   suspended: boolean;
 
   /**
-   * The signals that satisfied it, if it is not parked; the first 100.
+   * The signals that satisfied it, if it is not parked; the first 100, or fewer when they are large.
    *
    * @generated from field: repeated tailrace.v1.Signal signals = 2;
    */
@@ -3378,7 +3378,9 @@ export const EngineService: GenService<{
    * first answer.
    *
    * Errors: EXECUTION_NOT_FOUND; EXECUTION_TERMINAL; LEASE_LOST (metadata `why`, also other_content);
-   * WAITPOINT_NOT_FOUND; WRONG_STATE (a waitpoint is closed, or cancellation was asked for).
+   * WAITPOINT_NOT_FOUND; WRONG_STATE (a waitpoint is closed, or cancellation was asked for); WAITPOINT_LIMIT_EXCEEDED (more
+   * than 1000 of one execution); REQUEST_ID_REUSED (the idempotency key came with other content); with waitpoints
+   * SECRETS_UNAVAILABLE (the server has no key for secrets).
    *
    * @generated from rpc tailrace.v1.EngineService.SuspendExecution
    */
@@ -3414,7 +3416,8 @@ export const EngineService: GenService<{
    * Safe to repeat: the same key of the same execution answers the same waitpoint and token.
    *
    * Errors: EXECUTION_NOT_FOUND; EXECUTION_TERMINAL; LEASE_LOST (metadata `why`); WRONG_STATE (the waitpoint
-   * is closed); WAITPOINT_LIMIT_EXCEEDED (more than 1000 of one execution).
+   * is closed); WAITPOINT_LIMIT_EXCEEDED (more than 1000 of one execution); SECRETS_UNAVAILABLE (the server has no key for
+   * secrets).
    *
    * @generated from rpc tailrace.v1.EngineService.CreateWaitpoint
    */
@@ -3432,7 +3435,7 @@ export const EngineService: GenService<{
    * Errors: INVALID_WAITPOINT_TOKEN (unknown, expired or foreign token, and no authority over the execution);
    * with authority EXECUTION_NOT_FOUND, WAITPOINT_NOT_FOUND, EXECUTION_TERMINAL; WRONG_STATE (the waitpoint
    * is closed); SIGNAL_LIMIT_EXCEEDED (more than 10,000 of one execution, or 1000 early ones of one
-   * waitpoint).
+   * waitpoint); REQUEST_ID_REUSED (the idempotency key came with other content); by token SECRETS_UNAVAILABLE.
    *
    * @generated from rpc tailrace.v1.EngineService.SignalExecution
    */

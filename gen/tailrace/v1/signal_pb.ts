@@ -95,7 +95,7 @@ export type ResumeInfo = Message<"tailrace.v1.ResumeInfo"> & {
   cause: ResumeCause;
 
   /**
-   * The signals that satisfied the condition, in order of arrival; the first 100.
+   * The signals that satisfied the condition, in order of arrival; the first 100, or fewer when they are large.
    *
    * @generated from field: repeated tailrace.v1.Signal signals = 2;
    */

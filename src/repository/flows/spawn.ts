@@ -26,8 +26,7 @@ const hold = statement(
 
 const explain = statement(
   'flows.explain-parent',
-  `select verdict, state, attempt, token from {schema}.explain_refusals(array[1], array[$1::int], array[$2::uuid],
-     array[$3::uuid], array[$4::bigint], $5::smallint, array[$6::bytea])`,
+  'select verdict, state, attempt, token from {schema}.explain_holder($1, $2, $3, $4)',
 );
 
 const park = statement(
@@ -93,7 +92,7 @@ export async function waitForChildren(
       if (held.verdict === 'duplicate') {
         return { verdict: 'duplicate', join: held.barrier ?? '', children: held.children, woken: [], follows: false };
       }
-      if (held.verdict === 'refused') return await refusalOf(runner, asked, WAIT_FOR_CHILDREN, asked.hash);
+      if (held.verdict === 'refused') return await refusalOf(runner, asked);
       if (held.verdict !== 'held') return { verdict: held.verdict };
       const children = inFlow(asked.children, held.flow);
       const woken = await makeMembers(runner, children, []);
@@ -182,10 +181,11 @@ async function holdParent(
   return held;
 }
 
-async function refusalOf(runner: Runner, parent: LeaseRef, call: number, hash: Buffer): Promise<Refused> {
+/** hold_parent has looked for an earlier call already: what is left is why there is no lease. */
+async function refusalOf(runner: Runner, parent: LeaseRef): Promise<Refused> {
   const { namespace, execution, lease, token } = parent;
-  const [refused] = await runner.query<Refused>(explain, [namespace, execution, lease, token, call, hash]);
-  if (refused === undefined) throw new Error('explain_refusals answered nothing');
+  const [refused] = await runner.query<Refused>(explain, [namespace, execution, lease, token]);
+  if (refused === undefined) throw new Error('explain_holder answered nothing');
   return refused;
 }
 
