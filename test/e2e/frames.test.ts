@@ -4,6 +4,7 @@ import { AttemptOutcome, FailureClass } from '../../gen/tailrace/v1/attempt_pb.j
 import { type Frame, FrameMode, FramesCloseReason } from '../../gen/tailrace/v1/frame_pb.js';
 import type { Claim } from '../../gen/tailrace/v1/lease_pb.js';
 import { StartPosition } from '../../gen/tailrace/v1/log_pb.js';
+import { encodeFrameCursor } from '../../src/domain/frame-cursor.js';
 import { type ByHand, leaseOf, ok, only, refusal, seconds } from '../support/by-hand.js';
 import { eventually } from '../support/eventually.js';
 import { FramesByHand, json, said, text } from '../support/frames-by-hand.js';
@@ -310,6 +311,8 @@ describe('ReadFrames and GetFrameSummary', () => {
     for (const call of calls) {
       expect(await refusal(call({ cursor: other.lastCursor }))).toMatchObject({ reason: 'BAD_CURSOR' });
       expect(await refusal(call({ cursor: 'nonsense' }))).toMatchObject({ reason: 'BAD_CURSOR' });
+      const beyond = encodeFrameCursor({ execution: id, attempt: 1, durable: 2, version: 0, passing: 0 });
+      expect(await refusal(call({ cursor: beyond }))).toMatchObject({ reason: 'BAD_CURSOR' });
       expect(await refusal(call({ cursor: recorded.log.entries[0]?.cursor }))).toMatchObject({ reason: 'BAD_CURSOR' });
       const both = call({ cursor: one.lastCursor, start: StartPosition.EARLIEST });
       expect(await refusal(both)).toMatchObject({ reason: 'INVALID_FIELD' });
