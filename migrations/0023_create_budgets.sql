@@ -241,25 +241,176 @@ begin
   end if;
 end $$;
 
--- Counts what a running attempt used in every budget that bounds it. verdict: counted | duplicate (of its key, with the first
--- answer) | reused (the key came with other content) | exceeded (nothing was counted) | crowded (more dimensions than an attempt
--- may have) | one of explain_refusals. Dimensions are distinct. One item, so it waits for its lease and its budgets.
--- Of several breaches the strictest policy decides. A repeat after a lost answer is a duplicate by its key, or by the lease if a
--- breach has taken that away; without a key it counts again.
-create function {schema}.report_usage(p_namespace int, p_execution uuid, p_lease uuid, p_token bigint, p_dimension text[],
-  p_amount bigint[], p_key text, p_hash bytea, p_max_dimensions int, out verdict text, out state smallint, out attempt int,
-  out token bigint, out answer jsonb, out cancel_at timestamptz, out cancel_until timestamptz, out cancel_accepts_late boolean,
-  out cancel_reason text, out class int, out woken int[], out follows boolean, out due boolean) language plpgsql volatile as $$
+-- One report under a lease that the caller holds, together with the budgets p_ids, which were to bound it and whose ended windows
+-- are over. verdict: counted | duplicate (of its key, with the first answer) | reused (the key came with other content) | crowded
+-- (more dimensions than an attempt may have) | exceeded: nothing was counted, `breach` says of which budget, and `needs` what it
+-- was asked for. Of several breaches the strictest policy decides.
+create function {schema}.count_usage(l {schema}.lease, p_ids uuid[], p_dimension text[], p_amount bigint[], p_key text,
+  p_hash bytea, p_max_dimensions int, out verdict text, out answer jsonb, out breach {schema}.budget_step, out needs jsonb,
+  out items {schema}.log_item[], out due boolean) language plpgsql volatile as $$
 #variable_conflict use_column
 declare
   c_most constant numeric := 9223372036854775807;
-  v_now timestamptz;
-  v_lease {schema}.lease;
-  v_lane int;
   v_ids uuid[];
   v_id uuid;
   v_steps {schema}.budget_step[];
-  v_breach {schema}.budget_step;
+  v_part record;
+begin
+  due := false;
+  if p_key is not null then
+    select case when r.hash = p_hash then 'duplicate' else 'reused' end, r.answer into verdict, answer
+      from {schema}.usage_report r where r.execution = l.execution and r.kind = 1 and r.key = p_key;
+    if found then return; end if;
+  end if;
+  if (select count(*) from (
+      select jsonb_object_keys(coalesce(l.usage, '{}')) union select unnest(p_dimension)) x) > p_max_dimensions then
+    verdict := 'crowded';
+    return;
+  end if;
+  if p_ids is not null then
+    -- One that was detached meanwhile bounds it no more; one that was attached bounds the next report.
+    v_ids := array(
+      select u from unnest(p_ids) u
+      intersect select unnest({schema}.budgets_of(l.namespace, c.lane, l.flow, l.execution))
+        from {schema}.claim_class c where c.id = l.class);
+    select array_agg(row(b.id, b.name, b.breach_policy, b.exhausted, b.reset_at, y.dimension, y.epoch, y.hard, y.soft, y.used,
+        a.amount)::{schema}.budget_step order by b.id, y.dimension)
+      into v_steps
+      from {schema}.budget_use(v_ids) y join unnest(p_dimension, p_amount) a (dimension, amount) on a.dimension = y.dimension
+      cross join lateral (select x.* from {schema}.budget x where x.id = y.budget offset 0) b;
+    select s.* into breach from unnest(v_steps) s where s.amount > 0 and s.used::numeric + s.amount > s.hard
+      order by case s.policy when 2 then 1 when 3 then 2 else 3 end, s.name, s.dimension limit 1;
+    if found then
+      verdict := 'exceeded';
+      select jsonb_object_agg(s.dimension, s.amount::text) into needs from unnest(v_steps) s
+        where s.budget = breach.budget and s.amount > 0;
+      return;
+    end if;
+  end if;
+  if exists (select from unnest(v_steps) s where s.amount > 0) then
+    perform {schema}.append_use(array_agg(s.budget), array_agg(s.dimension), array_agg(s.amount))
+      from unnest(v_steps) s where s.amount > 0;
+    insert into {schema}.applied_usage as a (execution, budget, dimension, epoch, amount)
+      select l.execution, s.budget, s.dimension, s.epoch, s.amount from unnest(v_steps) s where s.amount > 0
+      order by s.budget, s.dimension
+      on conflict (execution, budget, dimension) do update set epoch = excluded.epoch,
+        amount = excluded.amount + case when a.epoch = excluded.epoch then a.amount else 0 end;
+    select array_agg({schema}.budget_item(b.b, 111, jsonb_build_object('dimension', s.dimension,
+        'used', (s.used + s.amount)::text, 'limit', s.soft::text, 'execution', l.execution)) order by s.name, s.dimension)
+      into items
+      from unnest(v_steps) s cross join lateral (select x b from {schema}.budget x where x.id = s.budget offset 0) b
+      where s.soft > 0 and s.used <= s.soft and s.used + s.amount > s.soft;
+    for v_id in
+      select distinct s.budget from unnest(v_steps) s where not s.exhausted and s.used + s.amount >= s.hard order by 1
+    loop
+      select m.* into v_part from {schema}.mark_budget(v_id, 0) m;
+      items := items || v_part.items;
+      due := due or v_part.due;
+    end loop;
+  end if;
+  insert into {schema}.execution_usage as e (execution, dimension, amount)
+    select l.execution, u.dimension, u.amount from unnest(p_dimension, p_amount) u (dimension, amount) where u.amount > 0
+    order by u.dimension
+    on conflict (execution, dimension) do update set amount = least(c_most, e.amount::numeric + excluded.amount)::bigint;
+  update {schema}.lease y set begin_by = null, usage = coalesce(y.usage, '{}') || (
+      select jsonb_object_agg(u.dimension, least(c_most, coalesce((y.usage ->> u.dimension)::numeric, 0) + u.amount)::text)
+      from unnest(p_dimension, p_amount) u (dimension, amount))
+    where y.execution = l.execution;
+  answer := jsonb_build_object('warnings', coalesce((
+    select jsonb_agg(jsonb_build_object('budget', s.name, 'dimension', s.dimension, 'used', (s.used + s.amount)::text,
+      'hard', s.hard::text, 'soft', s.soft::text) order by s.name, s.dimension)
+    from unnest(v_steps) s where s.soft > 0 and s.used + s.amount > s.soft), '[]'));
+  if p_key is not null then
+    insert into {schema}.usage_report (execution, kind, key, hash, answer) values (l.execution, 1, p_key, p_hash, answer);
+  end if;
+  verdict := 'counted';
+end $$;
+
+-- Counts what running attempts used, each in every budget that bounds it; many at once share a commit, and with it the turn at a
+-- budget that they all use. p_usage: an object of amounts as text. verdict: as count_usage says, but for a breach that is more
+-- than a refusal: alone (it did nothing; report_usage has to do it) | one of explain_refusals. Items are distinct by execution.
+-- Leases that others have locked are passed over, as in every batch; budgets are waited for, in the order of their ids: who has
+-- them waits for no lease.
+-- A repeat after a lost answer is a duplicate by its key, or by the lease if a breach has taken that away; without a key it
+-- counts again.
+create function {schema}.report_usages(p_namespace int[], p_execution uuid[], p_lease uuid[], p_token bigint[], p_usage jsonb[],
+  p_key text[], p_hash bytea[], p_max_dimensions int)
+returns table (ord int, verdict text, state smallint, attempt int, token bigint, answer jsonb, cancel_at timestamptz,
+  cancel_until timestamptz, cancel_accepts_late boolean, cancel_reason text, due boolean) language plpgsql volatile as $$
+#variable_conflict use_column
+declare
+  v_now timestamptz := clock_timestamp();
+  v_locked {schema}.lease[];
+  v_held boolean[];
+  v_lease {schema}.lease;
+  v_ids uuid[];
+  v_dimension text[];
+  v_amount bigint[];
+  v_due boolean := false;
+  v_part record;
+  v_items {schema}.log_item[];
+begin
+  select k.locked into v_locked from {schema}.lock_leases(p_execution, p_lease) k;
+  select array_agg(distinct b) into v_ids from unnest({schema}.held_leases(v_locked, p_namespace, p_lease, p_token, v_now))
+      with ordinality u (held, n)
+    cross join lateral (select (v_locked[u.n]).* offset 0) l
+    cross join lateral (select c.lane from {schema}.claim_class c where c.id = l.class offset 0) c
+    cross join lateral unnest({schema}.budgets_of(l.namespace, c.lane, l.flow, l.execution)) b
+    where u.held;
+  if v_ids is not null then
+    perform 1 from {schema}.budget b where b.id = any (v_ids) order by b.id for update;
+  end if;
+  v_now := clock_timestamp();
+  v_held := {schema}.held_leases(v_locked, p_namespace, p_lease, p_token, v_now);
+  if v_ids is not null then
+    select w.items, w.due into v_items, v_due from {schema}.end_windows(v_ids, v_now) w;
+  end if;
+  for v_n in 1 .. cardinality(p_execution) loop
+    ord := v_n;
+    if v_held[v_n] then
+      v_lease := v_locked[v_n];
+      select array_agg(u.key order by u.key), array_agg(u.value::bigint order by u.key) into v_dimension, v_amount
+        from jsonb_each_text(p_usage[v_n]) u;
+      select c.* into v_part from {schema}.count_usage(v_lease, v_ids, v_dimension, v_amount, p_key[v_n], p_hash[v_n],
+        p_max_dimensions) c;
+      verdict := v_part.verdict;
+      answer := v_part.answer;
+      v_items := v_items || v_part.items;
+      if verdict = 'exceeded' and (v_part.breach).policy <> 1 then
+        verdict := 'alone';
+      elsif verdict = 'exceeded' then
+        select b.answer into answer from {schema}.breach_budget(v_lease, v_part.breach, null, null, null, v_now) b;
+      end if;
+      state := null; attempt := null; token := null;
+      cancel_at := v_lease.cancel_at;
+      cancel_until := v_lease.cancel_until;
+      cancel_accepts_late := v_lease.cancel_accepts_late;
+      cancel_reason := v_lease.cancel_reason;
+      due := v_due or v_part.due;
+    else
+      select r.* into verdict, state, attempt, token, answer
+        from {schema}.refused_report(p_namespace[v_n], p_execution[v_n], p_lease[v_n], p_token[v_n], p_hash[v_n]) r;
+      cancel_at := null; cancel_until := null; cancel_accepts_late := null; cancel_reason := null;
+      due := v_due;
+    end if;
+    return next;
+  end loop;
+  if v_items is not null then
+    perform {schema}.append_items('{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', v_items);
+  end if;
+end $$;
+
+-- The same for one report, whatever its breach leads to. It waits for its lease, too.
+create function {schema}.report_usage(p_namespace int, p_execution uuid, p_lease uuid, p_token bigint, p_usage jsonb, p_key text,
+  p_hash bytea, p_max_dimensions int, out verdict text, out state smallint, out attempt int, out token bigint,
+  out answer jsonb, out cancel_at timestamptz, out cancel_until timestamptz, out cancel_accepts_late boolean,
+  out cancel_reason text, out class int, out woken int[], out follows boolean, out due boolean) language plpgsql volatile as $$
+#variable_conflict use_column
+declare
+  v_now timestamptz;
+  v_lease {schema}.lease;
+  v_ids uuid[];
+  v_counted record;
   v_part record;
   v_items {schema}.log_item[];
 begin
@@ -267,7 +418,15 @@ begin
   due := false;
   select l.* into v_lease from {schema}.lease l where l.execution = p_execution and l.lease = p_lease for update;
   v_now := clock_timestamp();
-  if v_lease.execution is null or v_lease.token <> p_token or v_lease.namespace <> p_namespace or v_lease.expires_at <= v_now then
+  if v_lease.token = p_token and v_lease.namespace = p_namespace and v_lease.expires_at > v_now then
+    select {schema}.budgets_of(p_namespace, c.lane, v_lease.flow, p_execution) into v_ids
+      from {schema}.claim_class c where c.id = v_lease.class;
+    if v_ids is not null then
+      perform 1 from {schema}.budget b where b.id = any (v_ids) order by b.id for update;
+      v_now := clock_timestamp();
+    end if;
+  end if;
+  if (v_lease.token = p_token and v_lease.namespace = p_namespace and v_lease.expires_at > v_now) is not true then
     select r.* into verdict, state, attempt, token, answer
       from {schema}.refused_report(p_namespace, p_execution, p_lease, p_token, p_hash) r;
     return;
@@ -277,87 +436,23 @@ begin
   cancel_until := v_lease.cancel_until;
   cancel_accepts_late := v_lease.cancel_accepts_late;
   cancel_reason := v_lease.cancel_reason;
-  if p_key is not null then
-    select case when r.hash = p_hash then 'duplicate' else 'reused' end, r.answer into verdict, answer
-      from {schema}.usage_report r where r.execution = p_execution and r.kind = 1 and r.key = p_key;
-    if found then return; end if;
-  end if;
-  if (select count(*) from (
-      select jsonb_object_keys(coalesce(v_lease.usage, '{}')) union select unnest(p_dimension)) x) > p_max_dimensions then
-    verdict := 'crowded';
-    return;
-  end if;
-  select c.lane into v_lane from {schema}.claim_class c where c.id = v_lease.class;
-  v_ids := {schema}.budgets_of(p_namespace, v_lane, v_lease.flow, p_execution);
   if v_ids is not null then
-    perform 1 from {schema}.budget b where b.id = any (v_ids) order by b.id for update;
-    v_now := clock_timestamp();
-    if v_lease.expires_at <= v_now then
-      verdict := 'expired';
-      return;
-    end if;
-    -- One that was detached meanwhile bounds it no more; one that was attached bounds the next report.
-    v_ids := array(
-      select u from unnest(v_ids) u
-      intersect select unnest({schema}.budgets_of(p_namespace, v_lane, v_lease.flow, p_execution)));
     select w.items, w.due into v_items, due from {schema}.end_windows(v_ids, v_now) w;
-    select array_agg(row(b.id, b.name, b.breach_policy, b.exhausted, b.reset_at, y.dimension, y.epoch, y.hard, y.soft, y.used,
-        a.amount)::{schema}.budget_step order by b.id, y.dimension)
-      into v_steps
-      from {schema}.budget_use(v_ids) y join unnest(p_dimension, p_amount) a (dimension, amount) on a.dimension = y.dimension
-      cross join lateral (select x.* from {schema}.budget x where x.id = y.budget offset 0) b;
   end if;
-  select s.* into v_breach from unnest(v_steps) s where s.amount > 0 and s.used::numeric + s.amount > s.hard
-    order by case s.policy when 2 then 1 when 3 then 2 else 3 end, s.name, s.dimension limit 1;
-  if found then
-    verdict := 'exceeded';
-    select y.* into v_part from {schema}.breach_budget(v_lease, v_breach, (
-        select jsonb_object_agg(s.dimension, s.amount::text) from unnest(v_steps) s
-        where s.budget = v_breach.budget and s.amount > 0), p_hash, v_items, v_now) y;
+  select c.* into v_counted from {schema}.count_usage(v_lease, v_ids,
+    array(select u.key from jsonb_each_text(p_usage) u order by u.key),
+    array(select u.value::bigint from jsonb_each_text(p_usage) u order by u.key), p_key, p_hash, p_max_dimensions) c;
+  verdict := v_counted.verdict;
+  answer := v_counted.answer;
+  due := due or v_counted.due;
+  v_items := v_items || v_counted.items;
+  if verdict = 'exceeded' then
+    select y.* into v_part from {schema}.breach_budget(v_lease, v_counted.breach, v_counted.needs, p_hash, v_items, v_now) y;
     answer := v_part.answer;
     woken := v_part.woken;
     follows := v_part.follows;
     due := due or v_part.due;
-    return;
-  end if;
-  if exists (select from unnest(v_steps) s where s.amount > 0) then
-    perform {schema}.append_use(array_agg(s.budget), array_agg(s.dimension), array_agg(s.amount))
-      from unnest(v_steps) s where s.amount > 0;
-    insert into {schema}.applied_usage as a (execution, budget, dimension, epoch, amount)
-      select p_execution, s.budget, s.dimension, s.epoch, s.amount from unnest(v_steps) s where s.amount > 0
-      order by s.budget, s.dimension
-      on conflict (execution, budget, dimension) do update set epoch = excluded.epoch,
-        amount = excluded.amount + case when a.epoch = excluded.epoch then a.amount else 0 end;
-    select v_items || array_agg({schema}.budget_item(b.b, 111, jsonb_build_object('dimension', s.dimension,
-        'used', (s.used + s.amount)::text, 'limit', s.soft::text, 'execution', p_execution)) order by s.name, s.dimension)
-      into v_items
-      from unnest(v_steps) s cross join lateral (select x b from {schema}.budget x where x.id = s.budget offset 0) b
-      where s.soft > 0 and s.used <= s.soft and s.used + s.amount > s.soft;
-    for v_id in
-      select distinct s.budget from unnest(v_steps) s where not s.exhausted and s.used + s.amount >= s.hard order by 1
-    loop
-      select m.* into v_part from {schema}.mark_budget(v_id, 0) m;
-      v_items := v_items || v_part.items;
-      due := due or v_part.due;
-    end loop;
-  end if;
-  insert into {schema}.execution_usage as e (execution, dimension, amount)
-    select p_execution, u.dimension, u.amount from unnest(p_dimension, p_amount) u (dimension, amount) where u.amount > 0
-    order by u.dimension
-    on conflict (execution, dimension) do update set amount = least(c_most, e.amount::numeric + excluded.amount)::bigint;
-  update {schema}.lease l set begin_by = null, usage = coalesce(l.usage, '{}') || (
-      select jsonb_object_agg(u.dimension, least(c_most, coalesce((l.usage ->> u.dimension)::numeric, 0) + u.amount)::text)
-      from unnest(p_dimension, p_amount) u (dimension, amount))
-    where l.execution = p_execution;
-  answer := jsonb_build_object('warnings', coalesce((
-    select jsonb_agg(jsonb_build_object('budget', s.name, 'dimension', s.dimension, 'used', (s.used + s.amount)::text,
-      'hard', s.hard::text, 'soft', s.soft::text) order by s.name, s.dimension)
-    from unnest(v_steps) s where s.soft > 0 and s.used + s.amount > s.soft), '[]'));
-  if p_key is not null then
-    insert into {schema}.usage_report (execution, kind, key, hash, answer) values (p_execution, 1, p_key, p_hash, answer);
-  end if;
-  verdict := 'counted';
-  if v_items is not null then
+  elsif v_items is not null then
     perform {schema}.append_items('{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', v_items);
   end if;
 end $$;

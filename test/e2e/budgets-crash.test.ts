@@ -46,7 +46,7 @@ describe('an answer that is lost', () => {
     const some = new Spending(tailrace);
     await some.put({ tokens: 10n });
     const claim = await some.running();
-    await lost('budgets.report', side, () => some.report(claim, { tokens: 4n }, 'key'));
+    await lost('budgets.report-many', side, () => some.report(claim, { tokens: 4n }, 'key'));
     expect(await some.report(claim, { tokens: 4n }, 'key')).toMatchObject({ duplicate: side === 'after' });
     expect(await some.used()).toEqual({ tokens: 4n });
     await lost('budgets.release', side, () => some.release(claim.executionId, { tokens: 3n }, 'key'));

@@ -10,6 +10,7 @@ import {
   readSpentFor,
   releaseUsage,
   reportUsage,
+  reportUsages,
   resetBudget,
 } from '../../src/repository/budgets/index.js';
 import type { Granted } from '../../src/repository/claims/index.js';
@@ -104,7 +105,8 @@ const bound = () => ({ lane: line.lane, flow: null, execution: held.execution })
 /** What a budget goes through. */
 async function everything(key: string): Promise<void> {
   await put(10n);
-  await reportUsage(session, { ...heldBy(held), ...amounts, key });
+  await reportUsages(session, [{ ...heldBy(held), ...amounts, key }]);
+  await reportUsage(session, { ...heldBy(held), ...amounts, key: `${key} again` });
   await releaseUsage(session, { ...heldBy(held), lease: heldBy(held), ...amounts, key });
   await put(0n);
   await readSpentFor(session, NAMESPACE, bound());
@@ -142,6 +144,7 @@ async function costOf(body: () => Promise<unknown>): Promise<{ work: number; pag
 }
 
 test.each([
+  ['a report among others', () => reportUsages(session, [{ ...heldBy(held), ...amounts, key: 'fourth' }])],
   ['a report', () => reportUsage(session, { ...heldBy(held), ...amounts, key: 'third' })],
   ['a give-back', () => releaseUsage(session, { ...heldBy(held), lease: null, ...amounts, key: 'third' })],
   ['the look for budgets that hold an execution back', () => readSpentFor(session, NAMESPACE, bound())],

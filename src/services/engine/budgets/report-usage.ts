@@ -6,11 +6,17 @@ import {
   type ReportUsageResponse,
   ReportUsageResponseSchema,
 } from '../../../../gen/tailrace/v1/engine_service_pb.js';
+import { GroupCommit } from '../../../batching/group-commit.js';
 import { tellConsequences } from '../../../dispatch/after-commit.js';
 import { ExecutionState } from '../../../domain/states.js';
-import { type Exceeded, reportUsage } from '../../../repository/budgets/index.js';
+import {
+  type Exceeded,
+  type GroupedUsageAnswer,
+  reportUsage,
+  reportUsages,
+  type UsageReport,
+} from '../../../repository/budgets/index.js';
 import { isRefused } from '../../../repository/leases/index.js';
-import { Gate } from '../../../runtime/gate.js';
 import { toWarning } from '../../conversion/budget.js';
 import { namespace, optionalName, type Shape, validate } from '../../validation.js';
 import type { EngineServiceDeps } from '../deps.js';
@@ -19,8 +25,10 @@ import { refusalOf } from '../refusals.js';
 import { toCancelRequest } from '../renew.js';
 import { required } from '../required.js';
 import { budgetExceeded, keyReused, tooManyDimensions } from './refusals.js';
-import { AT_ONCE, usage, usageHash } from './usage.js';
+import { usage, usageHash } from './usage.js';
 
+/** They hold their budgets until the last of them is counted. */
+const TOGETHER = 100;
 /** Dimensions that one attempt may report. */
 const PER_ATTEMPT = 64;
 
@@ -32,7 +40,14 @@ const request = z.object({
 } satisfies Shape<ReportUsageRequest>);
 
 export function reportUsageCall({ database, registry, after }: EngineServiceDeps) {
-  const gate = new Gate(AT_ONCE);
+  const group = new GroupCommit<UsageReport, GroupedUsageAnswer>({
+    name: 'ReportUsage',
+    maxItems: TOGETHER,
+    keysOf: ({ execution }) => [execution],
+    bytesOf: () => 0,
+    isBusy: ({ verdict }) => verdict === 'busy',
+    run: (reports) => reportUsages(database, reports),
+  });
 
   return async (message: ReportUsageRequest): Promise<ReportUsageResponse> => {
     const asked = validate(request, message);
@@ -41,11 +56,12 @@ export function reportUsageCall({ database, registry, after }: EngineServiceDeps
     const held = heldLease(asked.lease, await registry.namespace(asked.namespace));
     const hash = usageHash('report', key, asked.usage);
     const report = { ...held, usage: asked.usage, key, hash, maxDimensions: PER_ATTEMPT };
-    const answer = await gate.run(() => reportUsage(database, report));
+    const [together] = await group.submit([report]);
+    const answer = !together || together.verdict === 'alone' ? await reportUsage(database, report) : together;
     if (isRefused(answer)) throw refusalOf(answer, execution);
     if (answer.verdict === 'crowded') throw tooManyDimensions(PER_ATTEMPT);
     if (answer.verdict === 'reused') throw keyReused(key ?? '');
-    tellConsequences(after, answer);
+    tellConsequences(after, { woken: answer.woken ?? null, follows: answer.follows });
     if (answer.due) after.due('budgets', 0);
     after.committed(1);
     if (answer.verdict === 'exceeded') throw refused(answer);
@@ -58,7 +74,7 @@ export function reportUsageCall({ database, registry, after }: EngineServiceDeps
   };
 
   function refused(answer: Exceeded) {
-    if (answer.class !== null && answer.answer.state !== ExecutionState.RUNNING) after.freed(answer.class);
+    if (typeof answer.class === 'number' && answer.answer.state !== ExecutionState.RUNNING) after.freed(answer.class);
     return budgetExceeded(answer.answer);
   }
 }
