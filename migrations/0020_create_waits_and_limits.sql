@@ -193,6 +193,7 @@ create table {schema}.signal (
   hash bytea,
   attempt int,
   matched int,
+  by_resume boolean not null default false, -- a timeout's, or an operator's who resumed: said to one suspension alone
   received_at timestamptz not null,
   primary key (execution, number),
   check ((attempt is null) = (matched is null))

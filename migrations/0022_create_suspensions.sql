@@ -162,7 +162,7 @@ $$;
 
 -- An attempt that follows another begins its waits anew and finds what was said to the ones before it: approvals outlive a worker
 -- that is drained. Signals they took can be taken again, in the same order; waitpoints their suspensions closed are open until
--- they expire. A timeout was that of its suspension. Called before the attempt's first wait; the caller holds the lease's row.
+-- they expire. What a timeout or an operator's resume said was said to that suspension alone. Called before the attempt's first wait; the caller holds the lease's row.
 create function {schema}.reopen_waits(l {schema}.lease, p_now timestamptz) returns void language plpgsql volatile as $$
 begin
   if l.attempt = 1 or coalesce((select true from {schema}.signal y
@@ -170,7 +170,7 @@ begin
     return;
   end if;
   update {schema}.signal y set attempt = null, matched = null
-    where y.execution = l.execution and y.attempt < l.attempt and y.matched is not null and y.source <> 5;
+    where y.execution = l.execution and y.attempt < l.attempt and y.matched is not null and not y.by_resume;
   update {schema}.waitpoint w set state = 1 where w.execution = l.execution and w.state = 3 and w.expires_at > p_now;
 end $$;
 
@@ -491,8 +491,8 @@ begin
   if verdict <> 'resumed' then return; end if;
   if (v_phase.suspension).budget is null then
     v_number := coalesce((select y.number from {schema}.signal y where y.execution = p_execution order by y.number desc limit 1), 0) + 1;
-    insert into {schema}.signal (execution, number, id, name, source, source_id, payload_type, payload, received_at)
-      values (p_execution, v_number, p_id, p_name, 4, p_actor, p_payload_type, p_payload, v_now);
+    insert into {schema}.signal (execution, number, id, name, source, source_id, payload_type, payload, by_resume, received_at)
+      values (p_execution, v_number, p_id, p_name, 4, p_actor, p_payload_type, p_payload, true, v_now);
     select g.* into v_left from {schema}.let_go(v_phase.suspension, array[v_number], 3::smallint, v_now) g;
     v_item := {schema}.signal_item(p_namespace, p_execution, v_phase.flow, v_phase.class, v_phase.attempt, p_id, p_name,
       4::smallint, p_actor, null, 'satisfied');
@@ -562,8 +562,8 @@ begin
       select z.number from {schema}.signal z where z.execution = s.execution order by z.number desc limit 1) y on true
     where s.behavior = 4;
   if v_resumed is not null then
-    insert into {schema}.signal (execution, number, id, name, source, attempt, matched, received_at)
-      select s.execution, v_numbers[s.ordinality], v_ids[s.ordinality], 'timeout', 5, s.attempt, s.number, v_now
+    insert into {schema}.signal (execution, number, id, name, source, attempt, matched, by_resume, received_at)
+      select s.execution, v_numbers[s.ordinality], v_ids[s.ordinality], 'timeout', 5, s.attempt, s.number, true, v_now
       from unnest(v_resumed) with ordinality s;
     delete from {schema}.suspension s where s.execution = any (array(select y.execution from unnest(v_resumed) y));
     select g.* into v_left from {schema}.leave_suspension(v_resumed, 2::smallint, v_now) g;

@@ -6,7 +6,7 @@
 -- A rate is the number of starts in the window before now. Starts closer than a 64th of the window share a bucket, which
 -- counts until its last start has left the window: a sliding window is never overshot, and rarely 2 % underused.
 -- Locks: creates only. older-servers: refused
-alter type {schema}.granted add attribute resume_cause smallint, add attribute released_at timestamptz,
+alter type {schema}.granted add attribute joins_children boolean, add attribute resume_cause smallint, add attribute released_at timestamptz,
   add attribute concurrency_key text;
 
 -- What quotas leave free now; the caller holds their rows. retry_ms: until a start leaves a window that is full.
@@ -109,6 +109,7 @@ begin
       v_now + case when r.resume then p.timeout_ms else r.timeout_ms end * interval '1 ms', r.deadline, e.input_type, e.input,
       e.tags, e.created_at, coalesce(e.root, e.id), e.redrive_of, r.failures, e.retry_max, a.failure_class, a.failure_code,
       a.message, r.flow, e.parent, r.resume, p.parked_at, coalesce(p.waits, 0), coalesce(p.barrier, c.id, b.id),
+      coalesce(p.barrier, c.id) is not null,
       (case when r.resume then coalesce(p.cause, 4) end)::smallint, coalesce(p.released_at, r.ready_at), e.concurrency_key
     from unnest(p_rows, v_lease, v_token) r (class, priority, seq, execution, ready_at, kind, attempt, failures, reclaims,
       timeout_ms, start_by, deadline, redrive, flow, linked, resume, gate, lease, token)

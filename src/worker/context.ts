@@ -63,9 +63,9 @@ export class HandlerContext {
   readonly #lease: HeldLease;
   readonly #means: Means;
 
-  /** `waited`: what the claim joins is what children left. */
-  constructor(lease: HeldLease, waited: boolean, means: Means) {
-    const { input, joinedInputs } = lease.claim;
+  constructor(lease: HeldLease, means: Means) {
+    const { input, joinedInputs, resume } = lease.claim;
+    const waited = resume?.joinsChildren ?? false;
     this.claim = lease.claim;
     this.input = new Content(input);
     this.signal = lease.signal;

@@ -6,8 +6,6 @@
  */
 import type { Failure } from '../../gen/tailrace/v1/attempt_pb.js';
 import { type JoinedInput as JoinedInputMessage, SlotOutcome } from '../../gen/tailrace/v1/join_pb.js';
-import type { Claim } from '../../gen/tailrace/v1/lease_pb.js';
-import { ResumeCause } from '../../gen/tailrace/v1/signal_pb.js';
 import { Content, ContentError } from '../client/content.js';
 
 /** `unfilled`: the upstream had not ended when the join was satisfied. */
@@ -85,19 +83,4 @@ export class JoinedInputs implements Iterable<JoinedInput> {
   [Symbol.iterator](): Iterator<JoinedInput> {
     return this.list[Symbol.iterator]();
   }
-}
-
-/**
- * Whether a claim joins what children left, and not what upstreams did. Once they were waited for they are handed over after
- * every later wait too, and only right after their own does the claim say so: else one of them is asked for its parent. An
- * execution makes none of its own upstreams.
- */
-export async function joinsChildren(
-  { executionId, resume, joinedInputs }: Claim,
-  parentOf: (executionId: string) => Promise<string | undefined>,
-): Promise<boolean> {
-  if (resume?.cause === ResumeCause.CHILDREN) return true;
-  const [first] = joinedInputs;
-  if (!first || !resume || resume.suspensionNumber < 2) return false;
-  return (await parentOf(first.executionId)) === executionId;
 }

@@ -3,13 +3,11 @@
  * somebody else's by now.
  */
 import { FailureClass } from '../../gen/tailrace/v1/attempt_pb.js';
-import type { Execution } from '../../gen/tailrace/v1/execution_pb.js';
-import { Content } from '../client/content.js';
+import type { Content } from '../client/content.js';
 import { Children } from './children.js';
 import { type Handler, HandlerContext } from './context.js';
 import { Frames } from './frames.js';
 import type { HeldLease } from './held-lease.js';
-import { joinsChildren } from './joined-inputs.js';
 import { type HandlerCalls, LeaseCalls } from './lease-calls.js';
 import type { LeaseKeeper } from './lease-keeper.js';
 import type { WorkerLog } from './log.js';
@@ -25,8 +23,8 @@ export interface RunnerOptions {
   readonly namespace: string;
   readonly keeper: LeaseKeeper;
   readonly reporter: Reporter;
-  /** Reads an execution with its result. */
-  readonly find: (executionId: string, signal: AbortSignal) => Promise<Execution | undefined>;
+  /** Reads the whole result of an execution. */
+  readonly read: (executionId: string, signal: AbortSignal) => Promise<Content>;
   readonly log: WorkerLog;
   /** A handler has ended. */
   readonly onEnd: () => void;
@@ -92,22 +90,20 @@ export class Runner {
   }
 
   async #handled(lease: HeldLease, log: WorkerLog, { calls, frames, waits }: Speaking): Promise<Outcome> {
-    const { handlers, keeper } = this.#options;
-    const find = (executionId: string) => this.#options.find(executionId, lease.signal);
+    const { handlers, keeper, read } = this.#options;
     try {
       const handler = handlers.get(lease.claim.type);
       if (!handler) throw new Error(`this worker has no handler for ${lease.claim.type}`);
       const children = new Children();
       const usage = new Usage(calls, () => frames.flush());
-      const waited = await joinsChildren(lease.claim, async (id) => (await find(id))?.parentExecutionId);
-      const context = new HandlerContext(lease, waited, {
+      const context = new HandlerContext(lease, {
         tell: () => keeper.renewSoon(),
         log,
         children,
         waits,
         frames,
         usage,
-        read: async (id) => new Content((await find(id))?.outcome?.result),
+        read: (id) => read(id, lease.signal),
       });
       const outcome = outcomeOfResult(await handler(context), children);
       if (outcome.kind === 'failed') log('warn', `the result cannot be sent: ${outcome.failure.message ?? ''}`, {});

@@ -21,13 +21,13 @@ import { type Claimant, claimantOf } from './claimant.js';
 import { Claimer } from './claimer.js';
 import type { Handler } from './context.js';
 import type { EngineClient } from './engine-client.js';
-import { readExecution } from './executions.js';
 import { HandOver } from './hand-over.js';
 import { HeldLease } from './held-lease.js';
 import { LeaseKeeper } from './lease-keeper.js';
 import { type CompleteOptions, completeOptions, type WorkerOptions } from './options.js';
 import { Registration } from './registration.js';
 import { Reporter } from './reporter.js';
+import { readResult } from './results.js';
 import { Runner } from './runner.js';
 import { WorkerStoppingError } from './stop-reasons.js';
 
@@ -78,14 +78,14 @@ export class Worker {
     const handOver = this.#options.eagerHandOver ? this.#handOver : undefined;
     const reporter = new Reporter({ engine, namespace, handOver, settled });
     const admin = createClient(AdminService, this.#connection.transport);
-    const find = (executionId: string, signal: AbortSignal) => readExecution(admin, { namespace, executionId }, signal);
+    const read = (executionId: string, signal: AbortSignal) => readResult(admin, { namespace, executionId }, signal);
     this.#runner = new Runner({
       handlers: this.#handlers,
       engine,
       namespace,
       keeper: this.#keeper,
       reporter,
-      find,
+      read,
       log,
       onEnd,
     });

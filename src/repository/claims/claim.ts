@@ -68,8 +68,9 @@ export interface Granted {
   /** What ended the wait (ResumeCause), and when. */
   readonly resume_cause: number | null;
   readonly released_at: Date | null;
-  /** The join whose slots are handed over with it. */
+  /** The join whose slots are handed over with it; whether it is that of its attempt's children. */
   readonly joined: string | null;
+  readonly joins_children: boolean;
   readonly concurrency_key: string | null;
 }
 

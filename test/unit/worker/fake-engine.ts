@@ -25,7 +25,7 @@ export class FakeEngine {
   readonly completions: Completion[] = [];
   readonly completeCalls: CompleteExecutionsRequest[] = [];
   readonly waits: WaitForChildrenRequest[] = [];
-  /** Executions that were read. */
+  /** Executions whose results were read. */
   readonly reads: string[] = [];
   readonly failures: FailureReport[] = [];
   readonly released: string[] = [];
@@ -38,8 +38,6 @@ export class FakeEngine {
   /** While set, every call is refused with it. */
   away: Code | undefined;
   onRenew = renewed;
-  /** Whom the executions that are read were made by. */
-  parentExecutionId = '';
   /** What a completion hands over. */
   onComplete: (request: CompleteExecutionsRequest) => HandedOver | Promise<HandedOver> = () => ({});
   readonly transport: Transport;
@@ -94,7 +92,7 @@ export class FakeEngine {
           this.#mayBeAway();
           this.reads.push(executionId);
           const outcome = { result: toPayload(`all of ${executionId}`) ?? {} };
-          return { execution: { executionId, parentExecutionId: this.parentExecutionId, outcome } };
+          return { execution: { executionId, outcome } };
         },
       });
     });

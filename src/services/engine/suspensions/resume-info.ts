@@ -28,6 +28,7 @@ export function toResumeInfo(granted: Granted, matched: MatchedSignals | undefin
   if (granted.parked_at === null) return undefined;
   return create(ResumeInfoSchema, {
     cause: granted.resume_cause ?? ResumeCause.CHILDREN,
+    joinsChildren: granted.joins_children,
     signals: matched?.signals.map(toSignal) ?? [],
     moreSignals: matched?.more ?? false,
     suspendTime: toTimestamp(granted.parked_at),
