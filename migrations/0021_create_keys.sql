@@ -154,7 +154,8 @@ begin
   v_late := array(select u from unnest(p_gate) u except select u from unnest(v_held) u);
   left_over := v_late <> '{}';
   if left_over then
-    insert into {schema}.follow_up (kind, subject) select 7, u from unnest(v_late) u;
+    insert into {schema}.follow_up (kind, subject, due_at)
+      select 7, u, clock_timestamp() + interval '3 ms' from unnest(v_late) u;
   end if;
   if not p_surplus then
     v_held := array(select u from unnest(v_held) u where coalesce((

@@ -32,7 +32,16 @@ export class Sweeper {
   readonly #subjects: ReadonlyMap<SweepSubject, DueLoop>;
 
   constructor(options: SweeperOptions) {
-    const subjects: readonly SweepSubject[] = ['scheduled', 'leases', 'timers', 'fillings', 'joins', 'followUps', 'suspensions', 'budgets'];
+    const subjects: readonly SweepSubject[] = [
+      'scheduled',
+      'leases',
+      'timers',
+      'fillings',
+      'joins',
+      'followUps',
+      'suspensions',
+      'budgets',
+    ];
     const hint = (subject: SweepSubject, dueMs: number) => this.hint(subject, dueMs);
     this.#subjects = new Map(subjects.map((subject) => [subject, new DueLoop(subject, options, hint)]));
   }

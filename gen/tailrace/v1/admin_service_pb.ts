@@ -4507,7 +4507,7 @@ export const AdminService: GenService<{
   },
   /**
    * ResumeExecution lets a parked execution go on by an operator's word, whatever its condition. The handler
-   * sees the signal given here, from OPERATOR.
+   * sees the signal given here, from OPERATOR; one that a budget has parked goes on without.
    *
    * Safe to repeat with suspension_number: one that has gone on answers NOT_SUSPENDED.
    *
@@ -4642,7 +4642,7 @@ export const AdminService: GenService<{
    *
    * Safe to repeat without expected_version.
    *
-   * Errors: VERSION_CONFLICT (metadata `current_version`).
+   * Errors: VERSION_CONFLICT (metadata `current_version`); FLOW_NOT_FOUND, EXECUTION_NOT_FOUND (of an attachment).
    *
    * @generated from rpc tailrace.v1.AdminService.PutBudget
    */
@@ -4656,7 +4656,7 @@ export const AdminService: GenService<{
    *
    * Not safe to repeat without expected_version: use reported in between is lost.
    *
-   * Errors: BUDGET_NOT_FOUND; VERSION_CONFLICT (metadata `current_version`).
+   * Errors: BUDGET_NOT_FOUND; VERSION_CONFLICT (metadata `current_version`); INVALID_FIELD (it has no such dimension).
    *
    * @generated from rpc tailrace.v1.AdminService.ResetBudget
    */

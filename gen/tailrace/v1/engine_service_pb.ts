@@ -3479,8 +3479,9 @@ export const EngineService: GenService<{
    * Safe to repeat with the same idempotency key, whose scope is the execution: counted once.
    *
    * Errors: EXECUTION_NOT_FOUND; EXECUTION_TERMINAL; LEASE_LOST (metadata `why`); BUDGET_EXCEEDED (nothing
-   * was applied; metadata `budget`, `dimension`, `used`, `limit`); REQUEST_ID_REUSED (the key came with other
-   * content).
+   * was applied; metadata `budget`, `dimension`, `used`, `limit`, and what its policy made of the execution: `state`
+   * RUNNING, SUSPENDED, FAILED with `dead_letter_id`, or CANCELED); REQUEST_ID_REUSED (the key came with other content);
+   * INVALID_FIELD (more than 64 dimensions of one attempt).
    *
    * @generated from rpc tailrace.v1.EngineService.ReportUsage
    */
@@ -3494,7 +3495,7 @@ export const EngineService: GenService<{
    *
    * Safe to repeat with the same idempotency key, whose scope is the execution.
    *
-   * Errors: EXECUTION_NOT_FOUND; REQUEST_ID_REUSED; with a lease LEASE_LOST.
+   * Errors: EXECUTION_NOT_FOUND; REQUEST_ID_REUSED; with a lease LEASE_LOST, and INVALID_FIELD (it is another one's).
    *
    * @generated from rpc tailrace.v1.EngineService.ReleaseUsage
    */

@@ -12,9 +12,14 @@ const TABLES = [
   'timer',
   'blocked',
   'parked',
+  'suspension',
   'flow_live',
   'filling',
   'follow_up',
+  'quota',
+  'spent',
+  'budget_delta',
+  'passing_frame',
 ] as const;
 
 /** Cut short, a vacuum has done nothing; the limits of other statements are not for it. */
