@@ -3,6 +3,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { createInterface } from 'node:readline';
 import type { TestDatabase } from './postgres.js';
+import { SECRETS_KEY } from './tailrace.js';
 
 export class ServerProcess {
   readonly #child: ChildProcess;
@@ -22,6 +23,7 @@ export class ServerProcess {
       TAILRACE_PORT: '0',
       TAILRACE_LOG_LEVEL: 'silent',
       TAILRACE_DATABASE_CONNECTIONS: '4',
+      TAILRACE_SECRETS_KEY: SECRETS_KEY,
     };
     const child = spawn(process.execPath, ['--import', 'tsx', 'src/main.ts', 'serve'], {
       env: { ...outside, ...environment },

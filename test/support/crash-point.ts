@@ -1,0 +1,58 @@
+/**
+ * A crash point: a server is killed when the database has done the n-th statement that matters and nobody was told; another
+ * one, started only then, is asked the same again and brings it to its end.
+ */
+import { verify } from '../../src/repository/verification/index.js';
+import { CrashProxy } from './crash-proxy.js';
+import { eventually } from './eventually.js';
+import type { TestDatabase } from './postgres.js';
+import { ServerProcess } from './server-process.js';
+import { clientsOf, startTailrace } from './tailrace.js';
+import { WaitsByHand } from './waits-by-hand.js';
+
+export interface Prepared {
+  /** What is asked; safe to repeat, so it is, whether it was committed or not. */
+  readonly act: (hand: WaitsByHand) => Promise<unknown>;
+  /** By the other server alone. */
+  readonly finished: (hand: WaitsByHand) => Promise<unknown>;
+}
+
+export interface Operation {
+  /** Names of the statements that matter. */
+  readonly matters: RegExp;
+  /** After which of them, counted from the act, the server dies. */
+  readonly points: readonly number[];
+  readonly prepare: (hand: WaitsByHand) => Promise<Prepared>;
+}
+
+export async function crashAt(point: number, { matters, prepare }: Operation, database: TestDatabase): Promise<void> {
+  const { proxy, url } = await CrashProxy.before(database.url);
+  const doomed = await ServerProcess.start({ ...database, url });
+  const hand = new WaitsByHand(clientsOf(doomed.url));
+  const { act, finished } = await prepare(hand);
+  let left = point;
+  proxy.crashAfter(
+    (statement) => matters.test(statement) && --left === 0,
+    () => doomed.strike(),
+  );
+  // Nobody is told, or too early to matter: what the database has is what counts.
+  await act(hand).catch(() => undefined);
+  try {
+    await eventually(() => proxy.crashed, 15_000);
+  } finally {
+    await doomed.kill();
+    await proxy.close();
+  }
+
+  const survivor = await startTailrace({ database });
+  try {
+    const there = new WaitsByHand(survivor);
+    await act(there);
+    await finished(there);
+    const rules = await verify(survivor.running.engine.database);
+    const broken = rules.filter(({ violations }) => violations.length > 0);
+    if (broken.length > 0) throw new Error(broken.map(({ name, violations }) => `${name}: ${violations}`).join('\n'));
+  } finally {
+    await survivor.stop();
+  }
+}
