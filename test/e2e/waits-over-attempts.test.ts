@@ -51,7 +51,8 @@ it('an approval outlives a failure, without the waitpoint being asked for again'
 it('what several waits took is taken again in the same order', async () => {
   const first = await hand.claimNamed(await hand.createOne({}), long);
   const sent = [];
-  for (const key of ['a', 'b']) sent.push((await hand.signal(first.executionId, 'go', { idempotencyKey: key })).signalId);
+  for (const key of ['a', 'b'])
+    sent.push((await hand.signal(first.executionId, 'go', { idempotencyKey: key })).signalId);
   const taken = async (claim: typeof first) => {
     const found = [];
     for (const idempotencyKey of ['1', '2']) {

@@ -110,7 +110,14 @@ describe('the configuration', () => {
     expect(problems({ TAILRACE_SECRETS_KEY: text, TAILRACE_SECRETS_KEY_FILE: path })).toMatch(/one of them is enough/);
     expect(problems({ TAILRACE_SECRETS_KEY_FILE: join(directory, 'none') })).toMatch(/can be read \(ENOENT\)/);
     const short = Buffer.alloc(31, 7).toString('base64');
-    for (const wrong of ['hush-hush', short, `${text}=`, `${text} ${text}`, text.slice(0, -1), `${text.slice(0, -2)}-=`]) {
+    for (const wrong of [
+      'hush-hush',
+      short,
+      `${text}=`,
+      `${text} ${text}`,
+      text.slice(0, -1),
+      `${text.slice(0, -2)}-=`,
+    ]) {
       writeFileSync(path, wrong);
       for (const environment of [{ TAILRACE_SECRETS_KEY: wrong }, { TAILRACE_SECRETS_KEY_FILE: path }]) {
         const message = problems(environment);

@@ -17,7 +17,13 @@ export type NamedClaim =
   | { readonly verdict: 'quota'; readonly retryMs: number | null }
   | { readonly verdict: 'budget'; readonly budget: string };
 
-type Answer = Granted & { readonly verdict: NamedClaim['verdict']; readonly state: number; readonly missing: string[]; readonly retry_ms: number | null; readonly budget: string };
+type Answer = Granted & {
+  readonly verdict: NamedClaim['verdict'];
+  readonly state: number;
+  readonly missing: string[];
+  readonly retry_ms: number | null;
+  readonly budget: string;
+};
 
 export async function claimExecution(
   runner: Runner,

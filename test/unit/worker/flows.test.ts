@@ -184,7 +184,9 @@ describe('a wait for children', () => {
       children: [{ name: 'one', execution: { type: 'child' } }],
       policy: { mode: JoinMode.ANY, timeout: { seconds: 9n } },
     });
-    engine.offer(claimOf('e1', { resume: { cause: ResumeCause.CHILDREN, joinsChildren: true, suspensionNumber: 1 } }, 2n));
+    engine.offer(
+      claimOf('e1', { resume: { cause: ResumeCause.CHILDREN, joinsChildren: true, suspensionNumber: 1 } }, 2n),
+    );
     await until(() => engine.completions.length === 1);
     expect(engine.completions[0]).toMatchObject({ lease: { fencingToken: 2n }, result: toPayload('joined') });
     expect(calls).toBe(2);
