@@ -12,10 +12,11 @@ import { BEGINNING, COMMANDS } from '../support/model/commands.js';
 import { Model } from '../support/model/model.js';
 import { Real } from '../support/model/step.js';
 import { SLOW_COMMANDS, TIME_COMMANDS } from '../support/model/time-commands.js';
+import { SHORT_WAIT_COMMANDS, WAIT_COMMANDS } from '../support/model/wait-commands.js';
 
 const RUNS = 40;
 const COMMANDS_PER_RUN = 50;
-const BOUND_MS = 15_000;
+const BOUND_MS = 20_000;
 const given = process.env['TAILRACE_TEST_SEED'];
 
 let recorded: Recorded;
@@ -28,8 +29,9 @@ afterAll(() => recorded.stop());
 
 /** Time takes its time: what waits for it comes seldom. */
 const step = fc.oneof(
-  { weight: 95, arbitrary: fc.oneof(...COMMANDS) },
-  { weight: 4, arbitrary: fc.oneof(...TIME_COMMANDS) },
+  { weight: 75, arbitrary: fc.oneof(...COMMANDS) },
+  { weight: 20, arbitrary: fc.oneof(...WAIT_COMMANDS) },
+  { weight: 4, arbitrary: fc.oneof(...TIME_COMMANDS, ...SHORT_WAIT_COMMANDS) },
   { weight: 1, arbitrary: fc.oneof(...SLOW_COMMANDS) },
 );
 

@@ -10,7 +10,7 @@ import { leaseOf, seconds, text } from '../by-hand.js';
 import { type Call, type Held, ModelExecution, type When } from './model.js';
 import { expectRefused, onExecution, onHeld, type Real, Step } from './step.js';
 
-const { QUEUED, RUNNING } = ExecutionState;
+const { QUEUED, RUNNING, SUSPENDED } = ExecutionState;
 const HOUR = 3_600;
 const LONG = { leaseDuration: seconds(HOUR) };
 
@@ -76,9 +76,11 @@ const claim = fc.integer({ min: 1, max: 4 }).map(
 
 /** The claim says what the model knows of the attempt to come. */
 function take(execution: ModelExecution, granted: Held['claim']): Held {
+  const { resuming, attempt, kind, nextKind, waits } = execution;
+  expect(granted.resume?.suspensionNumber).toBe(resuming ? waits : undefined);
   expect(granted).toMatchObject({
-    attemptNumber: execution.attempt + 1,
-    attemptKind: execution.nextKind,
+    attemptNumber: resuming ? attempt : attempt + 1,
+    attemptKind: resuming ? kind : nextKind,
     failureCount: execution.failures,
     maxAttempts: execution.policy.maxAttempts,
     priority: execution.priority,
@@ -97,7 +99,7 @@ const claimNamed = at.map((index) =>
 );
 
 /** A holder's call, judged by the model first. `apply` is what an accepted one does. */
-function holders(
+export function holders(
   call: Call,
   send: (real: Real, held: Held) => Promise<{ readonly duplicate?: boolean } | unknown>,
   apply: (execution: ModelExecution) => void,
@@ -250,7 +252,8 @@ const change = fc
       });
       if (priority === undefined && time === undefined) return await expectRefused('INVALID_FIELD', asked);
       if (execution.terminal) return await expectRefused('EXECUTION_TERMINAL', asked);
-      if (execution.state === RUNNING) return await expectRefused('WRONG_STATE', asked);
+      if (execution.state === RUNNING || execution.state === SUSPENDED)
+        return await expectRefused('WRONG_STATE', asked);
       execution.changed(priority, time);
       expect((await asked).execution).toMatchObject({ priority: execution.priority, state: execution.state });
     }),

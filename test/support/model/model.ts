@@ -6,7 +6,7 @@ import { AttemptKind, FailureClass } from '../../../gen/tailrace/v1/attempt_pb.j
 import { EndReason, ExecutionState } from '../../../gen/tailrace/v1/execution_state_pb.js';
 import type { Claim } from '../../../gen/tailrace/v1/lease_pb.js';
 
-const { SCHEDULED, QUEUED, RUNNING, SUCCEEDED, FAILED, CANCELED, EXPIRED } = ExecutionState;
+const { SCHEDULED, QUEUED, RUNNING, SUSPENDED, SUCCEEDED, FAILED, CANCELED, EXPIRED } = ExecutionState;
 const { TRANSIENT, PERMANENT, RATE_LIMITED, TIMEOUT, INVALID_RESULT } = FailureClass;
 
 export interface Policy {
@@ -31,7 +31,7 @@ export interface Start {
 /** When work that goes back may run again. */
 export type When = 'now' | 'later';
 
-export type Call = 'renew' | 'progress' | 'complete' | 'fail' | 'release' | 'delay' | 'cancel';
+export type Call = 'renew' | 'progress' | 'complete' | 'fail' | 'release' | 'delay' | 'cancel' | 'suspend';
 
 export class ModelExecution {
   state: ExecutionState;
@@ -43,6 +43,15 @@ export class ModelExecution {
   /** Order of becoming claimable; only while QUEUED. */
   place = 0;
   nextKind: AttemptKind = AttemptKind.INITIAL;
+  /** Of the attempt that is open, or was last. */
+  kind: AttemptKind = AttemptKind.INITIAL;
+  /** It goes on with the attempt that was parked. */
+  resuming = false;
+  /** How often the attempt was parked, or would have been. */
+  waits = 0;
+  /** Signals `go`, of which each attempt uses every one once. */
+  signals = 0;
+  used = 0;
   /** The claim in force. */
   holder: Held | undefined;
   /** Set once cancellation was asked for. */
@@ -78,7 +87,13 @@ export class ModelExecution {
   }
 
   claimed(claim: Claim): Held {
-    this.attempt++;
+    if (!this.resuming) {
+      this.attempt++;
+      this.kind = this.nextKind;
+      this.waits = 0;
+      this.used = 0;
+    }
+    this.resuming = false;
     this.state = RUNNING;
     this.lastEnd = undefined;
     this.holder = { of: this, claim };
@@ -92,6 +107,7 @@ export class ModelExecution {
     content = '',
   ): 'accepted' | 'duplicate' | 'EXECUTION_TERMINAL' | 'LEASE_LOST' | 'WRONG_STATE' {
     if (this.holder === held) {
+      if (call === 'suspend' && this.canceling) return 'WRONG_STATE';
       return call === 'complete' && this.canceling?.acceptsLate === false ? 'WRONG_STATE' : 'accepted';
     }
     const { lastEnd } = this;
@@ -99,9 +115,35 @@ export class ModelExecution {
     return this.terminal ? 'EXECUTION_TERMINAL' : 'LEASE_LOST';
   }
 
-  ended(call: Call, content: string): void {
-    const held = this.holder;
+  ended(call: Call, content: string, held = this.holder): void {
     if (held) this.lastEnd = { held, call, content };
+  }
+
+  /** Waits for one signal; answers whether it is parked, or one is there already. */
+  suspended(): boolean {
+    this.waits++;
+    if (this.used < this.signals) {
+      this.used++;
+      return false;
+    }
+    this.holder = undefined;
+    this.state = SUSPENDED;
+    return true;
+  }
+
+  signaled(): 'SATISFIED' | 'BUFFERED' | 'IGNORED' {
+    if (this.canceling) return 'IGNORED';
+    this.signals++;
+    if (this.state !== SUSPENDED) return 'BUFFERED';
+    this.used++;
+    this.resumed();
+    return 'SATISFIED';
+  }
+
+  /** By a signal, or by an operator's word. */
+  resumed(): void {
+    this.resuming = true;
+    this.#goBack(this.nextKind, 'now');
   }
 
   completed(): void {
@@ -159,6 +201,8 @@ export class ModelExecution {
   #end(state: ExecutionState, reason: EndReason): void {
     this.holder = undefined;
     this.canceling = undefined;
+    // Of one that was parked nothing but its end is known any more.
+    if (this.lastEnd?.call === 'suspend') this.lastEnd = undefined;
     this.state = state;
     this.reason = reason;
     const gaveUp = state === FAILED || state === EXPIRED;
