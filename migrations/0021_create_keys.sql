@@ -91,7 +91,8 @@ language plpgsql stable as $$
 begin
   return query select k.id, k.namespace,
     (coalesce(k.max_running, l.default_key_limit, 16 * k.weight)
-      - (select count(*) from {schema}.ready r where r.gate = k.id) - (select count(*) from {schema}.lease y where y.gate = k.id))::int
+      - (select count(*) from {schema}.ready r where r.gate = k.id)
+      - (select count(*) from {schema}.lease y where y.gate = k.id))::int
   from unnest(p_gate) u (id)
   cross join lateral (select x.* from {schema}.concurrency_key x where x.id = u.id offset 0) k
   cross join lateral (select x.default_key_limit from {schema}.lane x where x.id = k.lane offset 0) l;
@@ -113,7 +114,8 @@ begin
       from unnest(p_rows) with ordinality r),
     free as materialized (
       select k.gate, case when coalesce((
-          select true from {schema}.blocked b where b.gate = k.gate and b.waits_for = 2 limit 1), false) then 0 else k.room end room
+          select true from {schema}.blocked b where b.gate = k.gate and b.waits_for = 2 limit 1), false)
+        then 0 else k.room end room
       from {schema}.key_room(v_held) k)
     select array_agg((case when a.gate is null or a.nth <= f.room then 3 else 1 end)::smallint order by a.n) into states
       from asked a left join free f on f.gate = a.gate;
@@ -138,8 +140,8 @@ end $$;
 -- after a limit was lowered. Slots that the caller has freed count as free. gates: one per element of classes.
 -- p_surplus false: nobody has lowered a limit, so only keys that somebody waits for are looked at.
 -- left_over: a key was somebody else's, or a row that should move was locked; a follow_up comes back to it.
-create function {schema}.balance_keys(p_gate uuid[], p_now timestamptz, p_surplus boolean default true, out classes int[], out gates uuid[],
-  out items {schema}.log_item[], out left_over boolean) language plpgsql volatile as $$
+create function {schema}.balance_keys(p_gate uuid[], p_now timestamptz, p_surplus boolean default true, out classes int[],
+  out gates uuid[], out items {schema}.log_item[], out left_over boolean) language plpgsql volatile as $$
 declare
   v_held uuid[];
   v_namespace int[];
@@ -243,7 +245,8 @@ begin
   perform {schema}.park_attempt(l, null, p_call, p_hash, p_now);
   left_over := false;
   if l.gate is not null then
-    select b.classes, b.items, b.left_over into classes, items, left_over from {schema}.balance_keys(array[l.gate], p_now, false) b;
+    select b.classes, b.items, b.left_over into classes, items, left_over
+      from {schema}.balance_keys(array[l.gate], p_now, false) b;
   end if;
 end $$;
 
@@ -561,7 +564,8 @@ begin
         returning p)
       select array_agg(gone.p) into v_parked from gone;
     for v_one in
-      select x.ordinality::int place, p.* from unnest(p_endings) with ordinality x join unnest(v_parked) p on p.execution = x.execution
+      select x.ordinality::int place, p.*
+      from unnest(p_endings) with ordinality x join unnest(v_parked) p on p.execution = x.execution
     loop
       p_endings[v_one.place].kind := v_one.kind;
       p_endings[v_one.place].lease := v_one.lease;

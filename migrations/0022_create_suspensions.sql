@@ -84,7 +84,9 @@ declare
   v_open text[];
 begin
   if v_kind = 'all_of' then
-    return (select bool_and({schema}.condition_possible(p_execution, m, p_more, p_now)) from jsonb_array_elements(p_condition -> 'members') m);
+    return (
+      select bool_and({schema}.condition_possible(p_execution, m, p_more, p_now))
+      from jsonb_array_elements(p_condition -> 'members') m);
   elsif v_kind not in ('signal', 'count') or {schema}.condition_takes(p_execution, p_condition) is not null then
     return true;
   end if;
@@ -147,8 +149,8 @@ end $$;
 
 -- As calls answer them: JSON of {id, key, execution, state, secret, signals, created_at, expires_at}, in the order of the keys.
 create function {schema}.shown_waitpoints(p_execution uuid, p_key text[]) returns jsonb language sql stable as $$
-  select jsonb_agg(jsonb_build_object('id', w.id, 'key', w.key, 'execution', w.execution, 'state', w.state, 'secret', w.secret, 'signals', w.signals,
-    'created_at', w.created_at, 'expires_at', w.expires_at) order by u.n)
+  select jsonb_agg(jsonb_build_object('id', w.id, 'key', w.key, 'execution', w.execution, 'state', w.state, 'secret', w.secret,
+    'signals', w.signals, 'created_at', w.created_at, 'expires_at', w.expires_at) order by u.n)
   from unnest(p_key) with ordinality u (key, n)
   cross join lateral (select x.* from {schema}.waitpoint x where x.execution = p_execution and x.key = u.key offset 0) w
 $$;
@@ -162,7 +164,8 @@ $$;
 
 -- An attempt that follows another begins its waits anew and finds what was said to the ones before it: approvals outlive a worker
 -- that is drained. Signals they took can be taken again, in the same order; waitpoints their suspensions closed are open until
--- they expire. What a timeout or an operator's resume said was said to that suspension alone. Called before the attempt's first wait; the caller holds the lease's row.
+-- they expire. What a timeout or an operator's resume said was said to that suspension alone. Called before the attempt's first
+-- wait; the caller holds the lease's row.
 create function {schema}.reopen_waits(l {schema}.lease, p_now timestamptz) returns void language plpgsql volatile as $$
 begin
   if l.attempt = 1 or coalesce((select true from {schema}.signal y
@@ -219,7 +222,8 @@ create function {schema}.suspend(p_namespace int, p_execution uuid, p_lease uuid
   p_reason smallint, p_condition jsonb, p_note text, p_timeout_ms bigint, p_behavior smallint, p_resume_delay_ms bigint,
   p_named text[], p_counts boolean, p_id uuid[], p_key text[], p_expiry_ms bigint[], p_secret int, p_max int, out verdict text,
   out subject text, out again boolean, out state smallint, out attempt int, out token bigint, out number int,
-  out timeout_at timestamptz, out waitpoints jsonb, out class int, out classes int[], out left_over boolean) language plpgsql volatile as $$
+  out timeout_at timestamptz, out waitpoints jsonb, out class int, out classes int[], out left_over boolean)
+language plpgsql volatile as $$
 declare
   v_now timestamptz;
   v_lease {schema}.lease;
@@ -365,8 +369,8 @@ end $$;
 -- takes signals is to look the same to its bearer; the caller sees to that.
 -- A crash leaves nothing of it. A repeat after the commit counts again unless it has an idempotency key.
 create function {schema}.signal_execution(p_namespace int, p_execution uuid, p_key text, p_waitpoint uuid, p_id uuid, p_name text,
-  p_source smallint, p_source_id text, p_payload_type text, p_payload bytea, p_once text, p_hash bytea, p_max int, p_max_early int,
-  out verdict text, out signal uuid, out state smallint, out attempt int, out token bigint, out classes int[],
+  p_source smallint, p_source_id text, p_payload_type text, p_payload bytea, p_once text, p_hash bytea, p_max int,
+  p_max_early int, out verdict text, out signal uuid, out state smallint, out attempt int, out token bigint, out classes int[],
   out delay_ms bigint, out left_over boolean) language plpgsql volatile as $$
 declare
   v_now timestamptz;
@@ -409,7 +413,8 @@ begin
     verdict := nullif({schema}.waitpoint_verdict(v_place, v_now), 'usable');
     if verdict is not null then return; end if;
   end if;
-  v_number := coalesce((select y.number from {schema}.signal y where y.execution = p_execution order by y.number desc limit 1), 0) + 1;
+  v_number := 1 + coalesce((
+    select y.number from {schema}.signal y where y.execution = p_execution order by y.number desc limit 1), 0);
   verdict := case when v_number > p_max then 'full' when v_place.state = 1 and v_place.signals >= p_max_early then 'crowded'
     when v_phase.canceling then 'ignored' end;
   if verdict is not null then return; end if;
@@ -443,7 +448,8 @@ end $$;
 -- Body of signal.received: signal (its id), name, source, source_id, effect, and subject (the waitpoint's key) where it
 -- landed on one.
 create function {schema}.signal_item(p_namespace int, p_execution uuid, p_flow uuid, p_class int, p_attempt int, p_id uuid,
-  p_name text, p_source smallint, p_source_id text, p_key text, p_effect text) returns {schema}.log_item language sql immutable as $$
+  p_name text, p_source smallint, p_source_id text, p_key text, p_effect text) returns {schema}.log_item
+language sql immutable as $$
   select row(p_namespace, 65, p_execution, p_flow, p_class, null, null, p_attempt, jsonb_strip_nulls(jsonb_build_object(
     'signal', p_id, 'name', p_name, 'source', p_source, 'source_id', p_source_id, 'effect', p_effect,
     'subject', p_key))::text)::{schema}.log_item
@@ -460,8 +466,8 @@ begin
 end $$;
 
 -- An operator lets it go on, whatever its condition: by a signal of his own, which counts against no limit. One that a budget has
--- parked did not ask for signals and gets none: its handler, called again, would take it for the answer to its next wait. p_number:
--- the suspension he saw; null: whichever it is.
+-- parked did not ask for signals and gets none: its handler, called again, would take it for the answer to its next wait.
+-- p_number: the suspension he saw; null: whichever it is.
 -- verdict: resumed (state: where it went) | not_suspended (state: where it stands) | not_found | terminal.
 create function {schema}.resume_suspended(p_namespace int, p_execution uuid, p_number int, p_id uuid, p_name text, p_actor text,
   p_payload_type text, p_payload bytea, p_note text, out verdict text, out state smallint, out attempt int, out token bigint,
@@ -490,7 +496,8 @@ begin
   end if;
   if verdict <> 'resumed' then return; end if;
   if (v_phase.suspension).budget is null then
-    v_number := coalesce((select y.number from {schema}.signal y where y.execution = p_execution order by y.number desc limit 1), 0) + 1;
+    v_number := 1 + coalesce((
+      select y.number from {schema}.signal y where y.execution = p_execution order by y.number desc limit 1), 0);
     insert into {schema}.signal (execution, number, id, name, source, source_id, payload_type, payload, by_resume, received_at)
       values (p_execution, v_number, p_id, p_name, 4, p_actor, p_payload_type, p_payload, true, v_now);
     select g.* into v_left from {schema}.let_go(v_phase.suspension, array[v_number], 3::smallint, v_now) g;
@@ -519,7 +526,8 @@ returns table (ord int, fits boolean, number int, id uuid, name text, source sma
     y.waitpoint, y.received_at
   from (
     select z.*, z.nth <= p_limit and (z.bytes <= p_bytes or (p_one and z.nth = 1)) fits,
-      lag(z.nth <= p_limit and (z.bytes <= p_bytes or (p_one and z.nth = 1)), 1, true) over (partition by z.ord order by z.nth) wanted
+      lag(z.nth <= p_limit and (z.bytes <= p_bytes or (p_one and z.nth = 1)), 1, true)
+        over (partition by z.ord order by z.nth) wanted
     from (
       select u.ord::int, u.execution, s.number, row_number() over (partition by u.ord order by s.number) nth,
         sum(s.size) over (order by u.ord, s.number) bytes

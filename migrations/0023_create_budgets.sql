@@ -457,8 +457,8 @@ begin
   end if;
 end $$;
 
--- Gives back of what an execution has reported, also after it ended; into a budget only what counts in its present epoch. verdict:
--- released | duplicate | reused | one of explain_refusals; without a lease (p_lease null) not_found is the only one.
+-- Gives back of what an execution has reported, also after it ended; into a budget only what counts in its present epoch.
+-- verdict: released | duplicate | reused | one of explain_refusals; without a lease (p_lease null) not_found is the only one.
 -- Two at once with one key queue on its row. A repeat without a key gives back more, if there is more.
 create function {schema}.release_usage(p_namespace int, p_execution uuid, p_lease uuid, p_token bigint, p_dimension text[],
   p_amount bigint[], p_key text, p_hash bytea, out verdict text, out state smallint, out attempt int, out token bigint,
@@ -674,7 +674,8 @@ begin
     'attachments', jsonb_array_length(v_is -> 'attached')))
     || v_part.items;
   -- Whom it had parked waits for the end of the window that is now.
-  if p_window_ms is not null and coalesce((select true from {schema}.suspension s where s.budget = v_budget.id limit 1), false) then
+  if p_window_ms is not null
+      and coalesce((select true from {schema}.suspension s where s.budget = v_budget.id limit 1), false) then
     insert into {schema}.follow_up (kind, subject, due_at)
       select 9, b.id, b.reset_at from {schema}.budget b where b.id = v_budget.id;
     due := true;
@@ -822,8 +823,8 @@ begin
   end if;
 end $$;
 
--- One batch of kind 9: what waited for a budget that does not bound it any more, or is not used up any more, enters line again; or
--- waits for another that is used up and bounds it. Then whom its breach had parked goes on (policy `parked`): all, or as many
+-- One batch of kind 9: what waited for a budget that does not bound it any more, or is not used up any more, enters line again;
+-- or waits for another that is used up and bounds it. Then whom its breach had parked goes on (policy `parked`): all, or as many
 -- as what was given back is enough for (step 1, with what is left of it in `room`).
 create function {schema}.bring_back(p_item {schema}.follow_up, out handled int, out classes int[],
   out items {schema}.log_item[], out left_over boolean) language plpgsql volatile as $$

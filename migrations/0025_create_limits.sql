@@ -6,8 +6,8 @@
 -- A rate is the number of starts in the window before now. Starts closer than a 64th of the window share a bucket, which
 -- counts until its last start has left the window: a sliding window is never overshot, and rarely 2 % underused.
 -- Locks: creates only. older-servers: refused
-alter type {schema}.granted add attribute joins_children boolean, add attribute resume_cause smallint, add attribute released_at timestamptz,
-  add attribute concurrency_key text;
+alter type {schema}.granted add attribute joins_children boolean, add attribute resume_cause smallint,
+  add attribute released_at timestamptz, add attribute concurrency_key text;
 
 -- What quotas leave free now; the caller holds their rows. retry_ms: until a start leaves a window that is full.
 create function {schema}.quota_room(p_namespace int, p_lane int[], p_now timestamptz)
@@ -46,7 +46,8 @@ begin
   loop
     v_last := cardinality(v_quota.started);
     v_slot := v_quota.window_ms / 64000.0;
-    if v_last > 0 and floor(extract(epoch from v_quota.started_at[v_last]) / v_slot) = floor(extract(epoch from p_now) / v_slot) then
+    if v_last > 0
+        and floor(extract(epoch from v_quota.started_at[v_last]) / v_slot) = floor(extract(epoch from p_now) / v_slot) then
       v_quota.started_at[v_last] := p_now;
       v_quota.started[v_last] := v_quota.started[v_last] + p_n[array_position(p_lane, v_quota.lane)];
     else
@@ -132,7 +133,9 @@ begin
     from unnest(p_rows) r;
 end $$;
 
-drop function {schema}.claim(int[], int[], real[], smallint[], bigint[], smallint[], int, bigint, int, text, text, bigint, bigint);
+drop function {schema}.claim(int[], int[], real[], smallint[], bigint[], smallint[], int, bigint, int, text, text, bigint,
+  bigint);
+
 -- Work of used-up budgets that a claim took out of line waits for them instead. The rows of `spent` are held, so that a budget
 -- that comes back meanwhile finds what was put there. Answers what is not spent after all, or cannot be told at this moment.
 create function {schema}.hold_back_spent(p_rows {schema}.ready[], p_namespace int, p_now timestamptz, out kept {schema}.ready[],
@@ -144,9 +147,11 @@ declare
 begin
   select array_agg(distinct r.execution) into v_matched from unnest(p_rows) r
     cross join lateral (
-      select s.budget from {schema}.spent s where s.namespace = p_namespace and s.kind = 4 and s.lane = 0 and s.subject = r.execution
+      select s.budget from {schema}.spent s
+      where s.namespace = p_namespace and s.kind = 4 and s.lane = 0 and s.subject = r.execution
       union all
-      select s.budget from {schema}.spent s where s.namespace = p_namespace and s.kind = 3 and s.lane = 0 and s.subject = r.flow) x;
+      select s.budget from {schema}.spent s
+      where s.namespace = p_namespace and s.kind = 3 and s.lane = 0 and s.subject = r.flow) x;
   if v_matched is null then
     kept := p_rows;
     return;
@@ -221,7 +226,8 @@ begin
     if v_young then
       perform {schema}.mark_limited(p_namespace, v_held);
     end if;
-    select array_agg(u), array_agg(coalesce(r.room, 0)), min(case when r.lane is null then 2 else r.retry_ms end), bool_or(r.rated)
+    select array_agg(u), array_agg(coalesce(r.room, 0)), min(case when r.lane is null then 2 else r.retry_ms end),
+        bool_or(r.rated)
       into v_lanes, v_rooms, v_retry, v_rated
       from unnest(v_quotas) u left join {schema}.quota_room(p_namespace, v_held, v_now) r on r.lane = u;
   end if;
@@ -398,8 +404,8 @@ begin
   return query select e, null::int, null::{schema}.granted from unnest(v_ended) e;
   for v_taker in
     select t.n - 1 n, y.* from jsonb_array_elements(p_takers) with ordinality t (one, n)
-    cross join lateral jsonb_to_record(t.one) y (ords int[], classes int[], worker text, name text, namespace int, lease_ms bigint,
-      room int)
+    cross join lateral jsonb_to_record(t.one) y (ords int[], classes int[], worker text, name text, namespace int,
+      lease_ms bigint, room int)
   loop
     with mine as (
         select r.execution from unnest(v_ended) e cross join lateral unnest(e.released, e.woken) r (execution, class)
@@ -487,7 +493,8 @@ drop function {schema}.change_lane(int, text, boolean, bigint, jsonb, smallint, 
 -- p_quota: of max_running, max_starts and window_ms those to set. p_keys: every key with a limit or weight of its own. Null: as
 -- they are.
 create or replace function {schema}.change_lane(p_namespace int, p_lane text, p_make boolean, p_expected bigint, p_patch jsonb,
-  p_kind smallint, p_actor text, p_reason text, p_quota jsonb, p_keys jsonb, out verdict text, out version bigint, out classes int[])
+  p_kind smallint, p_actor text, p_reason text, p_quota jsonb, p_keys jsonb, out verdict text, out version bigint,
+  out classes int[])
 language plpgsql volatile as $$
 declare
   v_lane {schema}.lane;

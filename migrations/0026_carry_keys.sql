@@ -13,8 +13,8 @@ drop function {schema}.create_executions(boolean, uuid[], int[], int[], text[], 
 -- statement of its own, after the wait. Inputs come as one byte string and are cut by position and length: one binary
 -- parameter instead of an escaped array.
 -- p_atomic: any refusal rolls everything back, and the answers travel in the error's detail.
--- p_flow, p_optional, p_parent, p_barrier (the join it waits for), p_key (the concurrency key) may be null as a whole. p_entered: the caller has locked
--- the flows and looked at them.
+-- p_flow, p_optional, p_parent, p_barrier (the join it waits for), p_key (the concurrency key) may be null as a whole.
+-- p_entered: the caller has locked the flows and looked at them.
 create or replace function {schema}.create_executions(p_atomic boolean, p_id uuid[], p_namespace int[], p_class int[],
   p_request_id text[], p_hash bytea[], p_priority smallint[], p_run_at timestamptz[], p_delay_ms bigint[], p_ttl_ms bigint[],
   p_deadline timestamptz[], p_timeout_ms bigint[], p_retry_max int[], p_retry_initial_ms bigint[], p_retry_factor real[],

@@ -3,8 +3,8 @@
 
 -- Makes new executions of everything that was skipped because of p_old, which p_new runs again, with fresh joins. Slots of
 -- upstreams that are not made anew are filled from their recorded outcomes, or wait for them. The flow is active again.
-create or replace function {schema}.redo_skipped(p_namespace int, p_flow uuid, p_old uuid, p_new uuid, out made uuid[], out woken int[],
-  out follows boolean) language plpgsql volatile as $$
+create or replace function {schema}.redo_skipped(p_namespace int, p_flow uuid, p_old uuid, p_new uuid, out made uuid[],
+  out woken int[], out follows boolean) language plpgsql volatile as $$
 declare
   v_now timestamptz := clock_timestamp();
   v_old uuid[];
@@ -27,7 +27,8 @@ begin
   made := coalesce(made, '{}');
   -- Skips go a level per transaction: while some are still to come, they cannot be made anew. The caller tries again.
   if exists (select from unnest(v_old || p_old) u (id)
-      cross join lateral (select y.barrier from {schema}.slot y where y.upstream = u.id and y.is_edge and y.outcome is null offset 0) s
+      cross join lateral (
+        select y.barrier from {schema}.slot y where y.upstream = u.id and y.is_edge and y.outcome is null offset 0) s
       cross join lateral (select y.state from {schema}.barrier y where y.id = s.barrier offset 0) b where b.state = 1) then
     raise exception using errcode = '55P03', message = 'what the end of the member brings about is still under way';
   end if;
@@ -87,10 +88,14 @@ begin
     where s.upstream <> p_new and not s.upstream = any (made)
       and not exists (select from {schema}.outcome o where o.execution = s.upstream));
   v_held := array(select r.execution from {schema}.ready r where r.execution = any (v_upstreams) for key share nowait);
-  v_held := v_held || array(select r.execution from {schema}.scheduled r where r.execution = any (v_upstreams) for key share nowait);
-  v_held := v_held || array(select r.execution from {schema}.blocked r where r.execution = any (v_upstreams) for key share nowait);
-  v_held := v_held || array(select r.execution from {schema}.suspension r where r.execution = any (v_upstreams) for key share nowait);
-  v_held := v_held || array(select r.execution from {schema}.lease r where r.execution = any (v_upstreams) for key share nowait);
+  v_held := v_held || array(
+    select r.execution from {schema}.scheduled r where r.execution = any (v_upstreams) for key share nowait);
+  v_held := v_held || array(
+    select r.execution from {schema}.blocked r where r.execution = any (v_upstreams) for key share nowait);
+  v_held := v_held || array(
+    select r.execution from {schema}.suspension r where r.execution = any (v_upstreams) for key share nowait);
+  v_held := v_held || array(
+    select r.execution from {schema}.lease r where r.execution = any (v_upstreams) for key share nowait);
   v_held := v_held || array(select o.execution from {schema}.outcome o where o.execution = any (v_upstreams));
   if exists (select from unnest(v_upstreams) u where not u = any (v_held)) then
     raise exception using errcode = '55P03', message = 'an upstream is moving';
@@ -118,9 +123,9 @@ end $$;
 -- rows → joins → flow; two extensions of one flow queue before that, or they would take each other's phase rows crosswise.
 -- An upstream that is ending meanwhile is waited for, and has its outcome then; one that ends later finds the new slot.
 -- verdict: done, or one of FlowRefusal, with what it is about.
-create or replace function {schema}.begin_extension(p_namespace int, p_flow uuid, p_request_id text, p_hash bytea, p_expected bigint,
-  p_seen bigint, p_existing uuid[], p_downstreams uuid[], p_joins jsonb, p_seal_joins uuid[], p_seal boolean, p_more int, p_max_members int,
-  p_max_slots int, p_holder uuid, p_lease uuid, p_token bigint,
+create or replace function {schema}.begin_extension(p_namespace int, p_flow uuid, p_request_id text, p_hash bytea,
+  p_expected bigint, p_seen bigint, p_existing uuid[], p_downstreams uuid[], p_joins jsonb, p_seal_joins uuid[],
+  p_seal boolean, p_more int, p_max_members int, p_max_slots int, p_holder uuid, p_lease uuid, p_token bigint,
   out verdict text, out subject text, out revision bigint, out state smallint, out members jsonb, out flow uuid)
 language plpgsql volatile as $$
 declare
@@ -162,11 +167,16 @@ begin
   v_missing := p_existing;
   for i in 1 .. 100 loop
     exit when v_missing = '{}';
-    v_found := array(select r.execution from {schema}.ready r where r.execution = any (v_missing) order by r.execution for update);
-    v_found := v_found || array(select s.execution from {schema}.scheduled s where s.execution = any (v_missing) order by s.execution for update);
-    v_found := v_found || array(select b.execution from {schema}.blocked b where b.execution = any (v_missing) order by b.execution for update);
-    v_found := v_found || array(select s.execution from {schema}.suspension s where s.execution = any (v_missing) order by s.execution for update);
-    v_found := v_found || array(select l.execution from {schema}.lease l where l.execution = any (v_missing) order by l.execution for update);
+    v_found := array(
+      select r.execution from {schema}.ready r where r.execution = any (v_missing) order by r.execution for update);
+    v_found := v_found || array(
+      select s.execution from {schema}.scheduled s where s.execution = any (v_missing) order by s.execution for update);
+    v_found := v_found || array(
+      select b.execution from {schema}.blocked b where b.execution = any (v_missing) order by b.execution for update);
+    v_found := v_found || array(
+      select s.execution from {schema}.suspension s where s.execution = any (v_missing) order by s.execution for update);
+    v_found := v_found || array(
+      select l.execution from {schema}.lease l where l.execution = any (v_missing) order by l.execution for update);
     v_found := v_found || array(select o.execution from {schema}.outcome o where o.execution = any (v_missing));
     v_missing := array(select u from unnest(v_missing) u where not u = any (v_found));
   end loop;
@@ -187,25 +197,30 @@ begin
   if verdict is not null then return; end if;
   -- A downstream that exists: its join is open and takes more slots, or it has none and has not started.
   select case
-      when b.id is null and (coalesce((select true from {schema}.barrier y where y.downstream = d.id and y.kind = 1 limit 1), false)
+      when b.id is null and (
+        coalesce((select true from {schema}.barrier y where y.downstream = d.id and y.kind = 1 limit 1), false)
         or not coalesce((select r.attempt = 0 from {schema}.ready r where r.execution = d.id),
           (select s.attempt = 0 from {schema}.scheduled s where s.execution = d.id),
           (select y.attempt = 0 from {schema}.blocked y where y.execution = d.id and y.waits_for <> 1), false)) then 'late'
       when b.sealed or (b.id is not null and j.given) then 'late'
       when coalesce(b.slots, 0) + j.slots > p_max_slots then 'wide'
-      when coalesce(b.slots, 0) + j.slots < coalesce(b.quorum, j.quorum) and (coalesce(b.sealed, j.sealed) or d.id = any (p_seal_joins))
+      when coalesce(b.slots, 0) + j.slots < coalesce(b.quorum, j.quorum)
+          and (coalesce(b.sealed, j.sealed) or d.id = any (p_seal_joins))
         then 'unreachable' end, d.id
     into verdict, subject
-    from unnest(p_downstreams) d (id) join jsonb_to_recordset(p_joins) j (downstream uuid, slots int, given boolean, sealed boolean,
-      quorum int) on j.downstream = d.id
-    left join lateral (select y.* from {schema}.barrier y where y.downstream = d.id and y.kind = 1 and y.state = 1 offset 0) b on true
+    from unnest(p_downstreams) d (id)
+    join jsonb_to_recordset(p_joins) j (downstream uuid, slots int, given boolean, sealed boolean, quorum int)
+      on j.downstream = d.id
+    left join lateral (
+      select y.* from {schema}.barrier y where y.downstream = d.id and y.kind = 1 and y.state = 1 offset 0) b on true
     order by 1 nulls last limit 1;
   if verdict is not null then return; end if;
   select case when b.id is null then 'no_join' when b.quorum > b.slots + coalesce(j.slots, 0) then 'unreachable' end, u
     into verdict, subject
     from unnest(p_seal_joins) u
     left join jsonb_to_recordset(p_joins) j (downstream uuid, slots int) on j.downstream = u
-    left join lateral (select y.* from {schema}.barrier y where y.downstream = u and y.kind = 1 and y.state = 1 offset 0) b on true
+    left join lateral (
+      select y.* from {schema}.barrier y where y.downstream = u and y.kind = 1 and y.state = 1 offset 0) b on true
     order by 1 nulls last limit 1;
   if verdict is not null then return; end if;
   verdict := 'done';
@@ -231,10 +246,12 @@ begin
   -- Downstreams that have a join get their slots there, after those it has.
   select jsonb_object_agg(j.id, jsonb_build_object('id', b.id, 'slots', b.slots, 'distinct', b.distinct_sources)) into v_known
     from jsonb_to_recordset(p_joins) j (id uuid, downstream uuid)
-    cross join lateral (select y.* from {schema}.barrier y where y.downstream = j.downstream and y.kind = 1 and y.state = 1 offset 0) b;
+    cross join lateral (
+      select y.* from {schema}.barrier y where y.downstream = j.downstream and y.kind = 1 and y.state = 1 offset 0) b;
   v_known := coalesce(v_known, '{}');
   select coalesce(jsonb_agg(case when v_known ? (j ->> 'id') then j || jsonb_build_object('id', v_known -> (j ->> 'id') -> 'id',
-      'distinct_sources', v_known -> (j ->> 'id') -> 'distinct') else j end), '[]') into v_joins from jsonb_array_elements(p_joins) j;
+      'distinct_sources', v_known -> (j ->> 'id') -> 'distinct') else j end), '[]')
+    into v_joins from jsonb_array_elements(p_joins) j;
   select array_agg(coalesce((v_known -> u.id::text ->> 'id')::uuid, u.id) order by u.n),
       array_agg(u.idx + coalesce((v_known -> u.id::text ->> 'slots')::int, 0) order by u.n)
     into p_barrier, p_idx from unnest(p_barrier, p_idx) with ordinality u (id, idx, n);
@@ -270,7 +287,8 @@ begin
         join jsonb_to_recordset(v_joins) j (id uuid, downstream uuid) on j.downstream = x.execution
         returning *)
     select array_agg(row(p_namespace, 2, m.execution, p_flow, m.class,
-        case when m.execution = any (array(select b.execution from behind b)) then 1 when m.run_at is null then 3 else 2 end, 1, 0,
+        case when m.execution = any (array(select b.execution from behind b)) then 1 when m.run_at is null then 3 else 2 end,
+        1, 0,
         '{"cause":"join","join":"' || m.barrier || '"}')::{schema}.log_item) into v_moved from moved m;
   update {schema}.barrier b set sealed = true
     where (b.downstream = any (p_seal_joins) or (p_seal and b.flow = p_flow)) and b.kind = 1 and b.state = 1 and not b.sealed;

@@ -201,10 +201,11 @@ begin
 end $$;
 
 drop function {schema}.pulse(int[], smallint[], bigint[], smallint[]);
-create or replace function {schema}.pulse(p_class int[], p_from_priority smallint[], p_from_seq bigint[], p_to_priority smallint[],
-  out registry bigint, out scheduled_ms double precision, out lease_ms double precision, out timer_ms double precision,
-  out join_ms double precision, out follow_ms double precision, out suspension_ms double precision,
-  out budget_ms double precision, out non_empty int[], out head bigint, out unnumbered boolean) language plpgsql stable as $$
+create or replace function {schema}.pulse(p_class int[], p_from_priority smallint[], p_from_seq bigint[],
+  p_to_priority smallint[], out registry bigint, out scheduled_ms double precision, out lease_ms double precision,
+  out timer_ms double precision, out join_ms double precision, out follow_ms double precision,
+  out suspension_ms double precision, out budget_ms double precision, out non_empty int[], out head bigint,
+  out unnumbered boolean) language plpgsql stable as $$
 declare
   v_now timestamptz := clock_timestamp();
 begin
