@@ -498,9 +498,15 @@ begin
       return;
     end if;
   end if;
-  v_ids := array(
-    select distinct a.budget from {schema}.applied_usage a
-    where a.execution = p_execution and a.dimension = any (p_dimension) order by 1);
+  -- In one snapshot: what is reported from here on may count in budgets that are not held here, and stays.
+  select array(
+      select distinct a.budget from {schema}.applied_usage a
+      where a.execution = p_execution and a.dimension = any (p_dimension) order by 1),
+    array(
+      select least(u.amount, coalesce((
+        select e.amount from {schema}.execution_usage e where e.execution = p_execution and e.dimension = u.dimension), 0))
+      from unnest(p_dimension, p_amount) with ordinality u (dimension, amount, n) order by u.n)
+    into v_ids, p_amount;
   if v_ids <> '{}' then
     perform 1 from {schema}.budget b where b.id = any (v_ids) order by b.id for update;
     v_now := clock_timestamp();

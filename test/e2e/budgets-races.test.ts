@@ -206,6 +206,30 @@ describe('what others have locked', () => {
     await some.hand.complete(claim);
   });
 
+  it('is given back by nobody who asked before it was reported', async () => {
+    const some = spending();
+    const other = `${some.lane} in money`;
+    await some.put({ tokens: 100n });
+    await some.put({ cents: 100n }, { name: other });
+    const claim = await some.running();
+    await some.report(claim, { tokens: 5n });
+    const { database } = recorded.tailrace;
+    const held = await HeldRows.start(database);
+    await held.hold('budget', 'name', some.lane);
+    const report = some.report(claim, { tokens: 1n, cents: 10n });
+    await eventually(() => held.keepsWaiting('report_usages'));
+    const back = some.release(claim.executionId, { tokens: 5n, cents: 10n });
+    await eventually(() => held.keepsWaiting('release_usage'));
+    await held.release();
+    await report;
+    const { released } = await back;
+    expect(await some.used(other)).toEqual({ cents: 10n - (released['cents'] ?? 0n) });
+    expect(await some.used()).toEqual({ tokens: 6n - (released['tokens'] ?? 0n) });
+    await some.release(claim.executionId, { tokens: 10n, cents: 10n });
+    expect([await some.used(), await some.used(other)]).toEqual([{ tokens: 0n }, { cents: 0n }]);
+    await some.hand.complete(claim);
+  });
+
   it('and is parked, goes on when it is free', async () => {
     const some = spending();
     await some.put({ tokens: 10n }, { breachPolicy: SUSPEND });
