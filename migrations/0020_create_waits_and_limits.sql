@@ -67,6 +67,7 @@ create table {schema}.budget_dimension (
   hard_limit bigint not null check (hard_limit >= 0),
   soft_limit bigint not null default 0 check (soft_limit between 0 and hard_limit),
   used bigint not null default 0, -- base: without the deltas above budget.folded
+  epoch bigint not null default 1, -- of the budget, when this use last began at 0
   primary key (budget, dimension)
 ) with (fillfactor = 70);
 
@@ -116,10 +117,11 @@ create table {schema}.applied_usage (
   amount bigint not null check (amount >= 0),
   primary key (execution, budget, dimension)
 ) with (fillfactor = 70);
--- Idempotency keys of reports (kind 1) and give-backs (kind 2).
+-- Idempotency keys of reports (kind 1) and give-backs (kind 2). 3: what a breach answered that took the execution from its
+-- holder; its key is the lease.
 create table {schema}.usage_report (
   execution uuid not null,
-  kind smallint not null check (kind in (1, 2)),
+  kind smallint not null check (kind in (1, 2, 3)),
   key text not null,
   hash bytea not null,
   answer jsonb not null,
@@ -160,7 +162,7 @@ create table {schema}.suspension (
 ) with (autovacuum_vacuum_cost_delay = 0, vacuum_truncate = off);
 create index suspension_due on {schema}.suspension (due_at) where due_at is not null;
 create index suspension_order on {schema}.suspension (namespace, suspended_at, execution);
-create index suspension_budget on {schema}.suspension (budget) where budget is not null;
+create index suspension_budget on {schema}.suspension (budget, execution) where budget is not null;
 
 -- id: what a token names. state as stored: pending, active, closed; one whose execution has ended is closed too.
 create table {schema}.waitpoint (

@@ -10,15 +10,7 @@
 -- sweeper at the end of every window of a used-up budget, a follow_up of kind 9 where a breach has parked an execution.
 -- Lock order: lease → budget → the execution's usage → spent → dead letter. Keys are taken with SKIP LOCKED.
 -- A crash before a commit leaves nothing; what a commit left to be done stands in follow_up.
--- Locks: short ACCESS EXCLUSIVE locks on the tables of budgets, to add a column. older-servers: refused
-
--- epoch: that of the budget when this use last began at 0. What was reported in an earlier one cannot be given back.
-alter table {schema}.budget_dimension add column epoch bigint not null default 1;
--- 3: what a breach answered that took the execution from its holder; its key is the lease.
-alter table {schema}.usage_report drop constraint usage_report_kind_check,
-  add constraint usage_report_kind_check check (kind in (1, 2, 3));
-drop index {schema}.suspension_budget;
-create index suspension_budget on {schema}.suspension (budget, execution) where budget is not null;
+-- Locks: creates only. older-servers: refused
 
 -- One dimension of a budget as a report finds it, and what the report asks of it.
 create type {schema}.budget_step as (budget uuid, name text, policy smallint, exhausted boolean, reset_at timestamptz,
