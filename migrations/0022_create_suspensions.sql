@@ -273,10 +273,11 @@ begin
   perform {schema}.reopen_waits(v_lease, v_now);
   v_taken := {schema}.condition_takes(p_execution, p_condition);
   -- What holds already needs no place where anything could land.
-  if p_named <> '{}' and v_taken is null then
+  if (p_named <> '{}' or p_counts) and v_taken is null then
     -- Held, so that none of them is closed before this suspension is there to be seen.
     select array_agg(x.w) into v_there from (
-      select w from {schema}.waitpoint w where w.execution = p_execution and w.key = any (p_named) order by w.key
+      select w from {schema}.waitpoint w
+      where w.execution = p_execution and (w.key = any (p_named) or (p_counts and w.state <> 3)) order by w.key
       for update) x (w);
     v_now := clock_timestamp();
     select u, {schema}.waitpoint_verdict(w, v_now) into subject, verdict

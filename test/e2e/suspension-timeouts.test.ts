@@ -15,6 +15,7 @@ import {
 import { wallMs } from '../../src/runtime/clock.js';
 import { only, refusal, seconds } from '../support/by-hand.js';
 import { eventually } from '../support/eventually.js';
+import { HeldRows } from '../support/held-rows.js';
 import { Recorded } from '../support/history/recorded.js';
 import { allOf, named, timeoutOnly, WaitsByHand } from '../support/waits-by-hand.js';
 
@@ -184,5 +185,27 @@ describe('a suspended execution', () => {
     await hand.complete(next);
     expect((await hand.signal(kept.executionId, 'too', { waitpointKey: 'b' })).effect).toBe(SignalEffect.SATISFIED);
     await hand.complete(await hand.claimNamed(kept.executionId, long));
+  });
+
+  it('times out as well when that waitpoint expires while it is being parked', async () => {
+    const condition = {
+      condition: { case: 'count' as const, value: { count: 2, distinct: CountDistinct.WAITPOINTS } },
+    };
+    const [claim, other] = [await running(), await running()];
+    await hand.waitpoint(claim, 'kept');
+    await hand.waitpoint(claim, 'expiring', { expiry: seconds(1) });
+    await hand.waitpoint(other, 'expiring next', { expiry: seconds(1) });
+    const held = await HeldRows.start(recorded.tailrace.database);
+    await held.holdTable('suspension');
+    const suspended = hand.suspend(claim, { condition });
+    await eventually(() => held.keepsWaiting('suspend'));
+    await eventually(() => held.sees('waitpoint', { key: 'expiring next', state: 3 }));
+    await held.release();
+    expect((await suspended).suspended).toBe(true);
+    expect((await hand.end(claim.executionId)).outcome).toMatchObject({
+      state: FAILED,
+      reason: EndReason.SUSPENSION_TIMEOUT,
+    });
+    await hand.complete(other);
   });
 });

@@ -25,6 +25,18 @@ export class HeldRows {
     if (rowCount === 0) throw new Error(`no row of ${table} where ${column} is ${id}`);
   }
 
+  /** Whoever adds rows to the table, or changes some, waits; whoever locks some does not. */
+  async holdTable(table: string): Promise<void> {
+    await this.#client.query(`lock table ${this.#schema}.${table} in share mode`);
+  }
+
+  /** Whether there is such a row by now. */
+  async sees(table: string, row: Readonly<Record<string, string | number>>): Promise<boolean> {
+    const are = Object.keys(row).map((column, i) => `${column} = $${i + 1}`);
+    const text = `select from ${this.#schema}.${table} where ${are.join(' and ')} limit 1`;
+    return (await this.#client.query(text, Object.values(row))).rowCount === 1;
+  }
+
   /** Whether somebody who calls this function waits for a lock. */
   async keepsWaiting(name: string): Promise<boolean> {
     await this.#client.query('select pg_stat_clear_snapshot()');
