@@ -98,6 +98,23 @@ begin
   cross join lateral (select x.default_key_limit from {schema}.lane x where x.id = k.lane offset 0) l;
 end $$;
 
+-- Locks the rows of these keys, passing over what somebody else has; whoever decides about a key holds it until the commit. Nor does
+-- the default limit of its lane change until then: while somebody changes that, the lane's keys are his.
+create function {schema}.hold_keys(p_gate uuid[]) returns uuid[] language plpgsql volatile as $$
+declare
+  v_held uuid[];
+  v_lanes int[];
+begin
+  select array_agg(x.id), array_agg(distinct x.lane) into v_held, v_lanes from (
+    select k.id, k.lane from {schema}.concurrency_key k where k.id = any (p_gate) order by k.id for update skip locked) x;
+  v_lanes := array(
+    select u from unnest(v_lanes) u where not pg_try_advisory_xact_lock_shared(hashtext('tailrace key limit'), u));
+  if v_lanes <> '{}' then
+    v_held := array(select k.id from {schema}.concurrency_key k where k.id = any (v_held) and not k.lane = any (v_lanes));
+  end if;
+  return v_held;
+end $$;
+
 -- Puts rows in line: into ready, or behind the others of their key. What waits there already goes first. A key that somebody
 -- else decides about at this moment is looked at right after: until then its rows wait.
 create function {schema}.enter_line(p_rows {schema}.ready[], p_now timestamptz, out states smallint[], out queued uuid[])
@@ -107,8 +124,7 @@ declare
   v_held uuid[];
 begin
   perform pg_current_xact_id(); -- before any ready_seq is drawn
-  select array_agg(x.id) into v_held from (
-    select k.id from {schema}.concurrency_key k where k.id = any (v_gates) order by k.id for update skip locked) x;
+  v_held := {schema}.hold_keys(v_gates);
   with asked as materialized (
       select r.gate, r.ordinality n, row_number() over (partition by r.gate order by r.priority, r.ordinality) nth
       from unnest(p_rows) with ordinality r),
@@ -151,8 +167,7 @@ declare
   v_late uuid[];
 begin
   perform pg_current_xact_id();
-  select array_agg(x.id) into v_held from (
-    select k.id from {schema}.concurrency_key k where k.id = any (p_gate) order by k.id for update skip locked) x;
+  v_held := {schema}.hold_keys(p_gate);
   v_late := array(select u from unnest(p_gate) u except select u from unnest(v_held) u);
   left_over := v_late <> '{}';
   if left_over then

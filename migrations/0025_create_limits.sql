@@ -367,7 +367,11 @@ begin
     and (q.max_running is not null or q.max_starts is not null) order by q.lane for update);
   if v_quotas <> '{}' then
     v_now := clock_timestamp();
-    perform {schema}.mark_limited(p_namespace, v_quotas);
+    -- As in claim(): it looks at all leases, so only while some may not know of the limit.
+    if coalesce((select true from {schema}.quota q where q.namespace = p_namespace and q.lane = any (v_quotas)
+        and q.changed_at > v_now - interval '10 seconds' limit 1), false) then
+      perform {schema}.mark_limited(p_namespace, v_quotas);
+    end if;
     select max(ceil(r.retry_ms))::int into retry_ms from {schema}.quota_room(p_namespace, v_quotas, v_now) r
       where r.room = 0 having count(*) > 0;
     if found then
@@ -524,6 +528,10 @@ begin
   end if;
   classes := array(select c.id from {schema}.claim_class c where c.lane = v_lane.id);
   v_changed := jsonb_populate_record(v_lane, p_patch);
+  -- Who decides by the old default is waited for, and seen below; whoever comes now comes back after the commit (hold_keys).
+  if v_changed.default_key_limit is distinct from v_lane.default_key_limit then
+    perform pg_advisory_xact_lock(hashtext('tailrace key limit'), v_lane.id);
+  end if;
   if p_quota is not null then
     select q.* into v_quota from {schema}.quota q where q.namespace = p_namespace and q.lane = v_lane.id;
     v_quota := jsonb_populate_record(v_quota, p_quota);
