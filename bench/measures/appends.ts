@@ -9,6 +9,7 @@ import { frameOf } from '../peers/frame-writers.js';
 import { leaseOf, TailraceCalls } from '../peers/tailrace-calls.js';
 import { startTailraceServer } from '../peers/tailrace-server.js';
 import { quantile } from '../statistics.js';
+import { SINGLE_CALL_COLUMNS } from './columns.js';
 import type { Context, Inspect, Measure, Sample } from './measure.js';
 
 const TYPE = 'writer';
@@ -106,13 +107,7 @@ export const appends: Measure = {
     'One frame of 40 to 240 bytes per call, one call after the other, to one attempt, without readers. Statement time, ' +
     'pages and WAL are those of the whole engine until it is quiet again. Patches set one member of a summary of ' +
     `${MEMBERS}.`,
-  columns: [
-    { key: 'p50', title: 'p50 ms', digits: 2 },
-    { key: 'p99', title: 'p99 ms', digits: 2 },
-    { key: 'statements', title: 'ms in Postgres each', digits: 2 },
-    { key: 'pages', title: 'pages each' },
-    { key: 'wal', title: 'WAL B each' },
-  ],
+  columns: SINGLE_CALL_COLUMNS,
   ratio: { column: 'pages', title: '× the first' },
   everyProfile: false,
   run,

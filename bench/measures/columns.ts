@@ -9,3 +9,12 @@ export const COST_COLUMNS: readonly Column[] = [
   { key: 'clientCpu', title: 'client µs' },
   { key: 'postgresCpu', title: 'Postgres µs' },
 ];
+
+/** Of calls one after the other, and what the whole engine moves for each until it is quiet again. */
+export const SINGLE_CALL_COLUMNS: readonly Column[] = [
+  { key: 'p50', title: 'p50 ms', digits: 2 },
+  { key: 'p99', title: 'p99 ms', digits: 2 },
+  { key: 'statements', title: 'ms in Postgres each', digits: 2 },
+  { key: 'pages', title: 'pages each' },
+  { key: 'wal', title: 'WAL B each' },
+];

@@ -23,7 +23,7 @@ const PATIENCE_MS = 60_000;
 const CALM = 'calm';
 const FLOODED = 'flooded';
 
-export const WITHOUT = 'without the flooder';
+const WITHOUT = 'without the flooder';
 export const BESIDE = 'with the flooder';
 
 async function run({ arena, scale, record, progress }: Context): Promise<void> {

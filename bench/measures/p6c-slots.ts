@@ -7,6 +7,7 @@ import { makeFan } from '../peers/fans.js';
 import { FlowClients } from '../peers/tailrace-flows.js';
 import { startTailraceServer, type TailraceServer } from '../peers/tailrace-server.js';
 import { quantile } from '../statistics.js';
+import { SINGLE_CALL_COLUMNS } from './columns.js';
 import type { Context, Measure, Sample } from './measure.js';
 
 /** Around the width from which a join is folded after the commit. */
@@ -88,13 +89,7 @@ export const p6c: Measure = {
   about:
     'One completion per call, one after the other. Statement time, pages and WAL are those of the whole engine until it is ' +
     'quiet again, so that what is folded after the commit, the log and its readers count too.',
-  columns: [
-    { key: 'p50', title: 'p50 ms', digits: 2 },
-    { key: 'p99', title: 'p99 ms', digits: 2 },
-    { key: 'statements', title: 'ms in Postgres each', digits: 2 },
-    { key: 'pages', title: 'pages each' },
-    { key: 'wal', title: 'WAL B each' },
-  ],
+  columns: SINGLE_CALL_COLUMNS,
   ratio: { column: 'pages', title: '× without a join' },
   everyProfile: false,
   run,

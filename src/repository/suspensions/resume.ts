@@ -2,6 +2,7 @@
 import type { Content } from '../bytes.js';
 import type { Runner } from '../database.js';
 import { statement } from '../statement.js';
+import type { GoneOn } from './gone-on.js';
 
 const resume = statement(
   'suspensions.resume',
@@ -22,19 +23,13 @@ export interface Resuming {
   readonly note: string;
 }
 
-export interface ResumeAnswer {
+export interface ResumeAnswer extends GoneOn {
   readonly verdict: 'resumed' | 'not_suspended' | 'not_found' | 'terminal';
   /** Where it went, or stands. */
   readonly state: number | null;
   /** Of the end, for `terminal`. */
   readonly attempt: number | null;
   readonly token: bigint | null;
-  /** Classes that got claimable work, one per execution. */
-  readonly classes: readonly number[] | null;
-  /** It goes on after so many milliseconds. */
-  readonly delay_ms: bigint | null;
-  /** It waits for its concurrency key; somebody may have to look at that after the commit. */
-  readonly left_over: boolean;
 }
 
 export async function resumeSuspended(runner: Runner, asked: Resuming): Promise<ResumeAnswer> {

@@ -2,6 +2,7 @@
 import type { Content } from '../bytes.js';
 import type { Runner } from '../database.js';
 import { statement } from '../statement.js';
+import type { GoneOn } from './gone-on.js';
 
 const tell = statement(
   'suspensions.signal',
@@ -37,7 +38,7 @@ export interface NewSignal {
   };
 }
 
-export interface SignalAnswer {
+export interface SignalAnswer extends GoneOn {
   /**
    * ignored: cancellation was asked for, and nothing kept. reused: its idempotency key stands for another signal.
    * missing, closed: the waitpoint. full: of signals. crowded: the waitpoint, of early ones.
@@ -61,12 +62,6 @@ export interface SignalAnswer {
   readonly state: number | null;
   readonly attempt: number | null;
   readonly token: bigint | null;
-  /** Classes that got claimable work, one per execution. */
-  readonly classes: readonly number[] | null;
-  /** It goes on after so many milliseconds. */
-  readonly delay_ms: bigint | null;
-  /** It waits for its concurrency key; somebody may have to look at that after the commit. */
-  readonly left_over: boolean;
 }
 
 export async function signalExecution(runner: Runner, signal: NewSignal): Promise<SignalAnswer> {

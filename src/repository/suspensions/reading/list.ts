@@ -1,9 +1,8 @@
 /** Pages through parked executions, longest parked first. Whatever the filter, a page reads a bounded number of rows. */
 import type { Runner } from '../../database.js';
 import { boundedScan } from '../../inspection/bounded-scan.js';
-import { FIRST_ID } from '../../inspection/id-bounds.js';
 import { statement } from '../../statement.js';
-import { type InstantKey, instantAt, microsecondsOf } from './instants.js';
+import { BEFORE_FIRST, type InstantKey, instantAt, microsecondsOf, type PageColumns, pageOf } from './instants.js';
 import { type SuspensionObject, suspensionObject } from './suspension-object.js';
 
 /** What a claim class says is looked up only where it is asked for. */
@@ -52,7 +51,6 @@ export interface SuspensionList {
 }
 
 const BUDGET = 10_000;
-const BEFORE_FIRST: InstantKey = { at: 0n, id: FIRST_ID };
 
 /** `after`: what the page before ended with. */
 export async function listSuspensions(
@@ -62,13 +60,7 @@ export async function listSuspensions(
   size: number,
   budget = BUDGET,
 ): Promise<SuspensionList> {
-  type Row = {
-    readonly ceiling_at: bigint | null;
-    readonly ceiling_id: string | null;
-    readonly at: bigint | null;
-    readonly id: string | null;
-    readonly suspension: SuspensionObject | null;
-  };
+  type Row = PageColumns & { readonly suspension: SuspensionObject | null };
   const first = after ?? BEFORE_FIRST;
   const rows = await runner.query<Row>(list, [
     filter.namespace,
@@ -83,15 +75,6 @@ export async function listSuspensions(
     size + 1,
     budget,
   ]);
-  const found = rows.flatMap(({ at, id, suspension }) =>
-    at === null || id === null || suspension === null ? [] : [{ at, id, suspension }],
-  );
-  const shown = found.slice(0, size);
-  const last = found.length > size ? shown.at(-1) : undefined;
-  const { ceiling_at: at = null, ceiling_id: id = null } = rows[0] ?? {};
-  const ceiling = at === null || id === null ? undefined : { at, id };
-  return {
-    suspensions: shown.map(({ suspension }) => suspension),
-    next: last === undefined ? ceiling : { at: last.at, id: last.id },
-  };
+  const { shown, next } = pageOf(rows, size);
+  return { suspensions: shown.flatMap(({ suspension }) => suspension ?? []), next };
 }

@@ -4,9 +4,8 @@
  */
 import type { Runner } from '../../database.js';
 import { boundedScan, type Source } from '../../inspection/bounded-scan.js';
-import { FIRST_ID } from '../../inspection/id-bounds.js';
 import { statement } from '../../statement.js';
-import { type InstantKey, instantAt, microsecondsOf } from './instants.js';
+import { BEFORE_FIRST, type InstantKey, instantAt, microsecondsOf, type PageColumns, pageOf } from './instants.js';
 import type { WaitpointObject } from './suspension-object.js';
 
 function source(name: string, from: string, where: string): Source {
@@ -61,7 +60,6 @@ export interface WaitpointList {
 }
 
 const BUDGET = 10_000;
-const BEFORE_FIRST: InstantKey = { at: 0n, id: FIRST_ID };
 
 /** `after`: what the page before ended with. */
 export async function listWaitpoints(
@@ -71,14 +69,8 @@ export async function listWaitpoints(
   size: number,
   budget = BUDGET,
 ): Promise<WaitpointList> {
-  type Found = WaitpointObject & { readonly id: string; readonly at: bigint };
-  type Row = Found & {
-    readonly id: string | null;
-    readonly ceiling_at: bigint | null;
-    readonly ceiling_id: string | null;
-  };
   const first = after ?? BEFORE_FIRST;
-  const rows = await runner.query<Row>(list, [
+  const rows = await runner.query<WaitpointObject & PageColumns>(list, [
     filter.namespace,
     filter.execution,
     filter.states,
@@ -87,10 +79,6 @@ export async function listWaitpoints(
     size + 1,
     budget,
   ]);
-  const found = rows.filter((row) => row.id !== null);
-  const waitpoints = found.slice(0, size);
-  const last = found.length > size ? waitpoints.at(-1) : undefined;
-  const { ceiling_at: at = null, ceiling_id: id = null } = rows[0] ?? {};
-  const ceiling = at === null || id === null ? undefined : { at, id };
-  return { waitpoints, next: last === undefined ? ceiling : { at: last.at, id: last.id } };
+  const { shown, next } = pageOf(rows, size);
+  return { waitpoints: shown, next };
 }
