@@ -394,3 +394,40 @@ begin
   end loop;
   raise exception using errcode = '55P03', message = 'the execution kept moving';
 end $$;
+
+-- Why these holders were refused, in the order of checks that holds for every worker write: not found, repeat of the
+-- call that ended this very attempt (unless a newer one is open, be it parked), terminal, revoked, expired, other content,
+-- superseded, never its holder.
+create or replace function {schema}.explain_refusals(p_ord int[], p_namespace int[], p_execution uuid[], p_lease uuid[],
+  p_token bigint[], p_call smallint, p_hash bytea[])
+returns table (ord int, verdict text, state smallint, attempt int, token bigint, run_at timestamptz, outcome smallint,
+  reason smallint, failures int, ended_at timestamptz, class int, letter uuid)
+language sql stable as $$
+  select u.ord,
+    case
+      when e.id is null then 'not_found'
+      when l.lease = u.lease and l.token = u.token and l.expires_at > clock_timestamp() then
+        case when l.cancel_at is not null and not l.cancel_accepts_late and p_call = 1 then 'canceling' else 'busy' end
+      when mine.call = p_call and mine.hash is not distinct from u.hash and l.execution is null
+        and mine.number = latest.number and coalesce(parked.number, 0) <= mine.number then 'duplicate'
+      when o.execution is not null then 'terminal'
+      when parked.lease = u.lease and parked.token = u.token then 'other_content'
+      when mine.outcome = 9 then 'revoked'
+      when mine.outcome in (3, 4, 8, 10, 11) or (l.lease = u.lease and l.token = u.token) then 'expired'
+      when mine.call = p_call and mine.hash is not distinct from u.hash then 'superseded'
+      when mine.number is not null then 'other_content'
+      else 'superseded'
+    end,
+    coalesce(o.state, mine.state), coalesce(o.attempt, mine.number, l.attempt), coalesce(o.token, l.token), mine.run_at,
+    mine.outcome, o.reason, null::int, coalesce(o.ended_at, mine.ended_at), e.class,
+    case when o.state in (8, 10) then {schema}.letter_of(e.id) end
+  from unnest(p_ord, p_namespace, p_execution, p_lease, p_token, p_hash) u (ord, namespace, execution, lease, token, hash)
+  left join lateral (select * from {schema}.execution where id = u.execution and namespace = u.namespace offset 0) e on true
+  left join lateral (select * from {schema}.lease where execution = e.id offset 0) l on true
+  left join lateral (select * from {schema}.outcome where execution = e.id offset 0) o on true
+  left join lateral (select p.number, p.lease, p.token from {schema}.parked p where p.execution = e.id offset 0) parked on true
+  left join lateral (select a.* from {schema}.attempt a where a.execution = e.id and a.lease = u.lease
+    and a.token = u.token limit 1) mine on true
+  left join lateral (select a.number from {schema}.attempt a where a.execution = e.id order by a.number desc limit 1)
+    latest on true
+$$;

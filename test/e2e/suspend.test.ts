@@ -186,6 +186,14 @@ describe('a suspension', () => {
     expect((await refusal(hand.suspend(claim, asked))).reason).toBe('EXECUTION_TERMINAL');
   });
 
+  it('of a newer attempt ends the repeats of the one before it', async () => {
+    const claim = await running();
+    await hand.delay(claim, { delay: seconds(0) });
+    const next = await hand.claimNamed(claim.executionId, long);
+    await hand.suspend(next);
+    expect(await refusal(hand.delay(claim, { delay: seconds(0) }))).toMatchObject({ reason: 'LEASE_LOST', metadata: { why: 'superseded' } });
+  });
+
   it('that held at once is known again by its idempotency key alone', async () => {
     const claim = await running();
     const { executionId } = claim;
