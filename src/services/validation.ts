@@ -12,7 +12,7 @@ import type { RefusalParams } from './validation/refusals.js';
 
 export { payload } from './validation/contents.js';
 export * from './validation/numbers.js';
-export { refuse, shown } from './validation/refusals.js';
+export { always, refuse, shown } from './validation/refusals.js';
 export * from './validation/text.js';
 export * from './validation/times.js';
 export { unbuilt } from './validation/unbuilt.js';

@@ -130,6 +130,13 @@ describe('a signal', () => {
     expect(asEngine).toMatchObject({ reason: 'INVALID_FIELD', fieldViolations: [{ field: 'source' }] });
     const nobody = await refusal(recorded.clients.engine.signalExecution({ name: 'go' }));
     expect(nobody).toMatchObject({ reason: 'INVALID_FIELD', fieldViolations: [{ field: 'waitpoint_token' }] });
+    const wrong = await refusal(hand.signal('nobody', '', { waitpointKey: '\0', idempotencyKey: '\0' }));
+    expect(wrong.fieldViolations.map(({ field }) => field)).toEqual([
+      'name',
+      'idempotency_key',
+      'execution.execution_id',
+      'execution.waitpoint_key',
+    ]);
     await hand.complete(claim);
     expect((await refusal(hand.signal(claim.executionId))).reason).toBe('EXECUTION_TERMINAL');
   });

@@ -28,6 +28,11 @@ export function rule<T>(wrong: (value: T) => string | undefined): (context: z.co
   };
 }
 
+/** A rule of a request that depends on no other: whatever else is wrong, it is looked at too. */
+export function always<T>(check: (context: z.core.ParsePayload<T>) => void): z.core.$ZodCheck<T> {
+  return { _zod: { check, def: { check: 'custom', when: () => true }, onattach: [] } };
+}
+
 const SHOWN = 60;
 
 /** A value as a message may quote it: short, on one line. */

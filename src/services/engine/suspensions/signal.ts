@@ -14,6 +14,7 @@ import { tellConsequences } from '../../../dispatch/after-commit.js';
 import { type SignalAnswer, signalExecution } from '../../../repository/suspensions/index.js';
 import { uuidV7 } from '../../../runtime/random.js';
 import {
+  always,
   enumNumber,
   name,
   namespace,
@@ -58,7 +59,7 @@ export function signalExecutionCall(deps: EngineServiceDeps) {
       payload: payload(deps.maxPayloadBytes),
       idempotencyKey: optionalName(),
     } satisfies Shape<SignalExecutionRequest>)
-    .check(checkTarget);
+    .check(always(checkTarget));
 
   return async (message: SignalExecutionRequest): Promise<SignalExecutionResponse> => {
     const asked = validate(request, message);
