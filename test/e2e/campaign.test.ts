@@ -13,13 +13,16 @@ import { DeadLetterState } from '../../gen/tailrace/v1/dead_letter_pb.js';
 import { ErrorDetailSchema } from '../../gen/tailrace/v1/error_pb.js';
 import { ExecutionState } from '../../gen/tailrace/v1/execution_state_pb.js';
 import type { Claim } from '../../gen/tailrace/v1/lease_pb.js';
+import { LogEntryKind } from '../../gen/tailrace/v1/log_pb.js';
 import { monotonicMs, pause, wallMs } from '../../src/runtime/clock.js';
 import { ByHand, ItemRefused, leaseOf, seconds } from '../support/by-hand.js';
+import { keyOf, letAllGoOn, setLimits, signalSomebody, use, wait, write } from '../support/campaign-waits.js';
 import { Chance } from '../support/chance.js';
 import { Recorded } from '../support/history/recorded.js';
 import type { Clients } from '../support/tailrace.js';
+import { WaitsByHand } from '../support/waits-by-hand.js';
 
-const CAMPAIGN_MS = 6_000;
+const CAMPAIGN_MS = 8_000;
 const LANES = ['red', 'green', 'blue'];
 const CAPABILITIES = ['gpu', 'eu'];
 const EXPECTED = new Set([
@@ -30,6 +33,10 @@ const EXPECTED = new Set([
   'REQUEST_ID_REUSED',
   'VERSION_CONFLICT',
   'CAPABILITY_MISSING',
+  'BUDGET_EXCEEDED',
+  'QUOTA_EXCEEDED',
+  'NOT_SUSPENDED',
+  'WAITPOINT_NOT_FOUND',
 ]);
 
 const seed = Number(process.env['TAILRACE_TEST_SEED'] ?? wallMs() % 1_000_000);
@@ -42,6 +49,7 @@ const stale: Claim[] = [];
 
 beforeAll(async () => {
   recorded = await Recorded.start();
+  await setLimits(recorded);
   servers = [recorded.clients, (await recorded.another()).clients];
 });
 afterAll(() => recorded.stop());
@@ -63,6 +71,7 @@ async function client(hand: ByHand, dice: Chance): Promise<void> {
       lane: dice.pick(LANES) ?? '',
       type: `type ${dice.below(3)}`,
       priority: dice.below(5) - 2,
+      concurrencyKey: keyOf(dice),
       requiredCapabilities: CAPABILITIES.filter(() => dice.percent(20)),
       retryPolicy: {
         maxAttempts: 1 + dice.below(4),
@@ -82,7 +91,7 @@ async function client(hand: ByHand, dice: Chance): Promise<void> {
   await pause(dice.below(60));
 }
 
-async function worker(hand: ByHand, dice: Chance): Promise<void> {
+async function worker(hand: WaitsByHand, dice: Chance): Promise<void> {
   const claims = await hand.claim({
     lanes: LANES.filter(() => dice.percent(80)).map((lane) => ({ lane, weight: 1 + dice.below(3) })),
     capabilities: CAPABILITIES.filter(() => dice.percent(70)),
@@ -96,10 +105,13 @@ async function worker(hand: ByHand, dice: Chance): Promise<void> {
   await Promise.all(late.map((claim) => attempt(hand.complete(claim, 'late'))));
 }
 
-async function treat(hand: ByHand, claim: Claim, dice: Chance): Promise<void> {
+async function treat(hand: WaitsByHand, claim: Claim, dice: Chance): Promise<void> {
   const fail = (failureClass: FailureClass, more = {}) => hand.fail(claim, failureClass, more);
+  if (dice.percent(40)) await attempt(use(hand, claim, dice));
+  if (dice.percent(30)) await attempt(write(recorded, hand, claim, dice));
   const act = dice.weighted<() => Promise<unknown>>([
     [40, () => hand.complete(claim)],
+    [20, () => wait(hand, claim, dice)],
     [6, () => Promise.allSettled([hand.complete(claim), hand.complete(claim), hand.complete(claim, 'other')])],
     [6, () => Promise.allSettled([hand.complete(claim), hand.release(claim), fail(FailureClass.PERMANENT)])],
     [
@@ -166,8 +178,8 @@ async function operator({ admin, deadLetters }: Clients, dice: Chance): Promise<
 }
 
 async function live(): Promise<number> {
-  const { SCHEDULED, QUEUED, RUNNING } = ExecutionState;
-  const filter = { lanes: LANES, states: [SCHEDULED, QUEUED, RUNNING] };
+  const { BLOCKED, SCHEDULED, QUEUED, RUNNING, SUSPENDED } = ExecutionState;
+  const filter = { lanes: LANES, states: [BLOCKED, SCHEDULED, QUEUED, RUNNING, SUSPENDED] };
   return (await recorded.clients.admin.listExecutions({ filter, pageSize: 1_000 })).executions.length;
 }
 
@@ -183,12 +195,17 @@ test(`everybody at once, seed ${seed}`, async () => {
   const repeat = async (step: (dice: Chance) => Promise<void>, dice = chance.fork()): Promise<void> => {
     while (monotonicMs() < until) await step(dice);
   };
-  const hands = Array.from({ length: 6 }, (_, i) => new ByHand(i % 2 === 0 ? here : there, 'worker', `instance ${i}`));
+  const hands = Array.from(
+    { length: 6 },
+    (_, i) => new WaitsByHand(i % 2 === 0 ? here : there, 'worker', `instance ${i}`),
+  );
   await Promise.all([
     ...hands.map((hand) => repeat((dice) => worker(hand, dice))),
     ...[here, there].map((clients) => repeat((dice) => client(new ByHand(clients, 'client'), dice))),
     repeat((dice) => canceler(new ByHand(there, 'canceler'), dice)),
     repeat((dice) => operator(here, dice)),
+    repeat((dice) => attempt(signalSomebody(new WaitsByHand(there, 'somebody'), dice, known))),
+    repeat((dice) => attempt(signalSomebody(new WaitsByHand(here, 'somebody'), dice, known))),
     repeat(async (dice) => {
       for (const reader of [ends, second]) if (dice.percent(50)) reader.cut();
       await pause(100 + dice.below(300));
@@ -196,6 +213,7 @@ test(`everybody at once, seed ${seed}`, async () => {
   ]);
   // Then peace: two workers finish what is left.
   while ((await live()) > 0) {
+    await letAllGoOn(recorded);
     for (const hand of hands.slice(0, 2)) {
       const lanes = LANES.map((lane) => ({ lane }));
       const claims = await hand.claim({ lanes, capabilities: CAPABILITIES, maxExecutions: 100, wait: seconds(0.1) });
@@ -203,5 +221,10 @@ test(`everybody at once, seed ${seed}`, async () => {
     }
   }
   // The history is judged when the server stops.
-  expect(known.length).toBeGreaterThan(100);
+  expect(known.length).toBeGreaterThan(50);
+  const { EXECUTION_SUSPENDED, EXECUTION_RESUMED, SIGNAL_RECEIVED, BUDGET_EXHAUSTED } = LogEntryKind;
+  const told = new Set(recorded.log.entries.map(({ kind }) => kind));
+  for (const kind of [EXECUTION_SUSPENDED, EXECUTION_RESUMED, SIGNAL_RECEIVED, BUDGET_EXHAUSTED]) {
+    expect(told).toContain(kind);
+  }
 });

@@ -6,15 +6,12 @@
  */
 import fc from 'fast-check';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { pause } from '../../src/runtime/clock.js';
 import { Chance } from '../support/chance.js';
 import { countedWrong, drive } from '../support/flow-oracle/drive.js';
 import { plans } from '../support/flow-oracle/plan.js';
 import type { MadeFlow } from '../support/flows-by-hand.js';
-import { recordingClients } from '../support/history/clients.js';
 import { Recorded } from '../support/history/recorded.js';
-import { ServerProcess } from '../support/server-process.js';
-import type { Clients } from '../support/tailrace.js';
+import { Mortal } from '../support/mortal.js';
 
 const RUNS = 8;
 const AT_ONCE = 5;
@@ -28,36 +25,8 @@ beforeAll(async () => {
 });
 afterAll(() => recorded.stop());
 
-/** A server that is killed again and again, and what is left when the test is over. */
-class Mortal {
-  clients: Clients | undefined;
-  kills = 0;
-  #over = false;
-  readonly #running: Promise<void>;
-
-  constructor(readonly dice: Chance) {
-    this.#running = this.#run();
-  }
-
-  async stop(): Promise<void> {
-    this.#over = true;
-    await this.#running;
-  }
-
-  async #run(): Promise<void> {
-    while (!this.#over) {
-      const server = await ServerProcess.start(recorded.tailrace.database);
-      this.clients = recordingClients(server.url, recorded.recorder);
-      await pause(300 + this.dice.below(1_500));
-      await server.kill();
-      this.clients = undefined;
-      this.kills++;
-    }
-  }
-}
-
 test('servers and workers die, and the engine does as the oracle says', async () => {
-  const mortal = new Mortal(new Chance(Number(given ?? 1)));
+  const mortal = new Mortal(recorded, new Chance(Number(given ?? 1)));
   const driven: MadeFlow[] = [];
   // Several at once, because each waits now and then for a lease to end.
   const several = fc.array(plans(MOST_MEMBERS), { minLength: AT_ONCE, maxLength: AT_ONCE });
