@@ -13,6 +13,7 @@ import { eventually } from '../support/eventually.js';
 import { FaultProxy } from '../support/fault-proxy.js';
 import { FramesByHand, json, said, text } from '../support/frames-by-hand.js';
 import { RecordedTail } from '../support/history/tail.js';
+import { type Muted, mute } from '../support/muted.js';
 import { freshDatabase, type TestDatabase } from '../support/postgres.js';
 import { RestartablePostgres } from '../support/restartable-postgres.js';
 import { type Clients, clientsOf, startTailrace, type TestTailrace } from '../support/tailrace.js';
@@ -50,25 +51,16 @@ describe('two servers whose wake-ups never reach each other', () => {
   let database: TestDatabase;
   let here: TestTailrace;
   let there: TestTailrace;
-  let listener: pg.Client;
-  const heard: string[] = [];
+  let muted: Muted;
   beforeAll(async () => {
     database = await freshDatabase();
-    listener = new pg.Client({ connectionString: database.url });
-    await listener.connect();
-    // Found before the real one by the servers' sessions, which so believe that they have notified everybody.
-    await listener.query('create schema mute');
-    await listener.query('create function mute.pg_notify(text, text) returns void language sql as $$ select $$');
-    await listener.query(`listen tailrace_${database.schema}; listen tailrace_${database.schema}_frames`);
-    listener.on('notification', ({ channel }) => heard.push(channel));
-    const muted = new URL(database.url);
-    muted.searchParams.set('options', '-c search_path=mute,pg_catalog');
-    here = await startTailrace({ database: { ...database, url: muted.href } });
-    there = await startTailrace({ database: { ...database, url: muted.href } });
+    muted = await mute(database);
+    here = await startTailrace({ database: muted.database });
+    there = await startTailrace({ database: muted.database });
   });
   afterAll(async () => {
     await Promise.all([here.stop(), there.stop()]);
-    await listener.end();
+    await muted.stop();
     await database.drop();
   });
 
@@ -90,7 +82,7 @@ describe('two servers whose wake-ups never reach each other', () => {
     expect(said(await tail.whole())).toEqual(['first', 'a', 'b', 'c']);
     expect(monotonicMs() - ended).toBeLessThan(3_000);
     expect(tail.closed).toMatchObject({ reason: FramesCloseReason.EXECUTION_ENDED });
-    expect(heard).toEqual([]);
+    expect(muted.heard).toEqual([]);
   });
 });
 

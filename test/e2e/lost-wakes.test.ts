@@ -2,12 +2,12 @@
  * Two servers whose wake-ups never reach each other: what one does, waiting calls of the other see by their next pulse,
  * a second later. Three seconds are allowed, for a machine that is busy with other tests.
  */
-import pg from 'pg';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { LogEntryKind } from '../../gen/tailrace/v1/log_pb.js';
 import { monotonicMs } from '../../src/runtime/clock.js';
 import { ByHand, only, seconds } from '../support/by-hand.js';
 import { Recorded } from '../support/history/recorded.js';
+import { type Muted, mute } from '../support/muted.js';
 import { freshDatabase, type TestDatabase } from '../support/postgres.js';
 import type { Clients } from '../support/tailrace.js';
 
@@ -19,28 +19,19 @@ let elsewhere: Clients;
 /** Calls the other server, while `here` waits at the recorded server. */
 let there: ByHand;
 let here: ByHand;
-let listener: pg.Client;
-const heard: string[] = [];
+let muted: Muted;
 
 beforeAll(async () => {
   database = await freshDatabase();
-  listener = new pg.Client({ connectionString: database.url });
-  await listener.connect();
-  // Found before the real one by the servers' sessions, which so believe that they have notified everybody.
-  await listener.query('create schema mute');
-  await listener.query('create function mute.pg_notify(text, text) returns void language sql as $$ select $$');
-  await listener.query(`listen tailrace_${database.schema}`);
-  listener.on('notification', ({ channel }) => heard.push(channel));
-  const muted = new URL(database.url);
-  muted.searchParams.set('options', '-c search_path=mute,pg_catalog');
-  recorded = await Recorded.start({ database: { ...database, url: muted.href } });
+  muted = await mute(database);
+  recorded = await Recorded.start({ database: muted.database });
   elsewhere = (await recorded.another()).clients;
   there = new ByHand(elsewhere, 'there');
   here = recorded.hand('here');
 });
 afterAll(async () => {
   await recorded.stop();
-  await listener.end();
+  await muted.stop();
   await database.drop();
 });
 
@@ -115,5 +106,5 @@ test('proof 14: watches, waits and cancels hear of an end', async () => {
 });
 
 test('proof 14: no wake-up was heard meanwhile', () => {
-  expect(heard).toEqual([]);
+  expect(muted.heard).toEqual([]);
 });

@@ -3,38 +3,29 @@ import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
 import { BudgetBreachPolicy } from '../../gen/tailrace/v1/budget_pb.js';
 import { EndReason, ExecutionState } from '../../gen/tailrace/v1/execution_state_pb.js';
 import { SuspensionReason } from '../../gen/tailrace/v1/signal_pb.js';
-import { Client, Content } from '../../src/client/index.js';
-import { BudgetExceededError, type Handler, ResumeCause, signal, Worker } from '../../src/worker/index.js';
+import { type Client, Content } from '../../src/client/index.js';
+import { BudgetExceededError, type Handler, ResumeCause, signal } from '../../src/worker/index.js';
 import { eventually } from '../support/eventually.js';
-import { startTailrace, type TestTailrace } from '../support/tailrace.js';
+import { Workplace } from '../support/workplace.js';
 
 const BOUND = { timeoutMs: 20_000 };
 
-let tailrace: TestTailrace;
+let place: Workplace;
 let client: Client;
-let workers: Worker[] = [];
 let logged: string[] = [];
 let lane: string;
 let lanes = 0;
 beforeAll(async () => {
-  tailrace = await startTailrace();
-  client = new Client({ url: tailrace.url });
+  place = await Workplace.start();
+  ({ client } = place);
 });
-afterEach(async () => {
-  await Promise.all(workers.map((worker) => worker.stop()));
-  workers = [];
-});
-afterAll(async () => {
-  client.close();
-  await tailrace.stop();
-});
+afterEach(() => place.endOfWork());
+afterAll(() => place.stop());
 
 async function working(handler: Handler): Promise<void> {
   logged = [];
   const log = (_: string, message: string) => void logged.push(message);
-  const worker = new Worker({ url: tailrace.url, lanes: [lane], log, drainMs: 0 });
-  await worker.handle('spend', handler).start();
-  workers.push(worker);
+  await place.work(lane, { spend: handler }, { log });
 }
 
 /** A budget of the lane, over `tokens`; its name is the lane's. */

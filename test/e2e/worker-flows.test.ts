@@ -3,45 +3,35 @@ import type { Interceptor } from '@connectrpc/connect';
 import { createConnectTransport } from '@connectrpc/connect-node';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { ExecutionState } from '../../gen/tailrace/v1/execution_state_pb.js';
-import { Client, Content, flow } from '../../src/client/index.js';
-import { type Handler, type HandlerContext, ResumeCause, Worker } from '../../src/worker/index.js';
+import { type Client, Content, flow } from '../../src/client/index.js';
+import { type Handler, type HandlerContext, ResumeCause, type Worker } from '../../src/worker/index.js';
 import type { WorkerOptions } from '../../src/worker/options.js';
-import { startTailrace, type TestTailrace } from '../support/tailrace.js';
+import type { TestTailrace } from '../support/tailrace.js';
 import { WorkerProcess } from '../support/worker-process.js';
+import { Workplace } from '../support/workplace.js';
 
 const BOUND = { timeoutMs: 20_000 };
 const LEASE_MS = 2_000;
 const HOPS = Array.from({ length: 10 }, (_, hop) => `hop ${hop}`);
 
+let place: Workplace;
 let tailrace: TestTailrace;
 let client: Client;
-let workers: Worker[] = [];
 let lanes = 0;
 let lane: string;
 beforeAll(async () => {
-  tailrace = await startTailrace();
-  client = new Client({ url: tailrace.url });
+  place = await Workplace.start();
+  ({ tailrace, client } = place);
 });
-afterEach(async () => {
-  await Promise.all(workers.map((worker) => worker.stop()));
-  workers = [];
-});
-afterAll(async () => {
-  client.close();
-  await tailrace.stop();
-});
+afterEach(() => place.endOfWork());
+afterAll(() => place.stop());
 
 function newLane(): void {
   lane = `flows-${lanes++}`;
 }
 
-async function working(handlers: Record<string, Handler>, options: Partial<WorkerOptions> = {}): Promise<Worker> {
-  const worker = new Worker({ url: tailrace.url, lanes: [lane], log: () => {}, drainMs: 0, ...options });
-  for (const [type, handler] of Object.entries(handlers)) worker.handle(type, handler);
-  await worker.start();
-  workers.push(worker);
-  return worker;
-}
+const working = (handlers: Record<string, Handler>, options: Partial<WorkerOptions> = {}): Promise<Worker> =>
+  place.work(lane, handlers, options);
 
 async function outcomesOf(ids: Readonly<Record<string, string>>) {
   const { executions } = await client.awaitExecutions(Object.values(ids), BOUND);

@@ -7,38 +7,31 @@ import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { AttemptOutcome } from '../../gen/tailrace/v1/attempt_pb.js';
 import { EndReason, ExecutionState } from '../../gen/tailrace/v1/execution_state_pb.js';
 import { type Frame, FrameMode, type FramesClosed, FramesCloseReason } from '../../gen/tailrace/v1/frame_pb.js';
-import { Client, Content } from '../../src/client/index.js';
-import { FramesRefusedError, type Handler, signal, text, Worker } from '../../src/worker/index.js';
+import { type Client, Content } from '../../src/client/index.js';
+import { FramesRefusedError, type Handler, signal, text } from '../../src/worker/index.js';
 import type { WorkerOptions } from '../../src/worker/options.js';
 import { eventually } from '../support/eventually.js';
-import { startTailrace, type TestTailrace } from '../support/tailrace.js';
+import type { TestTailrace } from '../support/tailrace.js';
+import { Workplace } from '../support/workplace.js';
 
 const BOUND = { timeoutMs: 20_000 };
 
+let place: Workplace;
 let tailrace: TestTailrace;
 let client: Client;
-let workers: Worker[] = [];
 let lane: string;
 let lanes = 0;
 beforeAll(async () => {
-  tailrace = await startTailrace();
-  client = new Client({ url: tailrace.url });
+  place = await Workplace.start();
+  ({ tailrace, client } = place);
 });
-afterEach(async () => {
-  await Promise.all(workers.map((worker) => worker.stop()));
-  workers = [];
-});
-afterAll(async () => {
-  client.close();
-  await tailrace.stop();
-});
+afterEach(() => place.endOfWork());
+afterAll(() => place.stop());
 
 /** Creates an execution and a worker for it. */
 async function given(handler: Handler, options: Partial<WorkerOptions> = {}, retry = {}): Promise<string> {
   lane = `frames-${lanes++}`;
-  const worker = new Worker({ url: tailrace.url, lanes: [lane], log: () => {}, drainMs: 0, ...options });
-  await worker.handle('write', handler).start();
-  workers.push(worker);
+  await place.work(lane, { write: handler }, options);
   return (await client.create({ type: 'write', lane, retry: { initialBackoffMs: 10, ...retry } })).executionId;
 }
 

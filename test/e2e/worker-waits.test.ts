@@ -5,7 +5,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { AttemptKind } from '../../gen/tailrace/v1/attempt_pb.js';
 import { EndReason, ExecutionState } from '../../gen/tailrace/v1/execution_state_pb.js';
 import { SignalEffect, SignalSource } from '../../gen/tailrace/v1/signal_pb.js';
-import { Client, Content, flow } from '../../src/client/index.js';
+import { type Client, Content, flow } from '../../src/client/index.js';
 import {
   allOf,
   anySignal,
@@ -19,39 +19,29 @@ import {
   ResumeCause,
   type SuspensionOutcome,
   signal,
-  Worker,
+  type Worker,
 } from '../../src/worker/index.js';
 import type { WorkerOptions } from '../../src/worker/options.js';
 import { eventually } from '../support/eventually.js';
-import { startTailrace, type TestTailrace } from '../support/tailrace.js';
+import type { TestTailrace } from '../support/tailrace.js';
+import { Workplace } from '../support/workplace.js';
 
 const BOUND = { timeoutMs: 20_000 };
 
+let place: Workplace;
 let tailrace: TestTailrace;
 let client: Client;
-let workers: Worker[] = [];
 let lane: string;
 let lanes = 0;
 beforeAll(async () => {
-  tailrace = await startTailrace();
-  client = new Client({ url: tailrace.url });
+  place = await Workplace.start();
+  ({ tailrace, client } = place);
 });
-afterEach(async () => {
-  await Promise.all(workers.map((worker) => worker.stop()));
-  workers = [];
-});
-afterAll(async () => {
-  client.close();
-  await tailrace.stop();
-});
+afterEach(() => place.endOfWork());
+afterAll(() => place.stop());
 
-async function working(handlers: Record<string, Handler>, options: Partial<WorkerOptions> = {}): Promise<Worker> {
-  const worker = new Worker({ url: tailrace.url, lanes: [lane], log: () => {}, drainMs: 0, ...options });
-  for (const [type, handler] of Object.entries(handlers)) worker.handle(type, handler);
-  await worker.start();
-  workers.push(worker);
-  return worker;
-}
+const working = (handlers: Record<string, Handler>, options: Partial<WorkerOptions> = {}): Promise<Worker> =>
+  place.work(lane, handlers, options);
 
 function newLane(): string {
   lane = `waits-${lanes++}`;
