@@ -416,7 +416,9 @@ begin
   end if;
   v_number := 1 + coalesce((
     select y.number from {schema}.signal y where y.execution = p_execution order by y.number desc limit 1), 0);
-  verdict := case when v_number > p_max then 'full' when v_place.state = 1 and v_place.signals >= p_max_early then 'crowded'
+  -- Those of timeouts and operators do not count; they are looked for only where there may be too many.
+  verdict := case when v_number > p_max and (
+      select count(*) from {schema}.signal y where y.execution = p_execution and not y.by_resume) >= p_max then 'full' when v_place.state = 1 and v_place.signals >= p_max_early then 'crowded'
     when v_phase.canceling then 'ignored' end;
   if verdict is not null then return; end if;
   signal := p_id;

@@ -222,6 +222,19 @@ describe('an operator', () => {
     expect((await refusal(admin.resumeExecution({ executionId }))).reason).toBe('EXECUTION_TERMINAL');
     expect((await hand.end(executionId)).outcome?.reason).toBe(EndReason.UNSPECIFIED);
   });
+
+  it('takes none of the signals away that an execution may be sent', async () => {
+    let claim = await running();
+    const { executionId } = claim;
+    for (let n = 0; n < 7; n++) {
+      await hand.suspend(claim, { condition: operatorOnly });
+      await recorded.clients.admin.resumeExecution({ executionId });
+      claim = await hand.claimNamed(executionId, long);
+    }
+    for (let n = 0; n < 7; n++) expect((await hand.signal(executionId)).effect).toBe(BUFFERED);
+    expect((await refusal(hand.signal(executionId))).reason).toBe('SIGNAL_LIMIT_EXCEEDED');
+    await hand.complete(claim);
+  });
 });
 
 describe('the signals that satisfied a suspension', () => {
