@@ -73,8 +73,9 @@ export class Engine {
     this.#sweeper = new Sweeper({
       database: this.database,
       onError,
-      onSwept: (classes, taken) => {
+      onSwept: (classes, taken, subject) => {
         for (const id of classes) this.lines.wake(id, taken);
+        if (subject === 'leases') this.lines.freed();
         this.after.committed(taken);
       },
     });

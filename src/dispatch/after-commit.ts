@@ -8,8 +8,8 @@ import { wallMs } from '../runtime/clock.js';
 export interface AfterCommit {
   /** So many executions of this class became claimable. */
   queued(classId: number, count: number): void;
-  /** A lease of this class has ended: a limit that it counted in may have room. */
-  freed(classId: number): void;
+  /** A lease of this class, or (undefined) of one that is not known here, has ended: a limit that it counted in may have room. */
+  freed(classId?: number): void;
   /** Something is due in so many milliseconds. */
   due(subject: SweepSubject, ms: number): void;
   /** The output of these executions has grown. */

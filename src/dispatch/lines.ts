@@ -100,9 +100,10 @@ export class Lines {
     this.#waiters.wake(classId, count);
   }
 
-  /** A lease of this class has ended: whoever waits for work of a limited lane may find room. */
-  freed(classId: number): void {
-    for (const id of this.#registry.sharingLimit(classId)) this.wake(id, 1);
+  /** A lease of this class (undefined: of some class) has ended: whoever waits for work of a limited lane may find room. */
+  freed(classId?: number): void {
+    const concerned = classId === undefined ? this.#registry.limitedClasses() : this.#registry.sharingLimit(classId);
+    for (const id of concerned) this.wake(id, 1);
   }
 
   /** Lets waiting claims look again: lanes or classes have changed. */

@@ -101,6 +101,11 @@ export class Registry {
     return lane !== undefined && (lane.limited || lane.namespaceLimited);
   }
 
+  /** The classes whose work counts in a quota. */
+  limitedClasses(): number[] {
+    return [...this.#classes.values()].filter(({ lane }) => this.isLimited(lane)).map(({ id }) => id);
+  }
+
   /** The classes whose work counts in a quota together with this one's. */
   sharingLimit(classId: number): number[] {
     const line = this.#classes.get(classId);

@@ -24,7 +24,7 @@ const LOCKED_MS = 200;
 export interface SweeperOptions {
   readonly database: Database;
   /** Classes got claimable work; the log has grown. */
-  readonly onSwept: (classes: readonly number[], taken: number) => void;
+  readonly onSwept: (classes: readonly number[], taken: number, subject: SweepSubject) => void;
   readonly onError: (name: string, error: unknown) => void;
 }
 
@@ -79,7 +79,7 @@ class DueLoop {
       body: async () => {
         this.#dueAt = Number.POSITIVE_INFINITY;
         const swept = await sweep(database, subject, batch);
-        if (swept.taken > 0) onSwept(swept.classes, swept.taken);
+        if (swept.taken > 0) onSwept(swept.classes, swept.taken, subject);
         if (swept.follows) hint('followUps', 0);
         if (swept.leaseMs !== undefined) hint('leases', swept.leaseMs);
         if (follows && swept.taken > 0) hint('followUps', 0);

@@ -52,6 +52,7 @@ export function cancelExecutionCall({ database, registry, log, after }: EngineSe
     if (answer.verdict === 'lost') throw leaseLost(executionId, 'stale');
     after.committed(1);
     if (answer.verdict === 'requested') after.due('leases', policy.graceMs);
+    if (answer.verdict === 'canceled') after.freed();
     tellConsequences(after, answer);
     const children = answer.barrier === null ? [] : await readChildren(database, answer.barrier, CHILDREN_SHOWN);
 

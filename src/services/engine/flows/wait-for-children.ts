@@ -91,6 +91,7 @@ export function waitForChildrenCall(deps: EngineServiceDeps) {
     if (answer.verdict === 'waiting') {
       tellMade(after, answer, made);
       tellTimeouts(after, [join]);
+      after.freed();
     }
     return create(WaitForChildrenResponseSchema, {
       childExecutionIds: [...answer.children],
