@@ -20,6 +20,7 @@ create table {schema}.concurrency_key (
 ) with (fillfactor = 90);
 create index concurrency_key_declared on {schema}.concurrency_key (lane, key) where declared;
 
+-- The id of a key's row: it follows from lane and key, so nothing is looked up to name it.
 create function {schema}.gate_of(p_lane int, p_key text) returns uuid language sql immutable strict as $$
   select md5(p_lane || '/' || p_key)::uuid
 $$;

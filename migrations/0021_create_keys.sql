@@ -21,6 +21,7 @@ create or replace function {schema}.state_of(p_execution uuid) returns smallint 
     (select state from {schema}.outcome where execution = p_execution))::smallint
 $$;
 
+-- The lease's columns of an ending, with what was decided. p_content: the result of a success, else the failure's details.
 create or replace function {schema}.ending_of(l {schema}.lease, p_call smallint, p_hash bytea, p_attempt_outcome smallint,
   p_state smallint, p_reason smallint, p_run_at timestamptz, p_next_kind smallint, p_failures int, p_reclaims int,
   p_failure_class smallint, p_failure_code text, p_message text, p_content_type text, p_content bytea)

@@ -51,6 +51,7 @@ language sql immutable as $$
     * interval '1 ms'
 $$;
 
+-- What happened to a budget, as an entry of the log. Body: subject (its name), and p_more.
 create function {schema}.budget_item(b {schema}.budget, p_kind int, p_more jsonb) returns {schema}.log_item
 language sql immutable as $$
   select row(b.namespace, p_kind, null, null, null, null, null, null,

@@ -218,6 +218,10 @@ begin
     array['{"cause":"children","join":"' || v_join || '"}'], v_items);
 end $$;
 
+-- Ends waiting work in the call; asks a holder to stop, or ends it. The first request stands. p_lease: a holder cancels
+-- its own execution. Children it waits for are canceled by the same policy right after.
+-- verdict: canceled | requested (cooperative: the holder is told) | already_requested | terminal (with what it ended as) |
+-- not_found | lost. barrier: that of the children.
 create or replace function {schema}.cancel_execution(p_namespace int, p_execution uuid, p_now_mode boolean, p_grace_ms bigint,
   p_accepts_late boolean, p_reason text, p_lease uuid, p_token bigint, out verdict text, out state smallint,
   out ended_at timestamptz, out barrier uuid, out woken int[], out follows boolean) language plpgsql volatile as $$

@@ -1,6 +1,7 @@
 -- The sweepers and the pulse, with keys, suspensions and budgets.
 -- Locks: creates only. older-servers: refused
 
+-- Work whose time has come enters line, or waits for its concurrency key.
 drop function {schema}.promote_scheduled(int);
 create or replace function {schema}.promote_scheduled(p_limit int, out taken int, out classes int[], out next_ms double precision,
   out follows boolean)
@@ -39,6 +40,9 @@ begin
     from unnest(v_rows) x join {schema}.claim_class c on c.id = x.class;
 end $$;
 
+-- Timers that fired: work that waited past its time to start or its deadline expires. Looked up anew under the phase
+-- row's lock; work that runs is watched by its lease, so its timer moves on to the deadline or goes.
+-- The time to start only counts before the first attempt. NO_HANDLER: it passed and no worker ever declared the type.
 create or replace function {schema}.sweep_timers(p_limit int, out taken int, out classes int[], out next_ms double precision,
   out follows boolean)
 language plpgsql volatile as $$
@@ -200,6 +204,8 @@ begin
       order by f.seal_at limit 1) y) u;
 end $$;
 
+-- Everything that the loops of one process need to know, in one statement a second.
+-- non_empty: which of the given segments (of classes that somebody waits for) have something to claim.
 drop function {schema}.pulse(int[], smallint[], bigint[], smallint[]);
 create or replace function {schema}.pulse(p_class int[], p_from_priority smallint[], p_from_seq bigint[],
   p_to_priority smallint[], out registry bigint, out scheduled_ms double precision, out lease_ms double precision,
