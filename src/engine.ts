@@ -173,7 +173,7 @@ export class Engine {
     if (pulse.unnumbered) this.#sequencer.nudge();
     this.frames.wake();
     this.#reached(pulse.head);
-    for (const id of pulse.nonEmpty) this.lines.wake(id, Number.POSITIVE_INFINITY);
+    for (const id of pulse.nonEmpty) this.lines.hasWork(id);
     // After the wakes, which outdate what this pulse saw elsewhere in their classes.
     this.lines.sawEmpty(new Set(looked.map((line) => line.class)), begunMs);
     if (pulse.registry !== this.registry.version) {

@@ -100,6 +100,15 @@ export class Lines {
     this.#waiters.wake(classId, count);
   }
 
+  /**
+   * There is work of this class. Where a limit may be all that keeps it there, one looks, and the next when he got all he asked
+   * for: a full lane would have everybody look at every pulse.
+   */
+  hasWork(classId: number): void {
+    const line = this.#registry.claimClass(classId);
+    this.wake(classId, line && this.#registry.isLimited(line.lane) ? 1 : Number.POSITIVE_INFINITY);
+  }
+
   /** A lease of this class (undefined: of some class) has ended: whoever waits for work of a limited lane may find room. */
   freed(classId?: number): void {
     const concerned = classId === undefined ? this.#registry.limitedClasses() : this.#registry.sharingLimit(classId);

@@ -72,3 +72,31 @@ test('waits for work that run out and are renewed ask the database next to nothi
   for (let round = 0; round < 3; round++) await Promise.all(workers.map(wait));
   expect(running.engine.database.sent - before).toBeLessThan(WORKERS * 1.5);
 });
+
+test('fifty workers that wait at a lane that is full look there one by one', async () => {
+  const { engine, admin, running } = tailrace;
+  const lane = 'full';
+  await admin.putQuota({ lane, concurrencyLimit: 1 });
+  await engine.createExecutions({
+    executions: [
+      { type: 'work', lane },
+      { type: 'work', lane },
+    ],
+  });
+  const worker = (i: number) => ({ name: 'worker', instanceId: `at a full lane ${i}` });
+  const ask = { lanes: [{ lane }], leaseDuration: seconds(3_600) };
+  await engine.claimExecutions({ ...ask, worker: worker(0) });
+  const leave = new AbortController();
+  const waits = Array.from({ length: WORKERS }, (_, i) =>
+    engine
+      .claimExecutions({ ...ask, worker: worker(i), wait: seconds(60) }, { signal: leave.signal })
+      .catch(() => undefined),
+  );
+  await pause(3_000);
+  const before = running.engine.database.sent;
+  await pause(WINDOW_MS);
+  const perSecond = (running.engine.database.sent - before) / (WINDOW_MS / 1_000);
+  leave.abort();
+  await Promise.all(waits);
+  expect(perSecond).toBeLessThan(5);
+});
