@@ -191,7 +191,10 @@ describe('a suspension', () => {
     await hand.delay(claim, { delay: seconds(0) });
     const next = await hand.claimNamed(claim.executionId, long);
     await hand.suspend(next);
-    expect(await refusal(hand.delay(claim, { delay: seconds(0) }))).toMatchObject({ reason: 'LEASE_LOST', metadata: { why: 'superseded' } });
+    expect(await refusal(hand.delay(claim, { delay: seconds(0) }))).toMatchObject({
+      reason: 'LEASE_LOST',
+      metadata: { why: 'superseded' },
+    });
   });
 
   it('that held at once is known again by its idempotency key alone', async () => {

@@ -206,7 +206,7 @@ function bytesIn(frames: readonly NewFrame[]): number {
 const ENDS_WITHOUT_TAKERS = [EndCall.FAIL, EndCall.DELAY, EndCall.RELEASE] as const;
 
 /** Wakes whoever waits for what these ends made claimable: the execution itself, or what it released in its flow. */
-export function tellEnds(after: AfterCommit, answers: readonly CompletionAnswer[]): void {
+function tellEnds(after: AfterCommit, answers: readonly CompletionAnswer[]): void {
   for (const answer of answers) {
     if (answer.verdict !== 'done') continue;
     after.freed(answer.class);

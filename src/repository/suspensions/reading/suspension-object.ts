@@ -5,7 +5,7 @@
 import type { Condition } from '../../../domain/condition.js';
 
 /** Of a waitpoint that stands at `alias`. One that is past its time is closed, whether or not that was swept. */
-export function waitpointObject(alias: string): string {
+function waitpointObject(alias: string): string {
   return `jsonb_build_object('key', ${alias}.key, 'execution', ${alias}.execution, 'state',
      case when ${alias}.expires_at <= clock_timestamp() then 3 else ${alias}.state end, 'signals', ${alias}.signals,
      'created_at', ${alias}.created_at, 'expires_at', ${alias}.expires_at)`;
