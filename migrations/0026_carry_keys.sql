@@ -291,11 +291,13 @@ begin
   raise exception using errcode = '55P03', message = 'the execution kept moving';
 end $$;
 
+drop function {schema}.change_execution(int, uuid, smallint, timestamptz, text);
 -- Changes priority and run-at of waiting work: a new place in line, with a new seq.
 -- verdict: changed | wrong_state | not_found. Null leaves as it is; a run-at that has passed makes it claimable. The time
 -- to live of work that never started counts from the later of creation and earliest start, so it moves along.
-create or replace function {schema}.change_execution(p_namespace int, p_execution uuid, p_priority smallint, p_run_at timestamptz,
-  p_reason text, out verdict text, out state smallint) language plpgsql volatile as $$
+-- classes: of those that came in line for it; follows: a key is to be looked at.
+create function {schema}.change_execution(p_namespace int, p_execution uuid, p_priority smallint, p_run_at timestamptz,
+  p_reason text, out verdict text, out state smallint, out classes int[], out follows boolean) language plpgsql volatile as $$
 declare
   v_now timestamptz;
   v_ready {schema}.ready;
@@ -368,13 +370,15 @@ begin
       if state = 2 then
         insert into {schema}.scheduled select v_waiting.*;
         if v_from = 3 and v_waiting.gate is not null then
-          select b.items into v_items from {schema}.balance_keys(array[v_waiting.gate], v_now, false) b;
+          select b.items, b.classes, b.left_over into v_items, classes, follows
+            from {schema}.balance_keys(array[v_waiting.gate], v_now, false) b;
         end if;
       elsif v_from = 2 and v_waiting.gate is not null then
         state := ({schema}.enter_line(array[row(v_waiting.class, -v_waiting.priority, 0, v_waiting.execution, v_now,
           v_waiting.kind, v_waiting.attempt, v_waiting.failures, v_waiting.reclaims, v_waiting.timeout_ms, v_waiting.start_by,
           v_waiting.deadline, v_waiting.redrive, v_waiting.flow, v_waiting.linked, v_waiting.resume,
           v_waiting.gate)::{schema}.ready], v_now)).states[1];
+        follows := state = 1; -- perhaps: a key that was somebody else's is looked at again
       else
         insert into {schema}.ready (class, priority, seq, execution, ready_at, kind, attempt, failures, reclaims, timeout_ms,
             start_by, deadline, redrive, flow, linked, resume, gate)

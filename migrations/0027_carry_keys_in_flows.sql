@@ -323,5 +323,5 @@ begin
       || case when p_seal then array[json_build_object('revision', revision)::text] else '{}' end,
     v_moved || v_fold.items);
   if v_fold.endings is not null then perform {schema}.settle(v_fold.endings, v_now, true); end if;
-  follows := p_seal or v_fold.left_over or v_fold.endings is not null;
+  follows := p_seal or v_moved is not null or v_fold.left_over or v_fold.endings is not null; -- moved: perhaps with a key
 end $$;

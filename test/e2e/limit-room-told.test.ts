@@ -1,4 +1,5 @@
 /** Whoever waits for room in a limited lane is told of it by the server that made it, without its pulse. */
+import { timestampFromMs } from '@bufbuild/protobuf/wkt';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { CancelMode } from '../../gen/tailrace/v1/cancel_pb.js';
 import type { Claim } from '../../gen/tailrace/v1/lease_pb.js';
@@ -47,5 +48,24 @@ test.each(ways)('the next one starts when one %s', async (name, way) => {
   const claims = await waiting;
   pulse.release();
   expect(claims).toHaveLength(1);
+  for (const claim of claims) await hand.complete(claim);
+});
+
+test('the next one of its key starts when the first in line is put off', async () => {
+  const lane = 'put off';
+  await hand.setLane(lane, { defaultKeyLimit: 1 });
+  const [first, second] = await hand.create(
+    { lane, concurrencyKey: 'k' },
+    { lane, concurrencyKey: 'k', type: 'other' },
+  );
+  const pulse = proxy.hold('sweeping.pulse', 'before');
+  await pulse.reached;
+  const waiting = hand.claim({ ...from(lane), types: ['other'], wait: seconds(6) });
+  await recorded.clients.admin.getServerInfo({});
+  const later = timestampFromMs(Date.now() + 3_600_000);
+  await recorded.clients.admin.changeExecution({ executionId: first ?? '', runTime: later });
+  const claims = await waiting;
+  pulse.release();
+  expect(claims.map(({ executionId }) => executionId)).toEqual([second]);
   for (const claim of claims) await hand.complete(claim);
 });

@@ -4,7 +4,7 @@ import { statement } from '../statement.js';
 
 const change = statement(
   'operations.change',
-  'select verdict, state from {schema}.change_execution($1, $2, $3::smallint, $4::timestamptz, $5)',
+  'select verdict, state, classes as woken, follows from {schema}.change_execution($1, $2, $3::smallint, $4::timestamptz, $5)',
 );
 
 export interface ExecutionChange {
@@ -19,6 +19,9 @@ export interface ExecutionChange {
 export interface ChangeAnswer {
   readonly verdict: 'changed' | 'wrong_state' | 'not_found';
   readonly state: number | null;
+  /** What the slot of its key brought about, as tellConsequences takes it. */
+  readonly woken: readonly number[] | null;
+  readonly follows: boolean | null;
 }
 
 export async function changeExecution(runner: Runner, asked: ExecutionChange): Promise<ChangeAnswer> {

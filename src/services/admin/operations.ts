@@ -88,6 +88,7 @@ export function changeExecutionCall({ database, registry, after }: AdminServiceD
     const row = await readExecution(database, namespaceId, asked.executionId, false);
     if (row === undefined) throw executionNotFound(asked.executionId);
     after.committed(1);
+    tellConsequences(after, answer);
     if (answer.state === ExecutionState.QUEUED) after.queued(row.class, 1);
     if (row.run_at) after.due('scheduled', untilMs(row.run_at));
     return create(ChangeExecutionResponseSchema, { execution: toExecution(row, asked.namespace) });
