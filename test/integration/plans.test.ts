@@ -38,6 +38,9 @@ const INDEXES = [
     'follow_up_due',
     'flow_seal_at',
   ],
+  // Of waits and limits, empty here too: suspension-plans.test.ts and budget-plans.test.ts fill them.
+  ...['suspension_pkey', 'suspension_due', 'waitpoint_due', 'quota_pkey', 'spent_pkey', 'budget_pkey', 'budget_reset'],
+  ...['follow_up_budget', 'lease_limited'],
 ];
 const ONE_ROW = ['registry', 'ready_seq', 'log_incarnation', 'counted'];
 
