@@ -145,9 +145,8 @@ export class WaitOracle {
     return this.#look() ? 'SATISFIED' : 'APPENDED';
   }
 
-  /** By an operator or a timeout: with that word alone. */
+  /** By an operator or a timeout: with that word alone, which no other wait finds, also not in an attempt that follows. */
   resumesBy(word: SentSignal): void {
-    this.#received.push(word);
     this.#goOn([word]);
   }
 
