@@ -191,15 +191,17 @@ end $$;
 
 -- The second half for a parent that waits: its lease becomes a blocked row and a parked attempt. The children exist.
 -- A crash before the commit leaves the lease and no child; after it a repeat is a duplicate until the next grant.
-create or replace function {schema}.park(p_namespace int, p_execution uuid, p_call smallint, p_hash bytea, p_joins jsonb,
+drop function {schema}.park(int, uuid, smallint, bytea, jsonb, uuid[], int[], uuid[], uuid[], text[], boolean[], text[]);
+create function {schema}.park(p_namespace int, p_execution uuid, p_call smallint, p_hash bytea, p_joins jsonb,
   p_barrier uuid[], p_idx int[], p_upstream uuid[], p_downstream uuid[], p_name text[], p_optional boolean[],
-  p_source text[]) returns void language plpgsql volatile as $$
+  p_source text[], out woken int[], out follows boolean) language plpgsql volatile as $$
 declare
   v_now timestamptz := clock_timestamp();
   v_join uuid := p_joins -> 0 ->> 'id';
   v_lease {schema}.lease;
   v_items {schema}.log_item[];
 begin
+  follows := false;
   delete from {schema}.lease l where l.execution = p_execution returning l.* into v_lease;
   perform {schema}.add_joins(p_namespace, v_lease.flow, 2::smallint, p_joins, p_barrier, p_idx, p_upstream, p_downstream,
     p_name, p_optional, p_source, v_now);
@@ -211,7 +213,8 @@ begin
       true, v_lease.gate);
   -- Its children may have its key: who waits gives the slot up.
   if v_lease.gate is not null then
-    select b.items into v_items from {schema}.balance_keys(array[v_lease.gate], v_now, false) b;
+    select b.classes, b.items, b.left_over into woken, v_items, follows
+      from {schema}.balance_keys(array[v_lease.gate], v_now, false) b;
   end if;
   perform {schema}.append_items(array[p_namespace], array[2::smallint], array[p_execution], array[v_lease.flow],
     array[v_lease.class], array[4::smallint], array[6::smallint], array[v_lease.attempt],

@@ -31,7 +31,7 @@ const explain = statement(
 
 const park = statement(
   'flows.park',
-  `select {schema}.park($1, $2, $3::smallint, $4, $5::jsonb, $6::uuid[], $7::int[], $8::uuid[], $9::uuid[], $10::text[],
+  `select woken, follows from {schema}.park($1, $2, $3::smallint, $4, $5::jsonb, $6::uuid[], $7::int[], $8::uuid[], $9::uuid[], $10::text[],
      $11::boolean[], $12::text[])`,
 );
 
@@ -96,14 +96,21 @@ export async function waitForChildren(
       if (held.verdict !== 'held') return { verdict: held.verdict };
       const children = inFlow(asked.children, held.flow);
       const woken = await makeMembers(runner, children, []);
-      await runner.query(park, [
+      const [gaveUp] = await runner.query<{ woken: number[] | null; follows: boolean }>(park, [
         asked.namespace,
         asked.execution,
         WAIT_FOR_CHILDREN,
         asked.hash,
         ...joinParameters([asked.join]),
       ]);
-      return { verdict: 'waiting', join: asked.join.id, children: children.map(({ id }) => id), woken, follows: false };
+      return {
+        verdict: 'waiting',
+        join: asked.join.id,
+        children: children.map(({ id }) => id),
+        // Its concurrency key has a slot again, which may be a child's.
+        woken: [...woken, ...(gaveUp?.woken ?? [])],
+        follows: gaveUp?.follows ?? false,
+      };
     }),
   );
 }
