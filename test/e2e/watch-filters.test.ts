@@ -147,3 +147,20 @@ test('proof 16: a watch of one execution tells its whole story', async () => {
     ['EXECUTION_SUCCEEDED', 2],
   ]);
 });
+
+test('proof 16: a watch of the log tells of a wait by kind, in order', async () => {
+  const execution = ids.get('completed after a wait') ?? '';
+  const { EXECUTION_SUSPENDED, SIGNAL_RECEIVED, EXECUTION_RESUMED } = LogEntryKind;
+  const kinds = [EXECUTION_RESUMED, SIGNAL_RECEIVED, EXECUTION_SUSPENDED];
+  const reader = await recorded.reader({
+    name: 'a wait',
+    filter: { executionId: execution, kinds },
+    selects: (entry) => entry.execution === execution && kinds.includes(entry.kind),
+  });
+  await reader.until(({ entries }) => entries.length >= kinds.length);
+  expect(reader.entries.map(({ kind, attemptNumber }) => [LogEntryKind[kind], attemptNumber])).toEqual([
+    ['EXECUTION_SUSPENDED', 1],
+    ['SIGNAL_RECEIVED', 1],
+    ['EXECUTION_RESUMED', 1],
+  ]);
+});

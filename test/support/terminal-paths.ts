@@ -12,6 +12,7 @@ import { type ByHand, leaseOf, seconds } from './by-hand.js';
 import { DEPENDENT_PATHS } from './dependent-paths.js';
 import type { FlowsByHand } from './flows-by-hand.js';
 import { type Path, path, soon, WHY } from './terminal-path.js';
+import { WAIT_PATHS } from './wait-paths.js';
 
 export { type Path, WHY };
 
@@ -138,7 +139,7 @@ const PATHS_ALONE: Readonly<Record<string, Path>> = {
   'past its deadline while running': path(EXPIRED, DEADLINE, 1, { spec: soon, run: nothing }),
 };
 
-export const PATHS: Readonly<Record<string, Path>> = { ...PATHS_ALONE, ...DEPENDENT_PATHS };
+export const PATHS: Readonly<Record<string, Path>> = { ...PATHS_ALONE, ...DEPENDENT_PATHS, ...WAIT_PATHS };
 
 /** Those that need nobody else, so that all of them can be members of one flow. */
 export const ALONE: readonly string[] = Object.keys(PATHS_ALONE);
