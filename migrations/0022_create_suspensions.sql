@@ -129,6 +129,12 @@ begin
   select array_agg(w.id is null order by u.n) into made
     from unnest(p_key) with ordinality u (key, n) left join unnest(v_there) w on w.key = u.key;
   verdict := 'made';
+  if false = any (made) then
+    -- A token that is refused by now is of no use to him who asks for it again.
+    update {schema}.waitpoint w set secret = p_secret
+      where w.execution = p_execution and w.key = any (p_key) and w.secret <> p_secret and coalesce((
+        select s.accepted_until <= p_now from {schema}.waitpoint_secret s where s.id = w.secret), true);
+  end if;
   if not true = any (made) then return; end if;
   if (select count(*) from {schema}.waitpoint w where w.execution = p_execution)
       + (select count(*) from unnest(made) u where u) > p_max then

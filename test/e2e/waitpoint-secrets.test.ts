@@ -67,10 +67,14 @@ describe('a rotation on one server', () => {
         else expect(after).toBeGreaterThanOrEqual(end?.getTime() ?? 0);
       }
     }
-    // What is made now is good, and a repeat tells the old one: the bearer of a token is told of its end by its refusal.
+    // What is made now is good, and whoever asks again for the old one gets a token that is.
     const fresh = await held.token('window');
     expect(await everywhere(namespace, fresh)).toEqual([true, true]);
-    expect(await held.token('door')).toBe(token);
+    const again = await held.token('door');
+    expect(again).not.toBe(token);
+    expect(await everywhere(namespace, again)).toEqual([true, true]);
+    expect(await held.token('door')).toBe(again);
+    expect(await everywhere(namespace, token)).toEqual([false, false]);
   });
 
   test('without a grace ends them at once, on the other server, too', async () => {

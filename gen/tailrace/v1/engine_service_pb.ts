@@ -3413,7 +3413,8 @@ export const EngineService: GenService<{
    * CreateWaitpoint makes a place where signals can land, before suspending, so that its token can be handed
    * out first. Signals that come early are kept.
    *
-   * Safe to repeat: the same key of the same execution answers the same waitpoint and token.
+   * Safe to repeat: the same key of the same execution answers the same waitpoint, and the same token for as long as the
+   * secret behind it is accepted.
    *
    * Errors: EXECUTION_NOT_FOUND; EXECUTION_TERMINAL; LEASE_LOST (metadata `why`); WRONG_STATE (the waitpoint
    * is closed); WAITPOINT_LIMIT_EXCEEDED (more than 1000 of one execution); SECRETS_UNAVAILABLE (the server has no key for
