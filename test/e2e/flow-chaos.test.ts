@@ -35,7 +35,7 @@ test('servers and workers die, and the engine does as the oracle says', async ()
     const servers = () => (mortal.clients ? [mortal.clients, mortal.clients, recorded.clients] : [recorded.clients]);
     await Promise.all(
       all.map(async (plan) => {
-        const { objections, flow } = await drive(plan, { recorded, servers, rough: true });
+        const { objections, flow } = await drive(plan, { recorded, servers, rough: true, narrow: plan.seed % 2 === 0 });
         expect(objections, JSON.stringify(plan)).toEqual([]);
         driven.push(flow);
       }),

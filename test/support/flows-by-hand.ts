@@ -42,9 +42,8 @@ export class FlowsByHand extends ByHand {
     this.clients = clients;
   }
 
-  /** Sealed unless it is asked to be open. */
-  async flow(graph: Graph, spec: Init<FlowSpec> = {}): Promise<MadeFlow> {
-    const lane = `flow ${++made}`;
+  /** Sealed unless it is asked to be open. In a lane of its own unless it is told one. */
+  async flow(graph: Graph, spec: Init<FlowSpec> = {}, lane = `flow ${++made}`): Promise<MadeFlow> {
     const answer = await this.clients.engine.createFlow({ flow: spec, ...graphOf(graph, lane, new Map()) });
     return new MadeFlow(this, answer.flowId, lane, Object.entries(answer.executionIds));
   }

@@ -11,6 +11,7 @@ import { FlowCancelScope, FlowFailurePolicy, FlowState } from '../../../gen/tail
 import { JoinMode, OnSatisfied } from '../../../gen/tailrace/v1/join_pb.js';
 import type { Claim } from '../../../gen/tailrace/v1/lease_pb.js';
 import { LogEntryKind } from '../../../gen/tailrace/v1/log_pb.js';
+import { SuspensionTimeoutBehavior } from '../../../gen/tailrace/v1/signal_pb.js';
 import { pause } from '../../../src/runtime/clock.js';
 import { ItemRefused, leaseOf, ok, seconds, text } from '../by-hand.js';
 import { Chance } from '../chance.js';
@@ -18,11 +19,13 @@ import { eventually } from '../eventually.js';
 import { FlowsByHand, type Graph, type MadeFlow } from '../flows-by-hand.js';
 import type { Recorded } from '../history/recorded.js';
 import type { Clients } from '../tailrace.js';
+import { WaitsByHand } from '../waits-by-hand.js';
 import { observationsOf } from './observe.js';
 import { Oracle } from './oracle.js';
 import type { Plan, PlanJoin } from './plan.js';
 
 const WORKERS = 3;
+const KEYS = ['a', 'b', ''];
 const BOUND_MS = 30_000;
 const MODES = { all: JoinMode.ALL, any: JoinMode.ANY, quorum: JoinMode.QUORUM } as const;
 /** What a holder is told who was too late, because somebody or a join was faster. */
@@ -34,7 +37,11 @@ export interface Circumstances {
   readonly servers: () => readonly Clients[];
   /** Servers die under calls, and so does a worker now and then. */
   readonly rough: boolean;
+  /** Few may run at once, in all and per key, and now and then one waits for a signal. */
+  readonly narrow?: boolean;
 }
+
+let narrowed = 0;
 
 export interface Driven {
   /** What is wrong; nothing if nothing is. */
@@ -45,10 +52,12 @@ export interface Driven {
 export async function drive(plan: Plan, around: Circumstances): Promise<Driven> {
   const dice = new Chance(plan.seed);
   const hand = new FlowsByHand(around.recorded.clients, 'maker');
-  const flow = await hand.flow(graphOf(plan, around.rough), {
+  const spec = {
     failurePolicy: plan.failFast ? FlowFailurePolicy.CANCEL_REST : FlowFailurePolicy.CONTINUE,
     cancelPolicy: { mode: CancelMode.NOW },
-  });
+  };
+  const lane = around.narrow ? await narrowLane(around.recorded.clients) : undefined;
+  const flow = await hand.flow(graphOf(plan, around), spec, lane);
   const progress = new Progress(around.recorded, flow.id);
   await Promise.all([
     ...Array.from({ length: WORKERS }, () => work(plan, around, flow, progress, dice.fork())),
@@ -57,7 +66,13 @@ export async function drive(plan: Plan, around: Circumstances): Promise<Driven> 
   return { objections: await judge(plan, around.recorded, flow, progress), flow };
 }
 
-function graphOf(plan: Plan, rough: boolean): Graph {
+async function narrowLane({ admin }: Clients): Promise<string> {
+  const lane = `narrow ${++narrowed}`;
+  await admin.updateLane({ lane, settings: { concurrencyLimit: 3, defaultKeyLimit: 1 + (narrowed % 2) } });
+  return lane;
+}
+
+function graphOf(plan: Plan, { rough, narrow }: Circumstances): Graph {
   // Whatever crashes do to leases, a member is given up only if its script says so.
   const spec = rough ? { retryPolicy: { countLostLeases: false, maxReclaims: 1_000 } } : {};
   const policyOf = ({ mode, quorum, distinctSources, cancelRest }: PlanJoin) => ({
@@ -66,7 +81,10 @@ function graphOf(plan: Plan, rough: boolean): Graph {
   });
   return {
     members: Object.fromEntries(
-      plan.members.map(({ name, optional }) => [name, { ...spec, optionalInFlow: optional }]),
+      plan.members.map(({ name, optional }, i) => {
+        const concurrencyKey = narrow ? (KEYS[i % KEYS.length] ?? '') : '';
+        return [name, { ...spec, optionalInFlow: optional, concurrencyKey }];
+      }),
     ),
     links: plan.members.flatMap(({ name, join }) =>
       (join?.inputs ?? []).map(({ from, optional, source }) => [from, name, { optional, source }] as const),
@@ -117,7 +135,10 @@ async function work(plan: Plan, around: Circumstances, flow: MadeFlow, progress:
     const leases = around.rough ? { leaseDuration: seconds(1) } : {};
     const claims = (await unlessRefused(around, hand.claim({ ...ask, ...leases }))) ?? [];
     // A worker that dies takes what it holds with it; others take that up when the leases end.
-    const kept = around.rough && dice.percent(10) ? [] : claims;
+    const begun = around.rough && dice.percent(10) ? [] : claims;
+    const parked = around.narrow ? begun.filter(({ resume }) => resume === undefined && dice.percent(30)) : [];
+    await Promise.all(parked.map((claim) => waitForSignal(around, clients, claim)));
+    const kept = begun.filter((claim) => !parked.includes(claim));
     const completed = kept.filter(({ type }) => scripts.get(type) === 'succeeds');
     await pause(dice.below(6));
     const together = dice.percent(40) ? [completed] : completed.map((claim) => [claim]);
@@ -131,6 +152,14 @@ async function work(plan: Plan, around: Circumstances, flow: MadeFlow, progress:
         }),
     ]);
   }
+}
+
+/** Until somebody signals; in rough times perhaps nobody does. */
+async function waitForSignal(around: Circumstances, clients: Clients, claim: Claim): Promise<void> {
+  const hand = new WaitsByHand(clients);
+  const wait = { timeout: seconds(2), timeoutBehavior: SuspensionTimeoutBehavior.RESUME };
+  await unlessRefused(around, hand.suspend(claim, wait));
+  await unlessRefused(around, hand.signal(claim.executionId));
 }
 
 async function complete(around: Circumstances, { clients }: FlowsByHand, claims: readonly Claim[]): Promise<void> {

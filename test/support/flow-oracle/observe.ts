@@ -25,6 +25,8 @@ export function observationsOf(entries: readonly LogEntry[], nameOf: (id: string
         return [{ what: 'decided', member, verdict: 'satisfied' }];
       case LogEntryKind.JOIN_IMPOSSIBLE:
         return [{ what: 'decided', member, verdict: 'impossible' }];
+      case LogEntryKind.EXECUTION_SUSPENDED:
+        return [{ what: 'went back', member }];
       case LogEntryKind.ATTEMPT_ENDED:
         return entry.toState === ExecutionState.UNSPECIFIED ? [] : [{ what: 'went back', member }];
       default:
