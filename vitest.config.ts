@@ -3,6 +3,7 @@
  *
  * Integration runs once more on Postgres 15, the oldest version promised, where the machine has its binaries.
  */
+import { availableParallelism } from 'node:os';
 import { defineConfig } from 'vitest/config';
 import { postgres15 } from './test/support/postgres-server.js';
 
@@ -25,6 +26,8 @@ else console.log('integration-pg15 is skipped: no Postgres 15 in /usr/lib/postgr
 export default defineConfig({
   test: {
     reporters: ['default', './test/support/tally-reporter.ts'],
+    // Tests wait for timers and for each other's servers most of the time: two files at once even on two cores.
+    maxWorkers: Math.max(2, availableParallelism() - 1),
     projects: levels.map((level) => ({
       test: {
         name: level.name,
