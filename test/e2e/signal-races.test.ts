@@ -110,7 +110,7 @@ test('a signal comes in the instant its execution suspends, a thousand times, an
 });
 
 test('two signals with one idempotency key come in the same instant: one counts', async () => {
-  const claims = await runningAll('one key', 300);
+  const claims = await runningAll('one key', 120);
   await abreast(
     claims.map((claim, i) => async () => {
       const { executionId: id } = claim;
@@ -129,7 +129,7 @@ test('two signals with one idempotency key come in the same instant: one counts'
 });
 
 test('a holder suspends twice in the same instant: it is parked once', async () => {
-  const claims = await runningAll('twice', 300);
+  const claims = await runningAll('twice', 120);
   await abreast(
     claims.map((claim, i) => async () => {
       const answers = await atOnce(
@@ -146,7 +146,7 @@ test('a holder suspends twice in the same instant: it is parked once', async () 
 });
 
 test('an operator and a signal come in the same instant: one of them lets it go on', async () => {
-  const claims = await runningAll('operator', 300);
+  const claims = await runningAll('operator', 120);
   const causes = await abreast(
     claims.map((claim, i) => async () => {
       const { executionId } = claim;
@@ -167,7 +167,7 @@ test('an operator and a signal come in the same instant: one of them lets it go 
 });
 
 test('a cancellation and a signal come in the same instant: it ends canceled, and no signal is lost unheard', async () => {
-  const claims = await runningAll('canceled', 300);
+  const claims = await runningAll('canceled', 120);
   await abreast(
     claims.map((claim, i) => async () => {
       const { executionId: id } = claim;
@@ -185,7 +185,7 @@ test('a cancellation and a signal come in the same instant: it ends canceled, an
 });
 
 test('proof 20: a timeout and a signal come in the same instant: one counts, and the other finds nothing to do', async () => {
-  const claims = await runningAll('timeout', 300);
+  const claims = await runningAll('timeout', 120);
   const wait = { timeout: seconds(0.3), timeoutBehavior: SuspensionTimeoutBehavior.RESUME };
   const outcomes = await abreast(
     claims.map((claim) => async () => {
