@@ -814,8 +814,8 @@ export enum WaitpointState {
   ACTIVE = 2,
 
   /**
-   * Expired, or its execution or suspension ended; refuses signals. One that a suspension closed is open again for the
-   * attempt after it.
+   * Expired, or its execution or suspension ended; refuses signals. One that a suspension closed is open again from
+   * the first wait of the attempt after it.
    *
    * @generated from enum value: WAITPOINT_STATE_CLOSED = 3;
    */
