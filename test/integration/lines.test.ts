@@ -6,6 +6,7 @@ import { Registry } from '../../src/dispatch/registry.js';
 import { Database } from '../../src/repository/database.js';
 import { createExecutions, type NewExecution } from '../../src/repository/executions/index.js';
 import { uuidV7 } from '../../src/runtime/random.js';
+import { eventually } from '../support/eventually.js';
 import { freshDatabase, type TestDatabase } from '../support/postgres.js';
 
 let fresh: TestDatabase;
@@ -88,19 +89,24 @@ describe('lower bounds', () => {
       await lines.moveBounds();
     }
     expect(granted).toHaveLength(45);
-    for (let i = 0; i < 2; i++) await lines.moveBounds();
-    const [first, ...known] = await begins();
-    expect([first, known.length]).toEqual([0n, 2]); // priorities nobody has met yet lie before and between
-    for (const from of known) expect(granted.every(({ seq }) => seq < from)).toBe(true);
+    // A transaction of anybody's in the same cluster may hold them back for a while.
+    await eventually(async () => {
+      await lines.moveBounds();
+      const [first, ...known] = await begins();
+      // Priorities nobody has met yet lie before and between.
+      return first === 0n && known.length === 2 && known.every((from) => granted.every(({ seq }) => seq < from));
+    });
   });
 
   test('ask nothing of the database once they have caught up', async () => {
     await add(3);
     await lines.claim(ask(3), never);
-    for (let i = 0; i < 3; i++) await lines.moveBounds();
-    const before = database.sent;
-    await lines.moveBounds();
-    expect(database.sent).toBe(before);
+    // A transaction of anybody's in the same cluster may hold them back for a while.
+    await eventually(async () => {
+      const before = database.sent;
+      await lines.moveBounds();
+      return database.sent === before;
+    });
   });
 
   test('find what comes after them, at old and new priorities', async () => {
