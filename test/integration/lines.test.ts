@@ -3,6 +3,7 @@ import pg from 'pg';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { type ClaimAsk, Lines } from '../../src/dispatch/lines.js';
 import { Registry } from '../../src/dispatch/registry.js';
+import type { Granted } from '../../src/repository/claims/index.js';
 import { Database } from '../../src/repository/database.js';
 import { createExecutions, type NewExecution } from '../../src/repository/executions/index.js';
 import { uuidV7 } from '../../src/runtime/random.js';
@@ -83,7 +84,7 @@ describe('lower bounds', () => {
   test('pass what was drained, also when nothing new has come', async () => {
     await add(40);
     await add(5, 7);
-    const granted = [];
+    const granted: Granted[] = [];
     for (let drained = 0; drained < 45; drained += 15) {
       granted.push(...(await lines.claim(ask(15), never)));
       await lines.moveBounds();
