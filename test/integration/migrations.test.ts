@@ -83,7 +83,9 @@ describe('migrate', () => {
     await reader.query('begin; select * from tailrace.thing');
     const applied = apply();
     // This one would queue up behind the waiting ALTER TABLE for as long as the reader stays.
-    await until(async () => (await rows('select 1 from pg_locks where not granted')).length > 0);
+    const waiting = `select 1 from pg_locks l join pg_database d on d.oid = l.database
+      where not l.granted and d.datname = current_database()`;
+    await until(async () => (await rows(waiting)).length > 0);
     await execute('select * from tailrace.thing');
     await reader.end();
     expect(await applied).toEqual(['0002_alter_thing.sql']);

@@ -40,7 +40,8 @@ export class HeldRows {
   /** Whether somebody who calls this function waits for a lock. */
   async keepsWaiting(name: string): Promise<boolean> {
     await this.#client.query('select pg_stat_clear_snapshot()');
-    const text = `select from pg_stat_activity where wait_event_type = 'Lock' and position($1 in query) > 0`;
+    const text = `select from pg_stat_activity
+      where datname = current_database() and wait_event_type = 'Lock' and position($1 in query) > 0`;
     const { rowCount } = await this.#client.query(text, [`${this.#schema}.${name}(`]);
     return (rowCount ?? 0) > 0;
   }
