@@ -3332,8 +3332,9 @@ export const EngineService: GenService<{
    * to repeat with event ids: the same content answers `duplicate` with the first position.
    *
    * Item errors: INVALID_FIELD; EVENT_ID_REUSED; EVENT_ID_TOO_OLD (metadata `floor_time`);
-   * STREAM_VERSION_CONFLICT (metadata `current_version`); EVENT_NOT_FOUND (the cause); FLOW_SEALED;
-   * PAYLOAD_TOO_LARGE.
+   * STREAM_VERSION_CONFLICT (metadata `current_version`); EVENT_NOT_FOUND (the cause); FLOW_NOT_FOUND; FLOW_SEALED;
+   * WRONG_STATE (its flow is canceled); FLOW_LIMIT_EXCEEDED; PAYLOAD_TOO_LARGE; BATCH_REFUSED (another event of its group was
+   * refused). An atomic call is refused with what its first refused event is.
    *
    * @generated from rpc tailrace.v1.EngineService.PublishEvents
    */

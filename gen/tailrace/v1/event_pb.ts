@@ -16,7 +16,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file tailrace/v1/event.proto.
  */
 export const file_tailrace_v1_event: GenFile = /*@__PURE__*/
-  fileDesc("Chd0YWlscmFjZS92MS9ldmVudC5wcm90bxILdGFpbHJhY2UudjEiigIKDEVtaXR0ZWRFdmVudBIMCgR0eXBlGAEgASgJEiUKB3BheWxvYWQYAiABKAsyFC50YWlscmFjZS52MS5QYXlsb2FkEg4KBnN0cmVhbRgDIAEoCRIkChdleHBlY3RlZF9zdHJlYW1fdmVyc2lvbhgEIAEoA0gAiAEBEhMKC2JhdGNoX2dyb3VwGAUgASgJEjEKBHRhZ3MYBiADKAsyIy50YWlscmFjZS52MS5FbWl0dGVkRXZlbnQuVGFnc0VudHJ5GisKCVRhZ3NFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBQhoKGF9leHBlY3RlZF9zdHJlYW1fdmVyc2lvbiK/AgoJRXZlbnRTcGVjEhAKCGV2ZW50X2lkGAEgASgJEgwKBHR5cGUYAiABKAkSJQoHcGF5bG9hZBgDIAEoCzIULnRhaWxyYWNlLnYxLlBheWxvYWQSDgoGc3RyZWFtGAQgASgJEiQKF2V4cGVjdGVkX3N0cmVhbV92ZXJzaW9uGAUgASgDSACIAQESDwoHZmxvd19pZBgGIAEoCRIWCg5jYXVzZV9ldmVudF9pZBgHIAEoCRITCgtiYXRjaF9ncm91cBgIIAEoCRIuCgR0YWdzGAkgAygLMiAudGFpbHJhY2UudjEuRXZlbnRTcGVjLlRhZ3NFbnRyeRorCglUYWdzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4AUIaChhfZXhwZWN0ZWRfc3RyZWFtX3ZlcnNpb24iPgoNQmF0Y2hQb3NpdGlvbhIQCghiYXRjaF9pZBgBIAEoCRINCgVpbmRleBgCIAEoBRIMCgRzaXplGAMgASgFIrsDCgVFdmVudBIQCghldmVudF9pZBgBIAEoCRIRCgluYW1lc3BhY2UYAiABKAkSDAoEdHlwZRgDIAEoCRIlCgdwYXlsb2FkGAQgASgLMhQudGFpbHJhY2UudjEuUGF5bG9hZBIXCg9wYXlsb2FkX29taXR0ZWQYBSABKAgSDgoGc3RyZWFtGAYgASgJEhYKDnN0cmVhbV92ZXJzaW9uGAcgASgDEg8KB2Zsb3dfaWQYCCABKAkSFgoOY2F1c2VfZXZlbnRfaWQYCSABKAkSGgoSY2F1c2VfZXhlY3V0aW9uX2lkGAogASgJEgwKBGhvcHMYCyABKAUSKQoFYmF0Y2gYDCABKAsyGi50YWlscmFjZS52MS5CYXRjaFBvc2l0aW9uEioKBHRhZ3MYDSADKAsyHC50YWlscmFjZS52MS5FdmVudC5UYWdzRW50cnkSMAoMcHVibGlzaF90aW1lGA4gASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIOCgZjdXJzb3IYDyABKAkaKwoJVGFnc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAFiBnByb3RvMw", [file_google_protobuf_timestamp, file_tailrace_v1_payload]);
+  fileDesc("Chd0YWlscmFjZS92MS9ldmVudC5wcm90bxILdGFpbHJhY2UudjEiuwMKDEVtaXR0ZWRFdmVudBIMCgR0eXBlGAEgASgJEiUKB3BheWxvYWQYAiABKAsyFC50YWlscmFjZS52MS5QYXlsb2FkEg4KBnN0cmVhbRgDIAEoCRIkChdleHBlY3RlZF9zdHJlYW1fdmVyc2lvbhgEIAEoA0gAiAEBEhMKC2JhdGNoX2dyb3VwGAUgASgJEjEKBHRhZ3MYBiADKAsyIy50YWlscmFjZS52MS5FbWl0dGVkRXZlbnQuVGFnc0VudHJ5EhYKDnNjaGVtYV92ZXJzaW9uGAcgASgFEjcKB2hlYWRlcnMYCCADKAsyJi50YWlscmFjZS52MS5FbWl0dGVkRXZlbnQuSGVhZGVyc0VudHJ5Ei4KCm9jY3VyX3RpbWUYCSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wGisKCVRhZ3NFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBGi4KDEhlYWRlcnNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBQhoKGF9leHBlY3RlZF9zdHJlYW1fdmVyc2lvbiLtAwoJRXZlbnRTcGVjEhAKCGV2ZW50X2lkGAEgASgJEgwKBHR5cGUYAiABKAkSJQoHcGF5bG9hZBgDIAEoCzIULnRhaWxyYWNlLnYxLlBheWxvYWQSDgoGc3RyZWFtGAQgASgJEiQKF2V4cGVjdGVkX3N0cmVhbV92ZXJzaW9uGAUgASgDSACIAQESDwoHZmxvd19pZBgGIAEoCRIWCg5jYXVzZV9ldmVudF9pZBgHIAEoCRITCgtiYXRjaF9ncm91cBgIIAEoCRIuCgR0YWdzGAkgAygLMiAudGFpbHJhY2UudjEuRXZlbnRTcGVjLlRhZ3NFbnRyeRIWCg5zY2hlbWFfdmVyc2lvbhgKIAEoBRI0CgdoZWFkZXJzGAsgAygLMiMudGFpbHJhY2UudjEuRXZlbnRTcGVjLkhlYWRlcnNFbnRyeRIuCgpvY2N1cl90aW1lGAwgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBorCglUYWdzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ARouCgxIZWFkZXJzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4AUIaChhfZXhwZWN0ZWRfc3RyZWFtX3ZlcnNpb24iPgoNQmF0Y2hQb3NpdGlvbhIQCghiYXRjaF9pZBgBIAEoCRINCgVpbmRleBgCIAEoBRIMCgRzaXplGAMgASgFIuUECgVFdmVudBIQCghldmVudF9pZBgBIAEoCRIRCgluYW1lc3BhY2UYAiABKAkSDAoEdHlwZRgDIAEoCRIlCgdwYXlsb2FkGAQgASgLMhQudGFpbHJhY2UudjEuUGF5bG9hZBIXCg9wYXlsb2FkX29taXR0ZWQYBSABKAgSDgoGc3RyZWFtGAYgASgJEhYKDnN0cmVhbV92ZXJzaW9uGAcgASgDEg8KB2Zsb3dfaWQYCCABKAkSFgoOY2F1c2VfZXZlbnRfaWQYCSABKAkSGgoSY2F1c2VfZXhlY3V0aW9uX2lkGAogASgJEgwKBGhvcHMYCyABKAUSKQoFYmF0Y2gYDCABKAsyGi50YWlscmFjZS52MS5CYXRjaFBvc2l0aW9uEioKBHRhZ3MYDSADKAsyHC50YWlscmFjZS52MS5FdmVudC5UYWdzRW50cnkSMAoMcHVibGlzaF90aW1lGA4gASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIOCgZjdXJzb3IYDyABKAkSFgoOc2NoZW1hX3ZlcnNpb24YECABKAUSMAoHaGVhZGVycxgRIAMoCzIfLnRhaWxyYWNlLnYxLkV2ZW50LkhlYWRlcnNFbnRyeRIuCgpvY2N1cl90aW1lGBIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBorCglUYWdzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ARouCgxIZWFkZXJzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4AWIGcHJvdG8z", [file_google_protobuf_timestamp, file_tailrace_v1_payload]);
 
 /**
  * EmittedEvent is an event that comes from an execution: published with its completion, or when it is given
@@ -70,6 +70,27 @@ export type EmittedEvent = Message<"tailrace.v1.EmittedEvent"> & {
    * @generated from field: map<string, string> tags = 6;
    */
   tags: { [key: string]: string };
+
+  /**
+   * Version of the content's schema, as its publisher counts it. 0: not told.
+   *
+   * @generated from field: int32 schema_version = 7;
+   */
+  schemaVersion: number;
+
+  /**
+   * Headers, for routing and tracing: up to 32, keys up to 64 bytes, values up to 1024.
+   *
+   * @generated from field: map<string, string> headers = 8;
+   */
+  headers: { [key: string]: string };
+
+  /**
+   * When it happened, as its publisher says. Data: nothing is decided by it.
+   *
+   * @generated from field: google.protobuf.Timestamp occur_time = 9;
+   */
+  occurTime?: Timestamp | undefined;
 };
 
 /**
@@ -151,6 +172,27 @@ export type EventSpec = Message<"tailrace.v1.EventSpec"> & {
    * @generated from field: map<string, string> tags = 9;
    */
   tags: { [key: string]: string };
+
+  /**
+   * Version of the content's schema, as its publisher counts it. 0: not told.
+   *
+   * @generated from field: int32 schema_version = 10;
+   */
+  schemaVersion: number;
+
+  /**
+   * Headers, for routing and tracing: up to 32, keys up to 64 bytes, values up to 1024.
+   *
+   * @generated from field: map<string, string> headers = 11;
+   */
+  headers: { [key: string]: string };
+
+  /**
+   * When it happened, as its publisher says. Data: nothing is decided by it.
+   *
+   * @generated from field: google.protobuf.Timestamp occur_time = 12;
+   */
+  occurTime?: Timestamp | undefined;
 };
 
 /**
@@ -305,6 +347,27 @@ export type Event = Message<"tailrace.v1.Event"> & {
    * @generated from field: string cursor = 15;
    */
   cursor: string;
+
+  /**
+   * Version of the content's schema; 0: not told.
+   *
+   * @generated from field: int32 schema_version = 16;
+   */
+  schemaVersion: number;
+
+  /**
+   * Headers.
+   *
+   * @generated from field: map<string, string> headers = 17;
+   */
+  headers: { [key: string]: string };
+
+  /**
+   * When it happened, as its publisher said.
+   *
+   * @generated from field: google.protobuf.Timestamp occur_time = 18;
+   */
+  occurTime?: Timestamp | undefined;
 };
 
 /**

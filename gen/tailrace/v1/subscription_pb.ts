@@ -22,7 +22,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file tailrace/v1/subscription.proto.
  */
 export const file_tailrace_v1_subscription: GenFile = /*@__PURE__*/
-  fileDesc("Ch50YWlscmFjZS92MS9zdWJzY3JpcHRpb24ucHJvdG8SC3RhaWxyYWNlLnYxIi8KDFBheWxvYWRNYXRjaBIPCgdwb2ludGVyGAEgASgJEg4KBnZhbHVlcxgCIAMoCSJZCglLZXlTb3VyY2USDgoEZmxvdxgBIAEoCEgAEhAKBnN0cmVhbRgCIAEoCEgAEg0KA3RhZxgDIAEoCUgAEhEKB3BvaW50ZXIYBCABKAlIAEIICgZzb3VyY2UiSAoJQmF0Y2hKb2luEhIKCmV2ZW50X3R5cGUYASABKAkSJwoGcG9saWN5GAIgASgLMhcudGFpbHJhY2UudjEuSm9pblBvbGljeSLaBgoQU3Vic2NyaXB0aW9uU3BlYxIMCgRuYW1lGAEgASgJEiYKBmZpbHRlchgCIAEoCzIWLnRhaWxyYWNlLnYxLkxvZ0ZpbHRlchIyCg9wYXlsb2FkX21hdGNoZXMYAyADKAsyGS50YWlscmFjZS52MS5QYXlsb2FkTWF0Y2gSDAoEbGFuZRgKIAEoCRIMCgR0eXBlGAsgASgJEhAKCHByaW9yaXR5GAwgASgFEigKBWRlbGF5GA0gASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEiYKA3R0bBgOIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIrCghkZWFkbGluZRgPIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIyCg9hdHRlbXB0X3RpbWVvdXQYECABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SLgoMcmV0cnlfcG9saWN5GBEgASgLMhgudGFpbHJhY2UudjEuUmV0cnlQb2xpY3kSHQoVcmVxdWlyZWRfY2FwYWJpbGl0aWVzGBIgAygJEjUKBHRhZ3MYEyADKAsyJy50YWlscmFjZS52MS5TdWJzY3JpcHRpb25TcGVjLlRhZ3NFbnRyeRIvCg9jb25jdXJyZW5jeV9rZXkYFCABKAsyFi50YWlscmFjZS52MS5LZXlTb3VyY2USLAoMb3JkZXJpbmdfa2V5GBUgASgLMhYudGFpbHJhY2UudjEuS2V5U291cmNlEjUKEGRlYWRfaGVhZF9wb2xpY3kYFiABKA4yGy50YWlscmFjZS52MS5EZWFkSGVhZFBvbGljeRIxCg5mYWlsdXJlX2V2ZW50cxgXIAMoCzIZLnRhaWxyYWNlLnYxLkZhaWx1cmVFdmVudBIqCgpiYXRjaF9qb2luGBggASgLMhYudGFpbHJhY2UudjEuQmF0Y2hKb2luEhgKEG9wdGlvbmFsX2luX2Zsb3cYGSABKAgSKQoFc3RhcnQYHiABKA4yGi50YWlscmFjZS52MS5TdGFydFBvc2l0aW9uEg4KBmN1cnNvchgfIAEoCRorCglUYWdzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASL+AQoMU3Vic2NyaXB0aW9uEhEKCW5hbWVzcGFjZRgBIAEoCRIrCgRzcGVjGAIgASgLMh0udGFpbHJhY2UudjEuU3Vic2NyaXB0aW9uU3BlYxIPCgd2ZXJzaW9uGAMgASgDEi8KC2NyZWF0ZV90aW1lGAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIvCgt1cGRhdGVfdGltZRgFIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDQoFYWN0b3IYBiABKAkSEwoLYmFja2ZpbGxpbmcYByABKAgSFwoPb3Blbl9qb2luX2NvdW50GAggASgDYgZwcm90bzM", [file_google_protobuf_duration, file_google_protobuf_timestamp, file_tailrace_v1_attempt, file_tailrace_v1_execution, file_tailrace_v1_join, file_tailrace_v1_log]);
+  fileDesc("Ch50YWlscmFjZS92MS9zdWJzY3JpcHRpb24ucHJvdG8SC3RhaWxyYWNlLnYxIi8KDFBheWxvYWRNYXRjaBIPCgdwb2ludGVyGAEgASgJEg4KBnZhbHVlcxgCIAMoCSJrCglLZXlTb3VyY2USDgoEZmxvdxgBIAEoCEgAEhAKBnN0cmVhbRgCIAEoCEgAEg0KA3RhZxgDIAEoCUgAEhEKB3BvaW50ZXIYBCABKAlIABIQCgZoZWFkZXIYBSABKAlIAEIICgZzb3VyY2UiSAoJQmF0Y2hKb2luEhIKCmV2ZW50X3R5cGUYASABKAkSJwoGcG9saWN5GAIgASgLMhcudGFpbHJhY2UudjEuSm9pblBvbGljeSL9BwoQU3Vic2NyaXB0aW9uU3BlYxIMCgRuYW1lGAEgASgJEiYKBmZpbHRlchgCIAEoCzIWLnRhaWxyYWNlLnYxLkxvZ0ZpbHRlchIyCg9wYXlsb2FkX21hdGNoZXMYAyADKAsyGS50YWlscmFjZS52MS5QYXlsb2FkTWF0Y2gSGwoTZXZlbnRfdHlwZV9wcmVmaXhlcxgEIAMoCRIXCg9zdHJlYW1fcHJlZml4ZXMYBSADKAkSOwoHaGVhZGVycxgGIAMoCzIqLnRhaWxyYWNlLnYxLlN1YnNjcmlwdGlvblNwZWMuSGVhZGVyc0VudHJ5EgwKBGxhbmUYCiABKAkSDAoEdHlwZRgLIAEoCRIQCghwcmlvcml0eRgMIAEoBRIoCgVkZWxheRgNIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhImCgN0dGwYDiABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SKwoIZGVhZGxpbmUYDyABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SMgoPYXR0ZW1wdF90aW1lb3V0GBAgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEi4KDHJldHJ5X3BvbGljeRgRIAEoCzIYLnRhaWxyYWNlLnYxLlJldHJ5UG9saWN5Eh0KFXJlcXVpcmVkX2NhcGFiaWxpdGllcxgSIAMoCRI1CgR0YWdzGBMgAygLMicudGFpbHJhY2UudjEuU3Vic2NyaXB0aW9uU3BlYy5UYWdzRW50cnkSLwoPY29uY3VycmVuY3lfa2V5GBQgASgLMhYudGFpbHJhY2UudjEuS2V5U291cmNlEiwKDG9yZGVyaW5nX2tleRgVIAEoCzIWLnRhaWxyYWNlLnYxLktleVNvdXJjZRI1ChBkZWFkX2hlYWRfcG9saWN5GBYgASgOMhsudGFpbHJhY2UudjEuRGVhZEhlYWRQb2xpY3kSMQoOZmFpbHVyZV9ldmVudHMYFyADKAsyGS50YWlscmFjZS52MS5GYWlsdXJlRXZlbnQSKgoKYmF0Y2hfam9pbhgYIAEoCzIWLnRhaWxyYWNlLnYxLkJhdGNoSm9pbhIYChBvcHRpb25hbF9pbl9mbG93GBkgASgIEikKBXN0YXJ0GB4gASgOMhoudGFpbHJhY2UudjEuU3RhcnRQb3NpdGlvbhIOCgZjdXJzb3IYHyABKAkaLgoMSGVhZGVyc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEaKwoJVGFnc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEi4AIKDFN1YnNjcmlwdGlvbhIRCgluYW1lc3BhY2UYASABKAkSKwoEc3BlYxgCIAEoCzIdLnRhaWxyYWNlLnYxLlN1YnNjcmlwdGlvblNwZWMSDwoHdmVyc2lvbhgDIAEoAxIvCgtjcmVhdGVfdGltZRgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLwoLdXBkYXRlX3RpbWUYBSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEg0KBWFjdG9yGAYgASgJEhMKC2JhY2tmaWxsaW5nGAcgASgIEhcKD29wZW5fam9pbl9jb3VudBgIIAEoAxITCgtoYWx0X3JlYXNvbhgJIAEoCRItCgloYWx0X3RpbWUYCiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhwKFHVucm91dGVkX2V2ZW50X2NvdW50GAsgASgDYgZwcm90bzM", [file_google_protobuf_duration, file_google_protobuf_timestamp, file_tailrace_v1_attempt, file_tailrace_v1_execution, file_tailrace_v1_join, file_tailrace_v1_log]);
 
 /**
  * PayloadMatch selects events by a value in a JSON payload.
@@ -54,7 +54,8 @@ export const PayloadMatchSchema: GenMessage<PayloadMatch> = /*@__PURE__*/
   messageDesc(file_tailrace_v1_subscription, 0);
 
 /**
- * KeySource says where a key is taken from. An event that lacks it has no key and is not ordered or limited.
+ * KeySource says where a key is taken from. An event that lacks it has no key and is not ordered or limited. A value
+ * longer than 200 bytes is cut, and told apart by its hash.
  *
  * @generated from message tailrace.v1.KeySource
  */
@@ -96,6 +97,14 @@ export type KeySource = Message<"tailrace.v1.KeySource"> & {
      */
     value: string;
     case: "pointer";
+  } | {
+    /**
+     * The value of this header.
+     *
+     * @generated from field: string header = 5;
+     */
+    value: string;
+    case: "header";
   } | { case: undefined; value?: undefined };
 };
 
@@ -150,7 +159,7 @@ export type SubscriptionSpec = Message<"tailrace.v1.SubscriptionSpec"> & {
 
   /**
    * What it matches. Without `kinds` only events. What other kinds start counts one hop more than their
-   * subject.
+   * subject. Its executions, lanes and types are not looked at for events.
    *
    * @generated from field: tailrace.v1.LogFilter filter = 2;
    */
@@ -162,6 +171,27 @@ export type SubscriptionSpec = Message<"tailrace.v1.SubscriptionSpec"> & {
    * @generated from field: repeated tailrace.v1.PayloadMatch payload_matches = 3;
    */
   payloadMatches: PayloadMatch[];
+
+  /**
+   * Beginnings of event types, as alternatives to the exact ones of the filter; up to 64 of 1 to 200 bytes.
+   *
+   * @generated from field: repeated string event_type_prefixes = 4;
+   */
+  eventTypePrefixes: string[];
+
+  /**
+   * Beginnings of stream names, as alternatives to the exact ones of the filter; up to 64 of 1 to 200 bytes.
+   *
+   * @generated from field: repeated string stream_prefixes = 5;
+   */
+  streamPrefixes: string[];
+
+  /**
+   * Headers that must all be present with these values; up to 16.
+   *
+   * @generated from field: map<string, string> headers = 6;
+   */
+  headers: { [key: string]: string };
 
   /**
    * Lane of the executions. Default `default`.
@@ -241,7 +271,8 @@ export type SubscriptionSpec = Message<"tailrace.v1.SubscriptionSpec"> & {
   concurrencyKey?: KeySource | undefined;
 
   /**
-   * Source of their ordering key: executions of one key run one after the other in log order. Absent: none.
+   * Source of their ordering key: executions of one key run one after the other in log order. Absent: none. Whether there
+   * is one cannot be changed later, nor whether there is a batch_join.
    *
    * @generated from field: tailrace.v1.KeySource ordering_key = 21;
    */
@@ -277,7 +308,7 @@ export type SubscriptionSpec = Message<"tailrace.v1.SubscriptionSpec"> & {
 
   /**
    * Where a new subscription begins: LATEST (default) or EARLIEST. Ignored by later changes. A backfill never
-   * delays live routing.
+   * delays live routing; with an ordering key, what is published meanwhile waits for its own past.
    *
    * @generated from field: tailrace.v1.StartPosition start = 30;
    */
@@ -359,6 +390,28 @@ export type Subscription = Message<"tailrace.v1.Subscription"> & {
    * @generated from field: int64 open_join_count = 8;
    */
   openJoinCount: bigint;
+
+  /**
+   * Why it is halted: its filter or what it makes could not be evaluated. Empty: it is not. Events wait for it; putting
+   * it again lets it go on.
+   *
+   * @generated from field: string halt_reason = 9;
+   */
+  haltReason: string;
+
+  /**
+   * When it was halted.
+   *
+   * @generated from field: google.protobuf.Timestamp halt_time = 10;
+   */
+  haltTime?: Timestamp | undefined;
+
+  /**
+   * Events that wait for it; counted up to 10,000.
+   *
+   * @generated from field: int64 unrouted_event_count = 11;
+   */
+  unroutedEventCount: bigint;
 };
 
 /**
