@@ -157,6 +157,7 @@ create table {schema}.unrouted (
   seq bigint not null,
   idx int not null,
   flow uuid not null,
+  forgiven boolean not null default false, -- its hops count from 0: a person sent it on
   primary key (event, subscription)
 ) with (autovacuum_vacuum_cost_delay = 0, vacuum_truncate = off);
 create index unrouted_order on {schema}.unrouted (subscription, part, seq, idx);
