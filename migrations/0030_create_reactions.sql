@@ -295,3 +295,38 @@ begin
     cross join lateral (select (p_staged.events[u.n]).id, (p_staged.events[u.n]).flow) e;
   return v_seq;
 end $$;
+
+-- The position of the first entry of a row of the log; null while it has none. A late row has a run of its own.
+create function {schema}.position_of(p_seq bigint) returns bigint language plpgsql stable as $$
+declare
+  v_run record;
+begin
+  select r.base, r.lo, r.hi, r.holes into v_run from {schema}.log_run r
+    where r.hi >= p_seq and r.lo <= p_seq and (r.lo = r.hi or not p_seq <@ any (r.holes)) order by r.hi limit 1;
+  return v_run.base + (
+    select coalesce(sum(l.n), 0) from {schema}.log l
+    where l.seq >= v_run.lo and l.seq < p_seq and not l.seq <@ any (v_run.holes));
+end $$;
+
+-- Events as they are shown, in the order asked for. A payload of more than p_inline bytes is left out. position: null while
+-- its place is not final.
+create function {schema}.events_by_id(p_id uuid[], p_inline int)
+returns table (id uuid, namespace text, event_id text, type text, stream text, version bigint, flow uuid, cause text,
+  cause_execution uuid, hops int, batch uuid, batch_index int, batch_size int, schema_version int, tags jsonb, headers jsonb,
+  occurred_at timestamptz, published_at timestamptz, payload_type text, payload bytea, omitted boolean, "position" bigint)
+language plpgsql stable as $$
+#variable_conflict use_column
+begin
+  return query
+    select e.id, n.name, coalesce(e.event_id, e.id::text), e.type, s.name, e.version, e.flow,
+      coalesce(c.event_id, c.id::text, e.cause::text), e.cause_execution, e.hops, e.batch, e.batch_index, e.batch_size,
+      e.schema_version, e.tags, e.headers, e.occurred_at, e.published_at, e.payload_type,
+      case when octet_length(e.payload) <= p_inline then e.payload end,
+      coalesce(octet_length(e.payload) > p_inline, false), {schema}.position_of(e.seq) + e.idx - 1
+    from unnest(p_id) with ordinality u (id, n)
+    cross join lateral (select x.* from {schema}.event x where x.id = u.id offset 0) e
+    cross join lateral (select x.name from {schema}.namespace x where x.id = e.namespace offset 0) n
+    left join lateral (select x.name from {schema}.stream x where x.id = e.stream offset 0) s on true
+    left join lateral (select x.event_id, x.id from {schema}.event x where x.id = e.cause offset 0) c on true
+    order by u.n;
+end $$;

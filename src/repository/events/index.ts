@@ -1,0 +1,2 @@
+/** Events and the streams they stand in. */
+export * from './event-row.js';
