@@ -137,6 +137,8 @@ create table {schema}.subscription (
   check ((state = 3) = (halted_at is not null))
 );
 
+create index subscription_past on {schema}.subscription (id) where state = 2;
+
 -- Under which event types a subscription is looked up: each exact one, or '' when others may match too.
 create table {schema}.subscription_lead (
   namespace int not null,
