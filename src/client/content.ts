@@ -11,7 +11,7 @@ const JSON_TYPE = 'application/json';
 
 /** Content that is not what its reader needs, or cannot be sent. Trying again does not help. */
 export class ContentError extends Error {
-  override readonly name = 'ContentError';
+  override readonly name: string = 'ContentError';
 }
 
 export function text(value: string, contentType = 'text/plain; charset=utf-8'): Payload {
@@ -61,6 +61,11 @@ export class Content {
   get empty(): boolean {
     const body = this.#payload?.body;
     return body?.case === undefined || (body.case !== 'json' && body.value.length === 0);
+  }
+
+  /** Whether it was sent as text: answers tell by the content type. */
+  get isText(): boolean {
+    return this.#payload?.body.case === 'text';
   }
 
   /** Parsed, but not checked against T. Throws a ContentError if it is not JSON; undefined if it is empty. */
