@@ -5,13 +5,16 @@ import type { CompletionFilterSchema, LogFilterSchema } from '../../gen/tailrace
 import type { CancelRules } from './cancel-policy.js';
 import type { ConnectionOptions } from './connection.js';
 import type { TailraceError } from './errors.js';
+import type { AnyEvents, EventSchemas } from './event-schemas.js';
 import type { WatchOptions } from './watch.js';
 
-export interface ClientOptions extends ConnectionOptions {
+export interface ClientOptions<E extends EventSchemas = AnyEvents> extends ConnectionOptions {
   /** Namespace of every call. Default: the server's, `default`. */
   readonly namespace?: string;
   /** How long a call is repeated while the server or its database is away. Milliseconds, 0 to 3,600,000, default 30,000. */
   readonly retryForMs?: number;
+  /** Schemas of the payloads of events by type: calls are typed by them, and what does not fit is not sent. Default: any. */
+  readonly events?: E;
 }
 
 export interface CreatedExecution {

@@ -41,6 +41,7 @@ import type {
 import { type Connection, checkConnection, openConnection } from './connection.js';
 import { lengthOf } from './content.js';
 import { fromItemError } from './errors.js';
+import type { AnyEvents, EventSchemas } from './event-schemas.js';
 import { type NewExecution, toSpec } from './execution-spec.js';
 import type { Flow } from './flow.js';
 import {
@@ -57,6 +58,7 @@ import { FlowWatch } from './flow-watch.js';
 import { OptionRules } from './option-rules.js';
 import { retrying } from './retry.js';
 import { split } from './split.js';
+import { Subscriptions } from './subscriptions.js';
 import { Watch } from './watch.js';
 
 /** The server takes 1000 and, by default, 16 MiB. */
@@ -68,30 +70,35 @@ const FLOW_TIMEOUT_MS = 60_000;
 /** One wait of AwaitExecutions; the server permits 60 s. */
 const AWAIT_STEP_MS = 30_000;
 
-export class Client {
+export class Client<E extends EventSchemas = AnyEvents> {
   readonly engine: ServiceClient<typeof EngineService>;
   readonly completions: ServiceClient<typeof CompletionService>;
   readonly deadLetters: ServiceClient<typeof DeadLetterService>;
   readonly admin: ServiceClient<typeof AdminService>;
   readonly namespace: string;
+  /** The stored rules that turn events into executions. */
+  readonly subscriptions: Subscriptions<E>;
   readonly #connection: Connection;
   readonly #retryForMs: number;
+  readonly #events: E | undefined;
 
   /** Throws an InvalidOptionsError with everything that is wrong. Connects with the first call. */
-  constructor(options: ClientOptions) {
-    const { namespace = '', retryForMs = 30_000 } = options;
+  constructor(options: ClientOptions<E>) {
+    const { namespace = '', retryForMs = 30_000, events } = options;
     const rules = new OptionRules();
     checkConnection(rules, options);
     rules.whole('retryForMs', retryForMs, 0, 3_600_000);
     rules.check('client');
     this.namespace = namespace;
     this.#retryForMs = retryForMs;
+    this.#events = events;
     this.#connection = openConnection(options);
     const { transport } = this.#connection;
     this.engine = createClient(EngineService, transport);
     this.completions = createClient(CompletionService, transport);
     this.deadLetters = createClient(DeadLetterService, transport);
     this.admin = createClient(AdminService, transport);
+    this.subscriptions = new Subscriptions<E>({ admin: this.admin, namespace, schemas: events, retryForMs });
   }
 
   /** Ends the connection; calls and watches under way fail. */
@@ -100,7 +107,7 @@ export class Client {
   }
 
   /** Throws a TailraceError if it is refused. */
-  async create(execution: NewExecution): Promise<CreatedExecution> {
+  async create(execution: NewExecution<E>): Promise<CreatedExecution> {
     const [result] = await this.createMany([execution]);
     if (!result?.ok) throw result?.error ?? new Error('the server answered no result');
     const { ok, ...created } = result;
@@ -111,8 +118,8 @@ export class Client {
    * Any number, in calls of at most 1000; results in order, each for itself. With `atomic` all or none in one call,
    * which throws if one is refused.
    */
-  async createMany(executions: readonly NewExecution[], { atomic = false } = {}): Promise<CreateResult[]> {
-    const specs = executions.map(toSpec);
+  async createMany(executions: readonly NewExecution<E>[], { atomic = false } = {}): Promise<CreateResult[]> {
+    const specs = executions.map((execution) => toSpec(execution, this.#events));
     const results: CreateResult[] = [];
     for (const batch of atomic ? [specs] : split(specs, ({ input }) => lengthOf(input), CREATE_BOUNDS)) {
       const request = { namespace: this.namespace, executions: batch, atomic };

@@ -3,10 +3,12 @@ import { randomUUID } from 'node:crypto';
 import type { MessageInitShape } from '@bufbuild/protobuf';
 import { durationFromMs, timestampFromDate } from '@bufbuild/protobuf/wkt';
 import type { RetryPolicySchema } from '../../gen/tailrace/v1/attempt_pb.js';
-import type { ExecutionSpecSchema } from '../../gen/tailrace/v1/execution_pb.js';
+import { DeadHeadPolicy, type ExecutionSpecSchema } from '../../gen/tailrace/v1/execution_pb.js';
 import { toPayload } from './content.js';
+import type { AnyEvents, EventSchemas } from './event-schemas.js';
+import { type NewFailureEvent, toFailureEvent } from './new-event.js';
 
-export interface NewExecution {
+export interface NewExecution<E extends EventSchemas = AnyEvents> {
   /** Names the handler. 1 to 200 bytes. */
   readonly type: string;
   /** Any JSON value, bytes, or what `text()` and `bytes()` make. At most 1 MiB unless the server says otherwise. */
@@ -42,6 +44,13 @@ export interface NewExecution {
   readonly concurrencyKey?: string;
   /** Executions with the same key run one after the other, in order of creation. Up to 200 bytes. */
   readonly orderingKey?: string;
+  /**
+   * With an ordering key: what it does to those behind it if it is given up. They wait until somebody decides (`block`,
+   * default), or go on.
+   */
+  readonly deadHead?: 'block' | 'skip';
+  /** Published when it is given up, in the same transaction. */
+  readonly failureEvents?: readonly NewFailureEvent<E>[];
   /** An open flow to join. Default: none. */
   readonly flowId?: string;
   /** In a flow: whether the flow can succeed without it. Default false. */
@@ -49,10 +58,10 @@ export interface NewExecution {
 }
 
 /** An execution that is made as part of something with a request id of its own: of a flow, or by its parent. */
-export type MemberExecution = Omit<NewExecution, 'requestId' | 'flowId'>;
+export type MemberExecution<E extends EventSchemas = AnyEvents> = Omit<NewExecution<E>, 'requestId' | 'flowId'>;
 
 /** What an execution makes in its own name, in its own flow. */
-export type ChildExecution = Omit<MemberExecution, 'executionId'>;
+export type ChildExecution<E extends EventSchemas = AnyEvents> = Omit<MemberExecution<E>, 'executionId'>;
 
 export interface RetryRules {
   /** Counted failures that end it, 1 to 1000; 1 means no retry. Engine's default 5. */
@@ -69,11 +78,12 @@ export interface RetryRules {
   readonly countLostLeases?: boolean;
 }
 
-export function toSpec(asked: NewExecution) {
-  return { ...toMemberSpec(asked), requestId: asked.requestId ?? randomUUID(), flowId: asked.flowId ?? '' };
+/** Throws an EventContentError for a failure event that does not fit its schema. */
+export function toSpec<E extends EventSchemas>(asked: NewExecution<E>, schemas?: EventSchemas) {
+  return { ...toMemberSpec(asked, schemas), requestId: asked.requestId ?? randomUUID(), flowId: asked.flowId ?? '' };
 }
 
-export function toMemberSpec(asked: MemberExecution) {
+export function toMemberSpec<E extends EventSchemas>(asked: MemberExecution<E>, schemas?: EventSchemas) {
   const input = toPayload(asked.input);
   return {
     type: asked.type,
@@ -84,6 +94,8 @@ export function toMemberSpec(asked: MemberExecution) {
     requiredCapabilities: [...(asked.requiredCapabilities ?? [])],
     concurrencyKey: asked.concurrencyKey ?? '',
     orderingKey: asked.orderingKey ?? '',
+    deadHeadPolicy: asked.deadHead === 'skip' ? DeadHeadPolicy.SKIP : DeadHeadPolicy.UNSPECIFIED,
+    failureEvents: (asked.failureEvents ?? []).map((declared) => toFailureEvent(schemas, declared)),
     optionalInFlow: asked.optionalInFlow ?? false,
     ...(input && { input }),
     ...(asked.runTime && { runTime: timestampFromDate(asked.runTime) }),
@@ -95,7 +107,7 @@ export function toMemberSpec(asked: MemberExecution) {
   } satisfies MessageInitShape<typeof ExecutionSpecSchema>;
 }
 
-function toPolicy(rules: RetryRules): MessageInitShape<typeof RetryPolicySchema> {
+export function toPolicy(rules: RetryRules): MessageInitShape<typeof RetryPolicySchema> {
   const { initialBackoffMs, maxBackoffMs, countLostLeases } = rules;
   return {
     maxAttempts: rules.maxAttempts ?? 0,

@@ -11,10 +11,21 @@ export type * from './client-options.js';
 export type { ConnectionOptions, TlsOptions } from './connection.js';
 export { bytes, Content, ContentError, text } from './content.js';
 export { asTailraceError, Code, type FieldViolation, fromItemError, TailraceError } from './errors.js';
+export { type AnyEvents, EventContentError, type EventSchema, type EventSchemas } from './event-schemas.js';
 export type { MemberExecution, NewExecution, RetryRules } from './execution-spec.js';
 export { type EdgeOptions, extension, type Flow, type FlowJoinRules, type FlowOptions, flow } from './flow.js';
 export type { CreatedFlow, ExtendedFlow, ExtendOptions, FlowCancelOptions } from './flow-calls.js';
 export type { FlowSnapshot, FlowWatch } from './flow-watch.js';
 export type { JoinRules } from './join-rules.js';
+export type { EventOptions, FailureDescription, GivenUpReason, NewEvent, NewFailureEvent } from './new-event.js';
 export { InvalidOptionsError } from './option-rules.js';
+export type {
+  BatchRules,
+  EventConditions,
+  EventKey,
+  EventPattern,
+  NewSubscription,
+  SubscriptionRules,
+} from './subscription-spec.js';
+export type { ExpectedVersion, PutSubscription, Subscriptions } from './subscriptions.js';
 export type { Watch, WatchOptions } from './watch.js';
