@@ -18,7 +18,7 @@ import { Upkeep } from './loops/upkeep.js';
 import { type WakeLoops, wakeLoops } from './loops/wakes.js';
 import type { Segment } from './repository/claims/index.js';
 import { Database } from './repository/database.js';
-import type { Pulse } from './repository/sweeping/index.js';
+import type { Pulse, SweepSubject } from './repository/sweeping/index.js';
 import { sightWorkers } from './repository/workers/index.js';
 import type { Loop } from './runtime/loop.js';
 import type { Readiness } from './runtime/readiness.js';
@@ -36,6 +36,17 @@ export interface EngineOptions {
   readonly onError: (name: string, error: unknown) => void;
 }
 
+/** What the pulse tells when it is due. */
+const PULSED = [
+  'scheduled',
+  'leases',
+  'timers',
+  'joins',
+  'followUps',
+  'suspensions',
+  'budgets',
+  'routes',
+] as const satisfies readonly SweepSubject[];
 /** Readiness fails below this many days of partitions ahead. */
 const LEAST_DAYS_AHEAD = 2;
 
@@ -166,7 +177,7 @@ export class Engine {
 
   async #pulsed(pulse: Pulse, looked: readonly Segment[], begunMs: number): Promise<void> {
     this.#readiness.set('database', true);
-    for (const subject of ['scheduled', 'leases', 'timers', 'joins', 'followUps', 'suspensions', 'budgets'] as const) {
+    for (const subject of PULSED) {
       const ms = pulse.dueMs[subject];
       if (ms !== undefined) this.#sweeper.hint(subject, ms);
     }

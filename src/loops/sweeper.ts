@@ -13,7 +13,7 @@ import { Loop } from '../runtime/loop.js';
 const BATCH = 500;
 const FOLLOW_BATCH = 100;
 /** Subjects that breed more of their kind, a level at a time. */
-const FOLLOWING: readonly SweepSubject[] = ['fillings', 'joins', 'followUps', 'budgets'];
+const FOLLOWING: readonly SweepSubject[] = ['fillings', 'joins', 'followUps', 'budgets', 'routes'];
 /** Sweeps come no closer than this, so that many timers a few milliseconds apart become one batch. */
 const GAP_MS = 20;
 /** What follows a commit is waited for by whoever ended something. */
@@ -41,6 +41,7 @@ export class Sweeper {
       'followUps',
       'suspensions',
       'budgets',
+      'routes',
     ];
     const hint = (subject: SweepSubject, dueMs: number) => this.hint(subject, dueMs);
     this.#subjects = new Map(subjects.map((subject) => [subject, new DueLoop(subject, options, hint)]));
@@ -80,9 +81,11 @@ class DueLoop {
         this.#dueAt = Number.POSITIVE_INFINITY;
         const swept = await sweep(database, subject, batch);
         if (swept.taken > 0) onSwept(swept.classes, swept.taken, subject);
-        if (swept.follows) hint('followUps', 0);
         if (swept.leaseMs !== undefined) hint('leases', swept.leaseMs);
-        if (follows && swept.taken > 0) hint('followUps', 0);
+        if (swept.follows || (follows && swept.taken > 0)) {
+          hint('followUps', 0);
+          if (subject !== 'routes') hint('routes', 0); // whoever gives up may publish events
+        }
         if (swept.taken >= (follows ? 1 : batch)) return 0;
         if (swept.nextMs !== undefined) {
           const isLocked = swept.taken === 0 && swept.nextMs < -GAP_MS;

@@ -6,7 +6,7 @@ import type { SweepSubject } from './sweep.js';
 
 const pulse = statement(
   'sweeping.pulse',
-  `select registry, scheduled_ms, lease_ms, timer_ms, join_ms, follow_ms, suspension_ms, budget_ms,
+  `select registry, scheduled_ms, lease_ms, timer_ms, join_ms, follow_ms, suspension_ms, budget_ms, route_ms,
      non_empty, head, unnumbered
    from {schema}.pulse($1::int[], $2::smallint[], $3::bigint[], $4::smallint[])`,
 );
@@ -33,6 +33,7 @@ interface PulseRow {
   readonly follow_ms: number | null;
   readonly suspension_ms: number | null;
   readonly budget_ms: number | null;
+  readonly route_ms: number | null;
   readonly non_empty: number[] | null;
   readonly head: bigint;
   readonly unnumbered: boolean;
@@ -57,6 +58,7 @@ export async function readPulse(runner: Runner, segments: readonly Segment[]): P
       ...(row.follow_ms !== null && { followUps: row.follow_ms }),
       ...(row.suspension_ms !== null && { suspensions: row.suspension_ms }),
       ...(row.budget_ms !== null && { budgets: row.budget_ms }),
+      ...(row.route_ms !== null && { routes: row.route_ms }),
     },
     nonEmpty: row.non_empty ?? [],
     head: row.head,

@@ -30,6 +30,10 @@ const sweepBudgets = statement(
   'sweeping.budgets',
   'select taken, classes, next_ms, follows from {schema}.sweep_budgets($1)',
 );
+const sweepRoutes = statement(
+  'sweeping.routes',
+  'select taken, classes, next_ms, follows from {schema}.sweep_routes($1)',
+);
 
 const BY_SUBJECT = {
   scheduled: promoteScheduled,
@@ -40,13 +44,14 @@ const BY_SUBJECT = {
   followUps: sweepFollowUps,
   suspensions: sweepSuspensions,
   budgets: sweepBudgets,
+  routes: sweepRoutes,
 } as const;
 
 /**
  * scheduled: due work becomes claimable. leases: what ran out. timers: what waited too long. fillings: slots
  * to be folded into their joins. joins: those whose time is up. followUps: what commits left to be done in flows, joins and
  * concurrency keys. suspensions: those whose time is up, and waitpoints that expire. budgets: windows that end, work to be
- * held back or let go on.
+ * held back or let go on. routes: what publishing left over becomes executions.
  */
 export type SweepSubject = keyof typeof BY_SUBJECT;
 

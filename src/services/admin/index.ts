@@ -22,6 +22,9 @@ import { listQuotasCall } from './quotas/list.js';
 import { putQuotaCall } from './quotas/put.js';
 import { getServerInfoCall } from './server-info.js';
 import { getStatsCall } from './stats.js';
+import { deleteSubscriptionCall } from './subscriptions/delete.js';
+import { putSubscriptionCall } from './subscriptions/put.js';
+import { getSubscriptionCall, listSubscriptionsCall } from './subscriptions/read.js';
 import { listSuspendedExecutionsCall } from './suspensions/list-suspended.js';
 import { listPendingWaitpointsCall } from './suspensions/list-waitpoints.js';
 import { resumeExecutionCall } from './suspensions/resume.js';
@@ -64,6 +67,10 @@ export function adminService(deps: AdminServiceDeps): Partial<ServiceImpl<typeof
     listBudgets: listBudgetsCall(deps),
     putBudget: putBudgetCall(deps),
     resetBudget: resetBudgetCall(deps),
+    getSubscription: getSubscriptionCall(deps),
+    listSubscriptions: listSubscriptionsCall(deps),
+    putSubscription: putSubscriptionCall(deps),
+    deleteSubscription: deleteSubscriptionCall(deps),
     getStats: getStatsCall(deps),
     getServerInfo: getServerInfoCall(deps),
   };

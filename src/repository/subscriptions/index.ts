@@ -1,0 +1,4 @@
+/** Subscriptions: stored rules that turn events into executions. */
+export * from './delete.js';
+export * from './list.js';
+export * from './put.js';

@@ -1,0 +1,109 @@
+/** What a subscription may match. */
+import { z } from 'zod';
+import { LogEntryKind, LogEntryKindSchema, type LogFilter } from '../../../../gen/tailrace/v1/log_pb.js';
+import type { KeySource, PayloadMatch } from '../../../../gen/tailrace/v1/subscription_pb.js';
+import { KeySourceKind } from '../../../repository/subscriptions/index.js';
+import { refuseAs } from '../../validation/refusals.js';
+import {
+  enumNumbers,
+  LANE_BYTES,
+  list,
+  name,
+  names,
+  optionalId,
+  refuse,
+  type Shape,
+  shown,
+  tags,
+  text,
+} from '../../validation.js';
+import { FILTER_VALUES } from '../selection.js';
+
+const POINTER_BYTES = 200;
+const MATCH_VALUES = 64;
+const HEADERS = 16;
+const LABEL_BYTES = 64;
+const HEADER_BYTES = 1_024;
+
+/** A JSON pointer as the path that Postgres takes. */
+export const pointer = text(POINTER_BYTES).transform((value, context) => {
+  if (value === '') return [];
+  if (value.startsWith('/') && !/~(?![01])/.test(value)) {
+    return value
+      .slice(1)
+      .split('/')
+      .map((part) => part.replaceAll('~1', '/').replaceAll('~0', '~'));
+  }
+  refuse(context.issues, value, `must be a JSON pointer, such as "/order/id"; it is ${shown(value)}`);
+  return z.NEVER;
+});
+
+export const payloadMatch = z.object({
+  pointer,
+  values: list(text(POINTER_BYTES), MATCH_VALUES, 1),
+} satisfies Shape<PayloadMatch>);
+
+const kinds = enumNumbers(LogEntryKindSchema).check((context) => {
+  if (context.value.every((kind) => kind === LogEntryKind.EVENT_PUBLISHED)) return;
+  refuseAs(context.issues, context.value, 'needs subscriptions to other log entries, which are not built yet', {
+    reason: 'UNIMPLEMENTED',
+    metadata: { feature: 'subscriptions to other log entries' },
+  });
+});
+
+export const eventFilter = z.object({
+  kinds,
+  flowId: optionalId,
+  executionId: optionalId,
+  eventTypes: names(FILTER_VALUES),
+  lanes: names(FILTER_VALUES, LANE_BYTES),
+  types: names(FILTER_VALUES),
+  tags,
+  streams: names(FILTER_VALUES),
+} satisfies Shape<LogFilter>);
+
+const headerName = name(LABEL_BYTES);
+const headerValue = text(HEADER_BYTES);
+
+/** That must all be there, with these values. */
+export const matchedHeaders = z.custom<Readonly<Record<string, string>>>().check((context) => {
+  const entries = Object.entries(context.value);
+  if (entries.length > HEADERS) {
+    refuse(context.issues, entries.length, `must have at most ${HEADERS}; it has ${entries.length}`);
+  }
+  for (const [key, value] of entries) {
+    const wrongKey = headerName.safeParse(key).error?.issues[0]?.message;
+    const wrong = wrongKey === undefined ? headerValue.safeParse(value).error?.issues[0]?.message : `key ${wrongKey}`;
+    if (wrong !== undefined) refuse(context.issues, value, wrong, [`[${shown(key)}]`]);
+  }
+});
+
+/** Where a key comes from, as columns. */
+export const keySource = z
+  .object({ source: z.custom<KeySource['source']>() } satisfies Shape<KeySource>)
+  .transform(({ source }, context) => {
+    const wrong = (message: string) => {
+      refuse(context.issues, source.value, message, [source.case ?? 'source']);
+      return z.NEVER;
+    };
+    switch (source.case) {
+      case 'flow':
+      case 'stream':
+        if (!source.value) return wrong('must be true, or absent');
+        return { kind: source.case === 'flow' ? KeySourceKind.FLOW : KeySourceKind.STREAM, name: null, path: null };
+      case 'tag':
+      case 'header': {
+        const label = headerName.safeParse(source.value);
+        if (!label.success) return wrong(label.error.issues[0]?.message ?? '');
+        return { kind: source.case === 'tag' ? KeySourceKind.TAG : KeySourceKind.HEADER, name: label.data, path: null };
+      }
+      case 'pointer': {
+        const path = pointer.safeParse(source.value);
+        if (!path.success) return wrong(path.error.issues[0]?.message ?? '');
+        return { kind: KeySourceKind.PAYLOAD, name: null, path: path.data };
+      }
+      default:
+        return wrong('is required');
+    }
+  })
+  .optional();
