@@ -6,6 +6,7 @@
  */
 import { attemptNumbersHaveNoGaps, attemptsHaveOneOutcome, staleHoldersAreRefused, tokensRise } from './attempts.js';
 import { useStaysInBudget } from './budgets.js';
+import { emissionsAreMadeOnce, eventsAreConserved, streamsHaveNoGaps } from './events.js';
 import { createdIsConserved, executionsEndOnce, nothingIsLost, statesFollow } from './executions.js';
 import { feedsAreGapless, feedsAreOrdered, readersAgree } from './feeds.js';
 import { flowsAreConserved } from './flows.js';
@@ -14,6 +15,8 @@ import type { History } from './history.js';
 import { joinsFireOnce, nothingRunsBeforeItsJoin } from './joins.js';
 import { lettersAreConserved } from './letters.js';
 import { limitsHold } from './limits.js';
+import { keysKeepOrder } from './ordering.js';
+import { reactionsAreExact } from './reactions.js';
 import { signalsServeOnce } from './signals.js';
 
 export type Property = (history: History) => string[];
@@ -38,6 +41,11 @@ export const PROPERTIES: Readonly<Record<string, Property>> = {
   'a signal serves once': signalsServeOnce,
   'use stays in its budget': useStaysInBudget,
   'output is exact': outputIsExact,
+  'events are conserved': eventsAreConserved,
+  'a stream has no gaps': streamsHaveNoGaps,
+  'emissions are made once': emissionsAreMadeOnce,
+  'a subscription reacts once': reactionsAreExact,
+  'an ordering key keeps its order': keysKeepOrder,
 };
 
 export interface Violation {

@@ -30,7 +30,9 @@ async function allJoins(admin: Admin, namespace: string, flowId: string): Promis
     const page = await admin.listJoins({ namespace, flowId, pageSize: PAGE, pageToken });
     for (const { joinId: join, downstreamExecutionId: downstream, kind, state, ...counts } of page.joins) {
       const filled = counts.okCount + counts.failedCount + counts.skippedCount;
-      all.push({ join, kind, downstream, state, slots: counts.slotCount, filled });
+      const { subscription, batchId: batch } = counts;
+      const ofBatch = subscription === '' ? {} : { subscription, batch };
+      all.push({ join, kind, downstream, state, slots: counts.slotCount, filled, ...ofBatch });
     }
     pageToken = page.nextPageToken;
   } while (pageToken !== '');

@@ -1,27 +1,45 @@
 /** How everything stands at the end of a history, asked through the public API. */
 import { DeadLetterResolution, DeadLetterState } from '../../../gen/tailrace/v1/dead_letter_pb.js';
+import type { Execution } from '../../../gen/tailrace/v1/execution_pb.js';
+import { DeadHeadPolicy } from '../../../gen/tailrace/v1/execution_pb.js';
 import { EndReason } from '../../../gen/tailrace/v1/execution_state_pb.js';
 import type { Clients } from '../tailrace.js';
+import type { FinalEventLetter } from './event-history.js';
+import { readFinalEvents, readFinalSubscriptions } from './final-events.js';
 import { readFinalFlows } from './final-flows.js';
 import type { FinalBudget, FinalExecution, FinalLetter, FinalStates } from './history.js';
 
 const PAGE = 1_000;
 
-/** To be called when nothing moves any more. Of flows, those are read that are named with their namespaces. */
-export async function readFinalStates(
-  { admin, deadLetters }: Clients,
-  namespaces: Iterable<string>,
-  flows: ReadonlyMap<string, string> = new Map(),
-): Promise<FinalStates> {
+/** What there is to read, as the log and the calls tell. */
+export interface Told {
+  readonly namespaces: ReadonlySet<string>;
+  /** With their namespaces. */
+  readonly flows: ReadonlyMap<string, string>;
+  readonly events: boolean;
+  readonly subscriptions: boolean;
+}
+
+/** To be called when nothing moves any more. */
+export async function readFinalStates({ admin, deadLetters }: Clients, told: Told): Promise<FinalStates> {
   const executions: FinalExecution[] = [];
   const letters: FinalLetter[] = [];
+  const eventLetters: FinalEventLetter[] = [];
   const budgets: FinalBudget[] = [];
-  for (const namespace of namespaces) {
+  for (const namespace of told.namespaces) {
     executions.push(...(await allExecutions(admin, namespace)));
-    letters.push(...(await allLetters(deadLetters, namespace)));
+    for (const letter of await allLetters(deadLetters, namespace)) {
+      if ('event' in letter) eventLetters.push(letter);
+      else letters.push(letter);
+    }
     budgets.push(...(await allBudgets(admin, namespace)));
   }
-  return { executions, letters, budgets, retired: [], ...(await readFinalFlows(admin, flows)) };
+  return {
+    ...{ executions, letters, eventLetters, budgets, retired: [] },
+    events: told.events ? await readFinalEvents(admin, told.namespaces) : [],
+    subscriptions: told.subscriptions ? await readFinalSubscriptions(admin, told.namespaces) : [],
+    ...(await readFinalFlows(admin, told.flows)),
+  };
 }
 
 async function allExecutions(admin: Clients['admin'], namespace: string): Promise<FinalExecution[]> {
@@ -39,6 +57,8 @@ async function allExecutions(admin: Clients['admin'], namespace: string): Promis
         redriveOf: more.redriveOfExecutionId,
         flow: more.flowId,
         optional: more.optionalInFlow,
+        hops: more.hops,
+        ...reactionOf(more),
       });
     }
     pageToken = page.nextPageToken;
@@ -46,16 +66,33 @@ async function allExecutions(admin: Clients['admin'], namespace: string): Promis
   return all;
 }
 
-async function allLetters(deadLetters: Clients['deadLetters'], namespace: string): Promise<FinalLetter[]> {
-  const all: FinalLetter[] = [];
+function reactionOf(made: Pick<Execution, 'subscription' | 'triggerEventId' | 'orderingKey' | 'deadHeadPolicy'>) {
+  const { subscription, triggerEventId: event, orderingKey: key, deadHeadPolicy } = made;
+  return {
+    ...(subscription !== '' && { reaction: { subscription, event } }),
+    ...(key !== '' && { ordering: { key, blocks: deadHeadPolicy !== DeadHeadPolicy.SKIP } }),
+  };
+}
+
+async function allLetters(
+  deadLetters: Clients['deadLetters'],
+  namespace: string,
+): Promise<(FinalLetter | FinalEventLetter)[]> {
+  const all: (FinalLetter | FinalEventLetter)[] = [];
   let pageToken = '';
   do {
     const page = await deadLetters.listDeadLetters({ namespace, pageSize: PAGE, pageToken });
     for (const letter of page.deadLetters) {
+      const { case: about, value } = letter.subject?.subject ?? { case: undefined };
+      const state = STATES[letter.state] ?? 'open';
+      if (about === 'eventId') {
+        all.push({ letter: letter.deadLetterId, event: value, state });
+        continue;
+      }
       all.push({
         letter: letter.deadLetterId,
-        execution: letter.subject?.subject.case === 'executionId' ? letter.subject.subject.value : '',
-        state: STATES[letter.state] ?? 'open',
+        execution: about === 'executionId' ? value : '',
+        state,
         redriven: letter.resolution === DeadLetterResolution.REDRIVEN,
       });
     }

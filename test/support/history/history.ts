@@ -10,6 +10,16 @@ import type { FrameMode } from '../../../gen/tailrace/v1/frame_pb.js';
 import type { JoinKind, JoinState, SlotOutcome } from '../../../gen/tailrace/v1/join_pb.js';
 import type { LogEntryKind } from '../../../gen/tailrace/v1/log_pb.js';
 import type { SignalEffect } from '../../../gen/tailrace/v1/signal_pb.js';
+import type {
+  Emitted,
+  FinalEvent,
+  FinalEventLetter,
+  FinalSubscription,
+  Ordering,
+  Published,
+  Reaction,
+  Subscribed,
+} from './event-history.js';
 
 /**
  * Order numbers of one call: what was answered before another call began happened before it. Between calls that overlap
@@ -133,7 +143,8 @@ export interface Appended extends Timed {
 
 export type HistoryEvent =
   | (Created | Claimed | Held | Unanswered)
-  | (Limited | Signaled | Matched | Used | Budgeted | Appended);
+  | (Limited | Signaled | Matched | Used | Budgeted | Appended)
+  | (Published | Emitted | Subscribed);
 
 export interface FeedEntry {
   readonly position: bigint;
@@ -149,6 +160,8 @@ export interface FeedEntry {
   readonly flow: string;
   /** The join, for entries about one. */
   readonly join: string;
+  /** The event, for entries about one. */
+  readonly published?: string;
 }
 
 /** One message of a watch: entries, or the word that everything up to here was delivered. */
@@ -200,6 +213,12 @@ export interface FinalExecution {
   readonly flow: string;
   /** Its failure does not make its flow fail. */
   readonly optional: boolean;
+  /** Absent: it does not react to an event. */
+  readonly reaction?: Reaction;
+  /** Length of the chain of events behind it. */
+  readonly hops?: number;
+  /** Absent: it has no ordering key. */
+  readonly ordering?: Ordering;
 }
 
 export interface FinalLetter {
@@ -226,6 +245,9 @@ export interface FinalJoin {
   readonly state: JoinState;
   readonly slots: number;
   readonly filled: number;
+  /** Of a batch of events: whose it is, and of which batch. */
+  readonly subscription?: string;
+  readonly batch?: string;
 }
 
 export interface FinalEdge {
@@ -249,6 +271,9 @@ export interface FinalStates {
   readonly joins: readonly FinalJoin[];
   readonly edges: readonly FinalEdge[];
   readonly budgets: readonly FinalBudget[];
+  readonly events: readonly FinalEvent[];
+  readonly eventLetters: readonly FinalEventLetter[];
+  readonly subscriptions: readonly FinalSubscription[];
   /** Taken by retention. */
   readonly retired: readonly string[];
 }

@@ -52,7 +52,8 @@ function toldWrong(history: History): string[] {
   if (whole === undefined) return [];
   const openings = whole.filter(({ kind }) => kind === LogEntryKind.DEAD_LETTER_OPENED);
   const opened = countBy(openings, ({ letter }) => letter);
-  const there = new Set(history.final.letters.map(({ letter }) => letter));
+  const { letters, eventLetters } = history.final;
+  const there = new Set([...letters, ...eventLetters].map(({ letter }) => letter));
   const wrong = [...opened].flatMap(([letter, count]) => [
     ...(count > 1 ? [`the feed tells ${count} times that dead letter ${letter} was opened`] : []),
     ...(there.has(letter) ? [] : [`dead letter ${letter} was opened and is gone`]),

@@ -170,8 +170,9 @@ function toFeedEntry(entry: LogEntry | CompletionEntry): FeedEntry {
   const position = positionOf(entry.cursor);
   if ('kind' in entry) {
     const { kind, attemptNumber: attempt, fromState: from, toState: to, subject, flowId: flow } = entry;
-    const [letter, join] = JOIN_KINDS.has(kind) ? ['', subject] : [subject, ''];
-    return { position, kind, execution, attempt, from, to, letter, flow, join };
+    const told = { position, kind, execution, attempt, from, to, letter: '', flow, join: '' };
+    if (kind === LogEntryKind.EVENT_PUBLISHED) return { ...told, published: subject };
+    return JOIN_KINDS.has(kind) ? { ...told, join: subject } : { ...told, letter: subject };
   }
   const to = entry.outcome?.state ?? 0;
   const attempt = entry.outcome?.attemptNumber ?? 0;

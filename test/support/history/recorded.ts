@@ -3,14 +3,17 @@
  * tests what the engine promises about histories.
  */
 import { isDeepStrictEqual } from 'node:util';
+import { LogEntryKind } from '../../../gen/tailrace/v1/log_pb.js';
 import { verify } from '../../../src/repository/verification/index.js';
 import type { Running } from '../../../src/serve.js';
 import { ByHand } from '../by-hand.js';
+import { eventually } from '../eventually.js';
 import { type Clients, startTailrace, type TestTailrace, type TestTailraceOptions } from '../tailrace.js';
 import { expectSound } from './check.js';
 import { recordingClients } from './clients.js';
 import { entriesOf } from './feeds.js';
-import { readFinalStates } from './final-states.js';
+import { readFinalSubscriptions } from './final-events.js';
+import { readFinalStates, type Told } from './final-states.js';
 import type { Feed, FeedEntry, FeedMessage, FinalStates, History } from './history.js';
 import { positionOf, type ReaderOptions, RecordedReader } from './reader.js';
 import { Recorder } from './recorder.js';
@@ -129,24 +132,32 @@ export class Recorded {
     return reader;
   }
 
-  #namespaces(): Set<string> {
-    return new Set(this.log.entries.map(({ namespace }) => namespace));
+  /** But for what waits for a person. */
+  async #isRouted(): Promise<boolean> {
+    const all = await readFinalSubscriptions(this.clients.admin, this.#told().namespaces);
+    return all.every(({ behind, halted }) => halted || !behind);
   }
 
-  /** Namespaces of the flows that the log tells of. */
-  #flows(): Map<string, string> {
-    const told = this.log.entries.filter(({ flowId }) => flowId !== '');
-    return new Map(told.map(({ flowId, namespace }) => [flowId, namespace]));
+  #told(): Told {
+    const { entries } = this.log;
+    const inFlows = entries.filter(({ flowId }) => flowId !== '');
+    return {
+      namespaces: new Set(entries.map(({ namespace }) => namespace)),
+      flows: new Map(inFlows.map(({ flowId, namespace }) => [flowId, namespace])),
+      events: entries.some(({ kind }) => kind === LogEntryKind.EVENT_PUBLISHED),
+      subscriptions: this.recorder.events.some(({ event }) => event === 'subscribed'),
+    };
   }
 
   /** What was committed before a marker stands before it in the log; and nothing has moved around the marker. */
   async #settled(): Promise<History> {
     const hand = new ByHand(this.clients, 'marker');
+    if (this.#told().subscriptions) await eventually(() => this.#isRouted());
     for (let tries = 0; tries < TRIES; tries++) {
-      const before = await readFinalStates(this.clients, this.#namespaces(), this.#flows());
+      const before = await readFinalStates(this.clients, this.#told());
       const marker = await hand.createOne({ lane: 'end-of-history', type: 'marker' });
       const { cursor } = await this.log.entry(({ executionId }) => executionId === marker);
-      const final = await readFinalStates(this.clients, this.#namespaces(), this.#flows());
+      const final = await readFinalStates(this.clients, this.#told());
       if (!isDeepStrictEqual(before, without(marker, final))) continue;
       const end = positionOf(cursor);
       const whole = entriesOf(this.log.feed).filter(({ position }) => position <= end);

@@ -41,6 +41,7 @@ import {
   WaitForChildrenResponseSchema,
 } from '../../../gen/tailrace/v1/engine_service_pb.js';
 import type { Claim, LeaseRef } from '../../../gen/tailrace/v1/lease_pb.js';
+import { eventEvents, refusedEvents } from './event-events.js';
 import type { Claimed, Created, Held, HistoryEvent, HolderCall, Timed } from './history.js';
 import { limitEvents, refusedUse } from './limit-events.js';
 import { matchedIn, refusedOutput, type Standing, waitEvents } from './wait-events.js';
@@ -102,6 +103,7 @@ export class Recorder {
     if (isMessage(response, CompleteExecutionsResponseSchema)) this.#claimed(response.claims, timed);
     for (const item of heldItems(request, response)) this.#held(item, timed);
     this.events.push(...limitEvents(request, response, timed));
+    this.events.push(...eventEvents(request, response, timed));
     this.events.push(...waitEvents(request, response, timed, this.#standingOf));
   }
 
@@ -109,6 +111,7 @@ export class Recorder {
     const unanswered = !(error instanceof ConnectError) || UNCERTAIN.has(error.code);
     const verdict = unanswered ? 'unanswered' : 'refused';
     this.events.push(...refusedUse(request, verdict, timed));
+    this.events.push(...refusedEvents(request, verdict, timed));
     this.events.push(...refusedOutput(request, verdict, timed, this.#standingOf));
     if (unanswered) {
       this.events.push({ event: 'unanswered', call });

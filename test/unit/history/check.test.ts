@@ -7,6 +7,7 @@ import { LogEntryKind } from '../../../gen/tailrace/v1/log_pb.js';
 import { checkHistory, expectSound, PROPERTIES } from '../../support/history/check.js';
 import type { History } from '../../support/history/history.js';
 import { claimed, cleanHistory, created, held, isEnd, LOG } from './clean-history.js';
+import { PLANTED_EVENTS } from './planted-events.js';
 import { PLANTED_WAITS } from './planted-waits.js';
 import {
   about,
@@ -208,6 +209,7 @@ const PLANTED: Readonly<Record<string, Readonly<Record<string, Plant>>>> = {
     'the log tells of an opening twice': inLog(twice(about('late', LogEntryKind.DEAD_LETTER_OPENED))),
   },
   ...PLANTED_WAITS,
+  ...PLANTED_EVENTS,
 };
 
 describe.each(Object.entries(PLANTED))('%s', (property, plants) => {

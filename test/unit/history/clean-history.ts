@@ -9,7 +9,7 @@
  *     flow       `source` completed and released `after`, which completed; `broken` failed and so `never` was skipped
  *     parent     waited for `child`, and went on with the same attempt
  *
- * What is about waits, limits, budgets and output stands in clean-waits.ts.
+ * What is about waits, limits, budgets and output stands in clean-waits.ts, what is about events in clean-events.ts.
  */
 import { EndReason, ExecutionState } from '../../../gen/tailrace/v1/execution_state_pb.js';
 import { FlowState } from '../../../gen/tailrace/v1/flow_pb.js';
@@ -26,21 +26,30 @@ import type {
   History,
   HistoryEvent,
 } from '../../support/history/history.js';
+import {
+  EVENT_LETTERS,
+  EVENT_STEPS,
+  FINAL_SUBSCRIPTIONS,
+  finalEvents,
+  GATHERED,
+  LETTER_OF_ORDER,
+  lastOnes,
+  publications,
+  REACTIONS,
+  subscriptions,
+} from './clean-events.js';
+import { about, decided, ended, FLOW_MEMBERS, lost, made, moved, type Step, started } from './clean-steps.js';
 import { BUDGETS, limits, PLACES, TAILS, waits } from './clean-waits.js';
 
-const { UNSPECIFIED, BLOCKED, SCHEDULED, QUEUED, RUNNING, SUSPENDED, WAITING_CHILDREN } = ExecutionState;
+const { BLOCKED, SCHEDULED, QUEUED, RUNNING, SUSPENDED, WAITING_CHILDREN } = ExecutionState;
 const { SUCCEEDED, FAILED, EXPIRED, SKIPPED } = ExecutionState;
 const {
-  EXECUTION_CREATED,
-  EXECUTION_CHANGED,
   EXECUTION_SUSPENDED,
   EXECUTION_RESUMED,
   EXECUTION_SUCCEEDED,
   EXECUTION_FAILED,
   EXECUTION_EXPIRED,
   EXECUTION_SKIPPED,
-  ATTEMPT_STARTED,
-  ATTEMPT_ENDED,
   DEAD_LETTER_OPENED,
   DEAD_LETTER_REDRIVING,
   DEAD_LETTER_CLOSED,
@@ -77,35 +86,6 @@ export const held = (
   token: bigint,
   verdict: Held['verdict'] = 'accepted',
 ): HistoryEvent => ({ event: 'held', call, execution, token, lease: `lease ${token}`, verdict, ...now() });
-
-type Step = Omit<FeedEntry, 'position'>;
-
-const FLOW_MEMBERS = ['source', 'broken', 'after', 'never'];
-
-const about = (kind: LogEntryKind, execution: string, more: Partial<Step> = {}): Step => ({
-  kind,
-  execution,
-  attempt: 0,
-  from: UNSPECIFIED,
-  to: UNSPECIFIED,
-  letter: '',
-  flow: FLOW_MEMBERS.includes(execution) ? 'flow' : '',
-  join: '',
-  ...more,
-});
-const made = (execution: string, to = QUEUED) => about(EXECUTION_CREATED, execution, { to });
-const started = (execution: string, attempt: number) =>
-  about(ATTEMPT_STARTED, execution, { attempt, from: QUEUED, to: RUNNING });
-const lost = (execution: string, attempt: number) =>
-  about(ATTEMPT_ENDED, execution, { attempt, from: RUNNING, to: QUEUED });
-const ended = (execution: string, attempt: number, kind: LogEntryKind, to: ExecutionState) => [
-  about(ATTEMPT_ENDED, execution, { attempt }),
-  about(kind, execution, { attempt, from: RUNNING, to }),
-];
-
-const moved = (execution: string, from: ExecutionState, to: ExecutionState) =>
-  about(EXECUTION_CHANGED, execution, { from, to });
-const decided = (kind: LogEntryKind, downstream: string) => about(kind, downstream, { join: `join of ${downstream}` });
 
 const FLOW_STEPS: readonly Step[] = [
   about(FLOW_CREATED, '', { flow: 'flow' }),
@@ -185,6 +165,7 @@ const STEPS: readonly Step[] = [
   ...FLOW_STEPS,
   ...PARENT_STEPS,
   ...WAIT_STEPS,
+  ...EVENT_STEPS,
 ];
 
 export const LOG: readonly FeedEntry[] = STEPS.map((step, i) => ({ ...step, position: BigInt(i + 1) }));
@@ -279,6 +260,13 @@ export function cleanHistory(): History {
       claimed('second', 1, 24n),
       held('complete', 'second', 24n),
       held('complete', 'beside', 23n),
+      ...subscriptions(now),
+      ...publications(now),
+      ...['order-1', 'order-2', 'order-2-again', 'order-3', 'gathered'].flatMap((name, i) => [
+        claimed(name, 1, BigInt(30 + i)),
+        held(name === 'order-2' ? 'fail' : 'complete', name, BigInt(30 + i)),
+      ]),
+      ...lastOnes(now),
     ],
     feeds: feedsOf(LOG),
     tails: TAILS,
@@ -297,20 +285,26 @@ export function cleanHistory(): History {
         execution('parent', SUCCEEDED),
         execution('child', SUCCEEDED),
         ...['approved', 'first', 'second', 'beside'].map((name) => execution(name, SUCCEEDED)),
+        ...REACTIONS,
       ],
       letters: [
         { letter: 'letter of given-up', execution: 'given-up', state: 'closed', redriven: true },
         { letter: 'letter of late', execution: 'late', state: 'open', redriven: false },
         { letter: 'letter of broken', execution: 'broken', state: 'open', redriven: false },
+        LETTER_OF_ORDER,
       ],
       flows: [{ flow: 'flow', state: FlowState.FAILED, sealed: true, members: new Map() }],
       joins: [
         join('after', JoinState.SATISFIED),
         join('never', JoinState.IMPOSSIBLE),
         join('parent', JoinState.SATISFIED, JoinKind.CHILDREN),
+        GATHERED,
       ],
       edges: [edge('source', 'after', SlotOutcome.OK), edge('broken', 'never', SlotOutcome.FAILED)],
       budgets: BUDGETS,
+      events: finalEvents(LOG),
+      eventLetters: EVENT_LETTERS,
+      subscriptions: FINAL_SUBSCRIPTIONS,
       retired: [],
     },
   };

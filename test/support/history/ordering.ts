@@ -1,0 +1,95 @@
+/** What a history proves about ordering keys: one at a time, in the order of the log, and none past a dead head. */
+import { ExecutionState } from '../../../gen/tailrace/v1/execution_state_pb.js';
+import { LogEntryKind } from '../../../gen/tailrace/v1/log_pb.js';
+import { isTerminal } from './executions.js';
+import { wholeFeed } from './feeds.js';
+import { groupBy } from './grouping.js';
+import type { FeedEntry, FinalExecution, History } from './history.js';
+
+/** Positions in the log; infinite for what has not happened. */
+interface Course {
+  readonly run: FinalExecution;
+  readonly made: number;
+  readonly started: number;
+  readonly ended: number;
+  /** Of the event that it reacts to. */
+  readonly caused: number | undefined;
+  /** From when to when its letter stopped those behind it. */
+  readonly blocked: readonly [number, number] | undefined;
+}
+
+export function keysKeepOrder(history: History): string[] {
+  const whole = wholeFeed(history);
+  if (whole === undefined) return [];
+  const ordered = history.final.executions.filter(({ ordering }) => ordering !== undefined);
+  if (ordered.length === 0) return [];
+  const entries = groupBy(whole, ({ execution }) => execution);
+  const letters = groupBy(whole, ({ letter }) => letter);
+  const positions = new Map(
+    history.final.events.map(({ namespace, id, position }) => [`${namespace}/${id}`, position]),
+  );
+  const courses = ordered.map((run) => courseOf(run, entries.get(run.execution) ?? [], letters, positions));
+  return [...groupBy(courses, ({ run }) => `key ${run.ordering?.key} of ${run.lane} in ${run.namespace}`)].flatMap(
+    ([key, line]) => [...overtaken(key, line), ...madeWrong(key, line)],
+  );
+}
+
+function courseOf(
+  run: FinalExecution,
+  entries: readonly FeedEntry[],
+  letters: ReadonlyMap<string, readonly FeedEntry[]>,
+  positions: ReadonlyMap<string, bigint>,
+): Course {
+  const first = (fits: (entry: FeedEntry) => boolean, among = entries) =>
+    Number(among.find(fits)?.position ?? Number.POSITIVE_INFINITY);
+  const of = (kind: LogEntryKind) => (entry: FeedEntry) => entry.kind === kind;
+  const started = first(of(LogEntryKind.ATTEMPT_STARTED));
+  const ended = first(({ to }) => isTerminal(to));
+  const died = run.state === ExecutionState.FAILED || run.state === ExecutionState.EXPIRED;
+  const caused = positions.get(`${run.namespace}/${run.reaction?.event}`);
+  const stops = run.ordering?.blocks && died && run.letter !== '' && Number.isFinite(started);
+  const closed = stops ? first(of(LogEntryKind.DEAD_LETTER_CLOSED), letters.get(run.letter) ?? []) : 0;
+  return {
+    ...{ run, started, ended },
+    made: first(of(LogEntryKind.EXECUTION_CREATED)),
+    caused: caused === undefined ? undefined : Number(caused),
+    blocked: stops ? [ended, closed] : undefined,
+  };
+}
+
+function overtaken(key: string, line: readonly Course[]): string[] {
+  const begun = line.filter(({ started }) => Number.isFinite(started)).sort((a, b) => a.started - b.started);
+  return begun.flatMap((course, i) => {
+    const { execution } = course.run;
+    const found: string[] = [];
+    for (const before of begun.slice(0, i)) {
+      const other = before.run.execution;
+      if (before.ended > course.started) found.push(`${key}: ${execution} began before ${other} had ended`);
+      // A redrive takes the place of what it is made from.
+      if (before.made > course.made && course.run.redriveOf === '' && before.run.redriveOf === '') {
+        found.push(`${key}: ${other} ran before ${execution}, which was there first`);
+      }
+      const [from, to] = before.blocked ?? [0, 0];
+      const isRedrive = course.run.redriveOf !== '';
+      if (course.started > from && course.started < to && !isRedrive) {
+        found.push(`${key}: ${execution} began though ${other} had died and stood in the way`);
+      }
+    }
+    return found;
+  });
+}
+
+/** Of one subscription, in the order of the events. */
+function madeWrong(key: string, line: readonly Course[]): string[] {
+  const reactions = line.filter(({ caused, run }) => caused !== undefined && run.redriveOf === '');
+  return [...groupBy(reactions, ({ run }) => run.reaction?.subscription ?? '')].flatMap(([, made]) => {
+    const inOrder = made.toSorted((a, b) => a.made - b.made);
+    return inOrder.flatMap((course, i) => {
+      const before = inOrder[i - 1];
+      const isSooner = before !== undefined && (before.caused ?? 0) > (course.caused ?? 0);
+      return isSooner
+        ? [`${key}: ${before.run.execution} was made before ${course.run.execution}, of an earlier event`]
+        : [];
+    });
+  });
+}
