@@ -199,7 +199,7 @@ export class GroupCommit<Item, Answer> {
 }
 
 /** Classes 22 (data) and 23 (integrity): one item's content is at fault, not the moment. */
-function isDataError(error: unknown): boolean {
+export function isDataError(error: unknown): boolean {
   const code = (error as { code?: unknown } | null)?.code;
   return typeof code === 'string' && /^2[23]/.test(code);
 }

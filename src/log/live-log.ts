@@ -13,6 +13,7 @@ import { DistantClock } from '../runtime/distant-clock.js';
 import { type EndsWanted, EndWaiters } from './ends.js';
 import type { RecordFilter } from './filter.js';
 import { type AwaitedFlow, FlowWaiters, type FlowWanted } from './flow-waits.js';
+import { Places } from './places.js';
 import type { KnownExecution, LogSource } from './source.js';
 import { Tail } from './tail.js';
 import { Watcher, type WatchMessage } from './watcher.js';
@@ -57,6 +58,8 @@ export class LiveLog {
   readonly #tail: Tail;
   readonly #ends: EndWaiters;
   readonly #flows: FlowWaiters;
+  readonly #places: Places;
+  #incarnation: string | undefined;
   readonly #options: Required<LiveLogOptions>;
   readonly #watchers = new Set<Watcher>();
   readonly #clock = new DistantClock();
@@ -68,6 +71,7 @@ export class LiveLog {
     this.#tail = new Tail(source);
     this.#ends = new EndWaiters(source, this.#tail);
     this.#flows = new FlowWaiters(source, this.#tail);
+    this.#places = new Places(source);
     this.#options = { ...DEFAULTS, ...options };
   }
 
@@ -143,6 +147,17 @@ export class LiveLog {
     return await this.#flows.read({ namespace, flow });
   }
 
+  /** Waits for the positions of rows of the log that this process has just committed, or that are older. */
+  async places(seqs: Iterable<bigint>): Promise<ReadonlyMap<bigint, bigint>> {
+    return await this.#places.of(seqs);
+  }
+
+  /** Which log it is, for cursors. */
+  async incarnation(): Promise<string> {
+    this.#incarnation ??= (await this.#source.head()).incarnation;
+    return this.#incarnation;
+  }
+
   /** The database's time, about. */
   now(): Date {
     return this.#clock.now();
@@ -151,6 +166,7 @@ export class LiveLog {
   /** There may be something new; with the head, where it is known. Cheap: any commit, step or NOTIFY may call it. */
   wake(head?: bigint): void {
     this.#tail.wake(head);
+    this.#places.wake();
   }
 
   /** The database cannot be reached: whoever watches or waits is told so, and comes back with a cursor. */

@@ -10,6 +10,7 @@ import {
   readFlowStandings,
   readLog,
   readLogHead,
+  readPositions,
   readStates,
 } from '../repository/log/index.js';
 import { Gathering } from './gathering.js';
@@ -39,6 +40,8 @@ export interface LogSource {
   executions(ids: readonly string[]): Promise<ReadonlyMap<string, KnownExecution>>;
   /** Where flows stand, by id; what does not exist is missing. Calls share statements as those for executions do. */
   flows(ids: readonly string[]): Promise<ReadonlyMap<string, FlowStanding>>;
+  /** Positions of rows of the log; those that have none yet are missing. */
+  positions(seqs: readonly bigint[]): Promise<ReadonlyMap<bigint, bigint>>;
 }
 
 export interface LogSourceOptions {
@@ -102,6 +105,10 @@ export class DatabaseLogSource implements LogSource {
 
   async flows(ids: readonly string[]): Promise<ReadonlyMap<string, FlowStanding>> {
     return await this.#flows.ask(ids);
+  }
+
+  async positions(seqs: readonly bigint[]): Promise<ReadonlyMap<bigint, bigint>> {
+    return await readPositions(this.#runner, seqs);
   }
 
   async states(ids: readonly string[]): Promise<ReadonlyMap<string, number>> {

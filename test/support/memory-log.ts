@@ -47,6 +47,10 @@ export class MemoryLog implements LogSource {
 
   async detail(): Promise<void> {}
 
+  async positions(seqs: readonly bigint[]): Promise<ReadonlyMap<bigint, bigint>> {
+    return new Map(seqs.map((seq) => [seq, seq]));
+  }
+
   async states(): Promise<ReadonlyMap<string, number>> {
     return new Map();
   }

@@ -6,6 +6,7 @@ export { type LogHead, positionOf, readLogHead } from './head.js';
 export { type History, type HistoryPage, type HistoryPlace, readHistory } from './history.js';
 export { type ClassNames, readClassNames, readNamespaceNames } from './names.js';
 export { ensureLogPartitions, LOG_PARTITION_STEP } from './partitions.js';
+export { readPositions } from './positions.js';
 export { readLog } from './read.js';
 export { type LogStep, stepLog } from './step.js';
 export { listenForWakes, sendWake } from './wakes.js';

@@ -8,6 +8,7 @@ import { claimExecutionCall, claimExecutionsCall } from './claim.js';
 import { completeExecutionsCall } from './complete.js';
 import { createExecutionsCall } from './create.js';
 import type { EngineServiceDeps } from './deps.js';
+import { publishEventsCall } from './events/publish.js';
 import { failExecutionsCall } from './fail.js';
 import { cancelFlowCall } from './flows/cancel-flow.js';
 import { createFlowCall } from './flows/create-flow.js';
@@ -50,6 +51,7 @@ export function engineService(deps: EngineServiceDeps): Partial<ServiceImpl<type
     extendFlow: extendFlowCall(deps),
     sealFlow: sealFlowCall(deps),
     cancelFlow: cancelFlowCall(deps),
+    publishEvents: publishEventsCall(deps),
     heartbeatWorker: heartbeatWorkerCall(deps),
     unregisterWorker: unregisterWorkerCall(deps),
   };

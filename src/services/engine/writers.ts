@@ -7,6 +7,7 @@ import { type AfterCommit, tellConsequences, untilMs } from '../../dispatch/afte
 import { EndCall, ExecutionState } from '../../domain/states.js';
 import type { Granted } from '../../repository/claims/index.js';
 import type { Database } from '../../repository/database.js';
+import type { Publication, PublishAnswer } from '../../repository/events/index.js';
 import { type CreationAnswer, createExecutions, type NewExecution } from '../../repository/executions/index.js';
 import {
   type AppendAnswer,
@@ -28,6 +29,7 @@ import {
   type Taker,
   type TakingEnding,
 } from '../../repository/leases/index.js';
+import { Publisher } from './events/publisher.js';
 
 /** Of a completion, which may bring frames. */
 export type CompletionAnswer = EndAnswer | RefusedFrames;
@@ -46,6 +48,7 @@ export class Writers {
   readonly #renewals: GroupCommit<Renewal, RenewAnswer>;
   readonly #progress: GroupCommit<Renewal, RenewAnswer>;
   readonly #frames: GroupCommit<Appending, AppendAnswer>;
+  readonly #publisher: Publisher;
   readonly #frameLimits: FrameLimits;
 
   /** maxMembers: of one flow. */
@@ -70,6 +73,7 @@ export class Writers {
     this.#renewals = this.#renewGroup('RenewLeases', true);
     this.#progress = this.#renewGroup('ReportProgress', false);
     this.#frameLimits = frameLimits;
+    this.#publisher = new Publisher(database, after, maxMembers);
     this.#frames = new GroupCommit({
       name: 'AppendFrames',
       gapMs: FRAMES_GAP_MS,
@@ -118,6 +122,11 @@ export class Writers {
     const [answer] = await this.#frames.submit([item]);
     if (answer === undefined) throw new Error('an append was left without an answer');
     return answer;
+  }
+
+  /** One call's events. */
+  publish(events: Publication): Promise<PublishAnswer[]> {
+    return this.#publisher.publish(events);
   }
 
   async #appended(items: readonly Appending[]): Promise<AppendAnswer[]> {

@@ -10,6 +10,7 @@ export const LANE_BYTES = 64;
 const TAGS = 32;
 const TAG_KEY_BYTES = 64;
 const TAG_VALUE_BYTES = 256;
+const HEADER_VALUE_BYTES = 1_024;
 
 const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i;
 const LONE_SURROGATE = /\p{Surrogate}/u;
@@ -71,17 +72,24 @@ export function list<T extends z.ZodType>(item: T, most: number, least = 0) {
 }
 
 /** For people and filters: up to 32, keys 1 to 64 bytes, values up to 256. */
-export const tags = z.custom<Readonly<Record<string, string>>>().check((context) => {
-  const entries = Object.entries(context.value);
-  if (entries.length === 0) return;
-  if (entries.length > TAGS)
-    refuse(context.issues, entries.length, `must have at most ${TAGS}; it has ${entries.length}`);
-  for (const [key, value] of entries) {
-    const wrongKey = key === '' ? 'its key is empty' : wrongText(key, TAG_KEY_BYTES);
-    const wrong = wrongKey === undefined ? wrongText(value, TAG_VALUE_BYTES) : `key ${wrongKey}`;
-    if (wrong !== undefined) refuse(context.issues, value, wrong, [`[${shown(key)}]`]);
-  }
-});
+export const tags = labels(TAG_VALUE_BYTES);
+
+/** For routing and tracing: as tags, values up to 1024 bytes. */
+export const headers = labels(HEADER_VALUE_BYTES);
+
+function labels(valueBytes: number) {
+  return z.custom<Readonly<Record<string, string>>>().check((context) => {
+    const entries = Object.entries(context.value);
+    if (entries.length === 0) return;
+    if (entries.length > TAGS)
+      refuse(context.issues, entries.length, `must have at most ${TAGS}; it has ${entries.length}`);
+    for (const [key, value] of entries) {
+      const wrongKey = key === '' ? 'its key is empty' : wrongText(key, TAG_KEY_BYTES);
+      const wrong = wrongKey === undefined ? wrongText(value, valueBytes) : `key ${wrongKey}`;
+      if (wrong !== undefined) refuse(context.issues, value, wrong, [`[${shown(key)}]`]);
+    }
+  });
+}
 
 function wrongId(value: string): string | undefined {
   return UUID.test(value) ? undefined : `must be a UUID; it is ${shown(value)}`;
