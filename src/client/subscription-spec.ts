@@ -74,7 +74,7 @@ export interface SubscriptionRules<E extends EventSchemas = AnyEvents> extends P
 }
 
 /** When a batch is complete. `timeoutMs` is 24 h by default. */
-export type BatchRules = JoinRules;
+export type BatchRules = Omit<JoinRules, 'distinctSources'>;
 
 export interface NewSubscription<E extends EventSchemas = AnyEvents> extends SubscriptionRules<E> {
   /** Unique in the namespace. 1 to 200 bytes. */

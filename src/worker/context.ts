@@ -1,14 +1,13 @@
 /** What a handler is given: the claim, readably, and the ways to speak while it works. */
 import type { Writable } from 'node:stream';
-import { timestampDate } from '@bufbuild/protobuf/wkt';
-import type { AttemptKind, Failure } from '../../gen/tailrace/v1/attempt_pb.js';
-import type { Claim } from '../../gen/tailrace/v1/lease_pb.js';
-import type { ResumeCause } from '../../gen/tailrace/v1/signal_pb.js';
-import { Content } from '../client/content.js';
+import type { AnyEvents, EventSchemas } from '../client/event-schemas.js';
 import type { ChildExecution } from '../client/execution-spec.js';
 import type { JoinRules } from '../client/join-rules.js';
+import type { NewEvent } from '../client/new-event.js';
 import type { AwaitedChild, Children, ChildrenWait } from './children.js';
+import { ClaimedExecution } from './claimed.js';
 import { timeoutOnly } from './conditions.js';
+import type { Emissions } from './emissions.js';
 import { frameStream } from './frame-stream.js';
 import type { FrameOptions, Frames } from './frames.js';
 import { Delay } from './handler-errors.js';
@@ -20,21 +19,13 @@ import type { SuspendOptions, WaitpointOptions } from './suspend-options.js';
 import type { ReportedUsage, Usage, UsageAmounts, UsageOptions } from './usage.js';
 import type { Waitpoint, Waits } from './waits.js';
 
-/** Why and after which wait an attempt goes on. Times are on the database's clock. */
-export interface Resume {
-  readonly cause: ResumeCause;
-  /** How often this attempt has waited, from 1. */
-  readonly number: number;
-  readonly suspended: Date | undefined;
-  readonly resumed: Date | undefined;
-}
-
 /** How a handler reaches beyond itself. */
 interface Means {
   /** Progress is there to be told. */
   readonly tell: () => void;
   readonly log: WorkerLog;
   readonly children: Children;
+  readonly emissions: Emissions;
   readonly waits: Waits;
   readonly frames: Frames;
   readonly usage: Usage;
@@ -45,18 +36,15 @@ interface Means {
  * Does the work and returns its result: any JSON value, bytes, what `text()` and `bytes()` make, or nothing. It may run
  * more than once for one execution; give `idempotencyKey` to whatever it changes elsewhere.
  */
-export type Handler = (context: HandlerContext) => unknown;
+export type Handler<E extends EventSchemas = AnyEvents> = (context: HandlerContext<E>) => unknown;
 
-export class HandlerContext {
-  /** Everything the engine handed over, including joined inputs, trigger and resume information. */
-  readonly claim: Claim;
-  readonly input: Content;
+export class HandlerContext<E extends EventSchemas = AnyEvents> extends ClaimedExecution {
   /**
    * Aborts with one of CancelRequestedError, LeaseLostError, AttemptTimeoutError, WorkerStoppingError, Suspended and
    * BudgetExceededError as its reason.
    */
   readonly signal: AbortSignal;
-  /** What the upstreams of a flow's member left. Not handed over again once the attempt has waited for children. */
+  /** What the upstreams of a flow's member left, or the members of a batch. Not handed over again once the attempt has waited for children. */
   readonly inputs: JoinedInputs;
   /** Present once the attempt has a `waitForChildren()` behind it: what those of the last one left. */
   readonly children: JoinedInputs | undefined;
@@ -64,79 +52,14 @@ export class HandlerContext {
   readonly #means: Means;
 
   constructor(lease: HeldLease, means: Means) {
-    const { input, joinedInputs, resume } = lease.claim;
+    super(lease.claim);
+    const { joinedInputs, resume } = lease.claim;
     const waited = resume?.joinsChildren ?? false;
-    this.claim = lease.claim;
-    this.input = new Content(input);
     this.signal = lease.signal;
     this.inputs = new JoinedInputs(waited ? [] : joinedInputs, means.read);
     this.children = waited ? new JoinedInputs(joinedInputs, means.read) : undefined;
     this.#lease = lease;
     this.#means = means;
-  }
-
-  get executionId(): string {
-    return this.claim.executionId;
-  }
-
-  get type(): string {
-    return this.claim.type;
-  }
-
-  get lane(): string {
-    return this.claim.lane;
-  }
-
-  get tags(): Readonly<Record<string, string>> {
-    return this.claim.tags;
-  }
-
-  /** The flow it belongs to; empty without one. */
-  get flowId(): string {
-    return this.claim.flowId;
-  }
-
-  /** The execution that made it; empty without one. */
-  get parentExecutionId(): string {
-    return this.claim.parentExecutionId;
-  }
-
-  /** Present when this attempt goes on after a wait. */
-  get resume(): Resume | undefined {
-    const { resume } = this.claim;
-    if (!resume) return undefined;
-    const { cause, suspensionNumber, suspendTime, resumeTime } = resume;
-    return {
-      cause,
-      number: suspensionNumber,
-      suspended: suspendTime && timestampDate(suspendTime),
-      resumed: resumeTime && timestampDate(resumeTime),
-    };
-  }
-
-  /** From 1, without gaps. */
-  get attemptNumber(): number {
-    return this.claim.attemptNumber;
-  }
-
-  /** Why this attempt was made. */
-  get attemptKind(): AttemptKind {
-    return this.claim.attemptKind;
-  }
-
-  /** Whether a failure that counts will be the last one. */
-  get lastAttempt(): boolean {
-    return this.claim.maxAttempts > 0 && this.claim.failureCount + 1 >= this.claim.maxAttempts;
-  }
-
-  /** How the last failed attempt failed. */
-  get previousFailure(): Failure | undefined {
-    return this.claim.previousFailure;
-  }
-
-  /** The same over all attempts and redrives of the execution. */
-  get idempotencyKey(): string {
-    return this.claim.idempotencyKey;
   }
 
   /** Rises with every grant on the execution. Outside systems that remember the highest can refuse older holders. */
@@ -166,8 +89,32 @@ export class HandlerContext {
    * Makes an execution with this one's completion, in its flow, once: nothing is made if the handler fails. Up to 1000.
    * The completion does not wait for it.
    */
-  spawn(child: ChildExecution): void {
+  spawn(child: ChildExecution<E>): void {
     this.#means.children.spawn(child);
+  }
+
+  /**
+   * Publishes events with this execution's completion, in its flow and its transaction, once: none if the handler fails.
+   * Up to 10,000. They are caused by the event that started it, if one did. With `expectedStreamVersion`, a stream that has
+   * another version fails the attempt, and the next one may look again.
+   *
+   * Throws an EventContentError for a payload that does not fit its schema, and then emits none of them.
+   */
+  emit(...events: readonly NewEvent<E>[]): void {
+    this.#means.emissions.emit(events);
+  }
+
+  /** The same, as one batch: what comes of them can be joined (`worker.join()`). Any `batchGroup` of theirs is replaced. */
+  emitBatch(events: readonly NewEvent<E>[]): void {
+    this.#means.emissions.emitBatch(events);
+  }
+
+  /**
+   * Publishes events with the failure of this attempt if the execution is given up by it, in place of those declared for
+   * that. If no handler is left to report, because workers died or time was up, the declared ones are published.
+   */
+  emitOnFailure(...events: readonly NewEvent<E>[]): void {
+    this.#means.emissions.emitOnFailure(events);
   }
 
   /**
@@ -176,7 +123,7 @@ export class HandlerContext {
    * in `ctx.children`; branch on that. They stay there over later waits of the attempt, until it waits for others; an
    * attempt that follows it begins without them. Up to 1000 children; canceled with it.
    */
-  waitForChildren(children: readonly AwaitedChild[], rules: JoinRules = {}): ChildrenWait {
+  waitForChildren(children: readonly AwaitedChild<E>[], rules: JoinRules = {}): ChildrenWait {
     return this.#means.children.waitFor(children, rules);
   }
 

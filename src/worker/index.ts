@@ -4,10 +4,21 @@ export type { Claim } from '../../gen/tailrace/v1/lease_pb.js';
 export { ResumeCause } from '../../gen/tailrace/v1/signal_pb.js';
 export { bytes, Content, ContentError, text } from '../client/content.js';
 export { Code, TailraceError } from '../client/errors.js';
+export { type AnyEvents, EventContentError, type EventSchema, type EventSchemas } from '../client/event-schemas.js';
 export type { ChildExecution } from '../client/execution-spec.js';
 export type { JoinRules } from '../client/join-rules.js';
+export type {
+  EventOptions,
+  FailureDescription,
+  GivenUpReason,
+  NewEvent,
+  NewFailureEvent,
+} from '../client/new-event.js';
 export { InvalidOptionsError } from '../client/option-rules.js';
+export type { EventConditions, EventKey, EventPattern } from '../client/subscription-spec.js';
+export type { BatchMember } from './batch-members.js';
 export type { AwaitedChild, ChildrenWait } from './children.js';
+export type { ClaimedExecution, Resume } from './claimed.js';
 export {
   allOf,
   anySignal,
@@ -21,12 +32,13 @@ export {
   signal,
   timeoutOnly,
 } from './conditions.js';
-export type { Handler, HandlerContext, Resume } from './context.js';
+export type { Handler, HandlerContext } from './context.js';
 export { type FrameOptions, FramesRefusedError } from './frames.js';
 export { CanceledError, Delay, PermanentError, RateLimitedError } from './handler-errors.js';
 export type { InputOutcome, JoinedInput, JoinedInputs } from './joined-inputs.js';
 export type { LogFields, LogLevel, WorkerLog } from './log.js';
 export type { WorkerOptions } from './options.js';
+export type { BatchHandler, EventHandler, JoinOptions, Reaction, ReactionOptions, ReceivedEvent } from './reactions.js';
 export type { ReceivedSignal, SenderKind, SuspensionOutcome } from './received-signal.js';
 export {
   AttemptTimeoutError,
@@ -36,6 +48,7 @@ export {
   WorkerStoppingError,
 } from './stop-reasons.js';
 export type { SuspendOptions, WaitpointOptions } from './suspend-options.js';
+export type { BatchPlace, EventEnvelope, Trigger } from './trigger.js';
 export {
   BudgetExceededError,
   type ReportedUsage,

@@ -1,5 +1,6 @@
 /**
- * What a join hands to the execution it released: results of flow upstreams or of children, in order and by name.
+ * What a join hands to the execution it released: results of flow upstreams or of children, in order and by name, or the
+ * events of a batch.
  *
  * Results that are left out of a claim for their size are read when they are asked for. Reading one that was left out
  * as if it were there fails instead of finding nothing.
@@ -11,8 +12,15 @@ import { Content, ContentError } from '../client/content.js';
 /** `unfilled`: the upstream had not ended when the join was satisfied. */
 export type InputOutcome = 'ok' | 'failed' | 'skipped' | 'unfilled';
 
-/** Reads the whole result of an execution. */
-export type ReadResult = (executionId: string) => Promise<Content>;
+/** What filled a slot. */
+export interface Source {
+  readonly executionId: string;
+  /** For a batch; empty for others. */
+  readonly eventId: string;
+}
+
+/** Reads the whole result of an execution, or payload of an event. */
+export type ReadResult = (of: Source) => Promise<Content>;
 
 const OUTCOMES: Readonly<Record<SlotOutcome, InputOutcome>> = {
   [SlotOutcome.UNSPECIFIED]: 'unfilled',
@@ -30,6 +38,8 @@ export class JoinedInput {
   /** The execution behind it, and its type. */
   readonly executionId: string;
   readonly type: string;
+  /** The event that filled the slot of a batch; empty for others. */
+  readonly eventId: string;
   /** Where the join counts distinct sources. */
   readonly source: string;
   readonly failure: Failure | undefined;
@@ -43,6 +53,7 @@ export class JoinedInput {
     this.outcome = OUTCOMES[message.outcome] ?? 'unfilled';
     this.executionId = message.executionId;
     this.type = message.type;
+    this.eventId = message.eventId;
     this.source = message.source;
     this.failure = message.failure;
     this.omitted = message.payloadOmitted;
@@ -77,7 +88,7 @@ export class JoinedInputs implements Iterable<JoinedInput> {
   async read(input: string | JoinedInput): Promise<Content> {
     const found = typeof input === 'string' ? this.get(input) : input;
     if (!found) throw new RangeError(`there is no input named ${input}`);
-    return found.omitted ? await this.#read(found.executionId) : found.content;
+    return found.omitted ? await this.#read(found) : found.content;
   }
 
   [Symbol.iterator](): Iterator<JoinedInput> {

@@ -1,9 +1,10 @@
 /** What a worker can be told, with units, ranges and defaults; checked whole, and completed. */
 import { type ConnectionOptions, checkConnection } from '../client/connection.js';
+import type { AnyEvents, EventSchemas } from '../client/event-schemas.js';
 import { OptionRules } from '../client/option-rules.js';
 import { logProblems, type WorkerLog } from './log.js';
 
-export interface WorkerOptions extends ConnectionOptions {
+export interface WorkerOptions<E extends EventSchemas = AnyEvents> extends ConnectionOptions {
   /** Namespace to work in. Default: the server's, `default`. */
   readonly namespace?: string;
   /** Shared by all processes of a deployment; shown to people. 1 to 200 bytes, default `worker`. */
@@ -35,6 +36,11 @@ export interface WorkerOptions extends ConnectionOptions {
   readonly eagerHandOver?: boolean;
   /** Gets everything the worker and its handlers say. Default: warnings and errors to the standard error output. */
   readonly log?: WorkerLog;
+  /**
+   * Schemas of the payloads of events by type: handlers are typed by them, what they emit must fit, and what they are given
+   * does. Default: any type, with any payload.
+   */
+  readonly events?: E;
 }
 
 export interface LaneWeight {
@@ -42,7 +48,7 @@ export interface LaneWeight {
   readonly weight: number;
 }
 
-export type CompleteOptions = Required<Omit<WorkerOptions, keyof ConnectionOptions | 'lanes'>> & {
+export type CompleteOptions = Required<Omit<WorkerOptions, keyof ConnectionOptions | 'lanes' | 'events'>> & {
   readonly lanes: readonly LaneWeight[];
 };
 

@@ -10,6 +10,7 @@ import { type Payload, PayloadSchema } from '../../gen/tailrace/v1/payload_pb.js
 import { ContentError, toPayload } from '../client/content.js';
 import type { TailraceError } from '../client/errors.js';
 import { Children, ChildrenWait, type SpawnedChild } from './children.js';
+import { Emissions, type EmittedEvent } from './emissions.js';
 import { CanceledError, Delay, PermanentError, RateLimitedError } from './handler-errors.js';
 import { AttemptTimeoutError } from './stop-reasons.js';
 
@@ -23,29 +24,55 @@ export interface FailedOutcome {
   };
   readonly retryTime?: Timestamp;
   readonly retryDelay?: Duration;
+  /** Published if it is given up, in place of the declared ones; none leaves those. */
+  readonly failureEvents?: EmittedEvent[];
+}
+
+export interface CompletedOutcome {
+  readonly kind: 'completed';
+  readonly result: Payload | undefined;
+  readonly children: readonly SpawnedChild[];
+  readonly events: readonly EmittedEvent[];
+  /** Length of the events. */
+  readonly eventBytes: number;
 }
 
 export type Outcome =
-  | { readonly kind: 'completed'; readonly result: Payload | undefined; readonly children: readonly SpawnedChild[] }
+  | CompletedOutcome
   | { readonly kind: 'parked'; readonly wait: ChildrenWait }
   | { readonly kind: 'delayed'; readonly delayMs: number; readonly reason: string }
   | FailedOutcome;
 
+const PASSING = ['LANE_CLOSED', 'UNIMPLEMENTED', 'STREAM_VERSION_CONFLICT'];
 const MESSAGE_CHARACTERS = 4_000;
 const STACK_CHARACTERS = 16_000;
 const CODE_CHARACTERS = 50;
 const CAUSES = 5;
+const EMITTED_AND_WAITS = 'a handler that waits for children emits nothing: emit after the wait';
 const NOT_RETURNED = 'the handler called waitForChildren() and returned something else: it returns what that answers';
 
-/** What a handler returned. What cannot be sent will not be sendable next time either. */
-export function outcomeOfResult(value: unknown, children = new Children()): Outcome {
+/**
+ * What a handler returned. What cannot be sent will not be sendable next time either. What it asked for besides is what it
+ * has asked for by now: a promise that it left behind adds nothing to a report under way.
+ */
+export function outcomeOfResult(value: unknown, children = new Children(), emissions = new Emissions()): Outcome {
+  if (children.wait && emissions.completed.length > 0) {
+    return failed(FailureClass.INVALID_RESULT, new Error(EMITTED_AND_WAITS));
+  }
   if (value instanceof ChildrenWait) return { kind: 'parked', wait: value };
   if (children.wait) return failed(FailureClass.INVALID_RESULT, new Error(NOT_RETURNED));
   try {
-    return { kind: 'completed', result: toPayload(value), children: children.spawned };
+    const { completed, bytes } = emissions;
+    const asked = { children: [...children.spawned], events: [...completed], eventBytes: bytes };
+    return { kind: 'completed', result: toPayload(value), ...asked };
   } catch (error) {
     return failed(FailureClass.INVALID_RESULT, error);
   }
+}
+
+/** A failure with what is to be published if it is the last one. */
+export function withFailureEvents(outcome: Outcome, { givenUp }: Emissions): Outcome {
+  return outcome.kind === 'failed' && givenUp.length > 0 ? { ...outcome, failureEvents: [...givenUp] } : outcome;
 }
 
 /** What a handler threw. `signal` is the one it was given. */
@@ -70,10 +97,10 @@ export function outcomeOfRefusal(error: TailraceError): FailedOutcome {
   return { kind: 'failed', failure: { ...failure, details: json({ reason, metadata, violations }) } };
 }
 
-/** A lane may be open, and a server newer, when the handler runs again. */
+/** A lane may be open, a server newer, and a stream looked at again, when the handler runs again. */
 function classOfRefusal({ reason }: TailraceError): FailureClass {
   if (reason === 'WRONG_STATE') return FailureClass.CANCELED;
-  return reason === 'LANE_CLOSED' || reason === 'UNIMPLEMENTED' ? FailureClass.TRANSIENT : FailureClass.INVALID_RESULT;
+  return PASSING.includes(reason ?? '') ? FailureClass.TRANSIENT : FailureClass.INVALID_RESULT;
 }
 
 /** The engine will not take this report of a failure either: what is left when everything refusable is left out. */

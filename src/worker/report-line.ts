@@ -30,15 +30,19 @@ export interface ReportLineOptions<T> {
 
 const BATCH_BYTES = 4 * 2 ** 20;
 const DECIDED = ['LEASE_LOST', 'EXECUTION_TERMINAL', 'EXECUTION_NOT_FOUND', 'WRONG_STATE'];
-/** What is said of children that cannot be made; WRONG_STATE: it, or its flow, is to be canceled. The lease is still held. */
-export const CHILDREN_REFUSED = [
+/**
+ * What is said of children or events that cannot be made; WRONG_STATE: it, or its flow, is to be canceled. The lease is still
+ * held.
+ */
+export const MORE_REFUSED = [
   'LANE_CLOSED',
   'FLOW_LIMIT_EXCEEDED',
   'JOIN_LIMIT_EXCEEDED',
   'UNIMPLEMENTED',
+  'STREAM_VERSION_CONFLICT',
   'WRONG_STATE',
 ];
-const FINAL = [...DECIDED, ...CHILDREN_REFUSED];
+const FINAL = [...DECIDED, ...MORE_REFUSED];
 
 export class ReportLine<T> {
   readonly #options: ReportLineOptions<T>;

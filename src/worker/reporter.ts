@@ -3,7 +3,7 @@
  *
  * `settled` is called once per lease, when the engine has recorded the outcome or will not take it any more. A result
  * refused for its content is reported as a failure INVALID_RESULT at once instead of being sent until its lease ends;
- * so, with a class that fits, is one whose children cannot be made.
+ * so, with a class that fits, is one whose children or events cannot be made.
  */
 import type { MessageInitShape } from '@bufbuild/protobuf';
 import { durationFromMs } from '@bufbuild/protobuf/wkt';
@@ -16,10 +16,9 @@ import { monotonicMs } from '../runtime/clock.js';
 import type { EngineClient } from './engine-client.js';
 import type { HandOver } from './hand-over.js';
 import type { HeldLease } from './held-lease.js';
-import { bare, type FailedOutcome, type Outcome, outcomeOfRefusal } from './outcome.js';
-import { CHILDREN_REFUSED, type Report, ReportLine } from './report-line.js';
+import { bare, type CompletedOutcome, type FailedOutcome, type Outcome, outcomeOfRefusal } from './outcome.js';
+import { MORE_REFUSED, type Report, ReportLine } from './report-line.js';
 
-type Completed = Extract<Outcome, { kind: 'completed' }>;
 type Delayed = Extract<Outcome, { kind: 'delayed' }>;
 type Parked = Extract<Outcome, { kind: 'parked' }>;
 
@@ -41,7 +40,7 @@ export interface ReporterOptions {
 
 export class Reporter {
   readonly #options: ReporterOptions;
-  readonly #completions: ReportLine<Completed>;
+  readonly #completions: ReportLine<CompletedOutcome>;
   readonly #failures: ReportLine<FailedOutcome>;
   readonly #delays: ReportLine<Delayed>;
   readonly #waits: ReportLine<Parked>;
@@ -49,7 +48,11 @@ export class Reporter {
   constructor(options: ReporterOptions) {
     this.#options = options;
     const settled = (report: Report<Outcome>, refusal?: TailraceError) => this.#settled(report, refusal);
-    this.#completions = new ReportLine<Completed>({ ...BATCHES, send: (reports) => this.#complete(reports), settled });
+    this.#completions = new ReportLine<CompletedOutcome>({
+      ...BATCHES,
+      send: (reports) => this.#complete(reports),
+      settled,
+    });
     this.#failures = new ReportLine<FailedOutcome>({ ...BATCHES, send: (reports) => this.#fail(reports), settled });
     this.#delays = new ReportLine<Delayed>({ ...SINGLES, send: (reports) => this.#delay(reports), settled });
     this.#waits = new ReportLine<Parked>({ ...SINGLES, send: (reports) => this.#park(reports), settled });
@@ -75,9 +78,10 @@ export class Reporter {
     else this.#options.settled(lease, refusal);
   }
 
-  async #complete(reports: readonly Report<Completed>[]) {
+  async #complete(reports: readonly Report<CompletedOutcome>[]) {
     const completions = reports.map(({ lease, content }): MessageInitShape<typeof CompletionSchema> => {
-      return { lease: lease.ref, children: [...content.children], ...(content.result && { result: content.result }) };
+      const { children, events, result } = content;
+      return { lease: lease.ref, children: [...children], events: [...events], ...(result && { result }) };
     });
     const { namespace, engine, handOver } = this.#options;
     const leases = reports.map(({ lease }) => lease);
@@ -118,17 +122,21 @@ export class Reporter {
   }
 }
 
-function bytesOf({ children }: Completed): number {
-  return children.reduce((sum, { input }) => sum + lengthOf(input as Payload | undefined), 0);
+function bytesOf({ children, eventBytes }: CompletedOutcome): number {
+  return children.reduce((sum, { input }) => sum + lengthOf(input as Payload | undefined), eventBytes);
 }
 
 /** What to report in place of something refused, while the lease is still held; undefined if there is nothing smaller. */
 function instead(refused: Outcome, refusal: TailraceError): Outcome | undefined {
-  const asksForChildren = refused.kind === 'parked' || (refused.kind === 'completed' && refused.children.length > 0);
-  if (asksForChildren && CHILDREN_REFUSED.includes(refusal.reason ?? '')) return outcomeOfRefusal(refusal);
+  if (asksForMore(refused) && MORE_REFUSED.includes(refusal.reason ?? '')) return outcomeOfRefusal(refusal);
   if (!refusal.refusesContent) return undefined;
   if (refused.kind !== 'failed') return outcomeOfRefusal(refusal);
-  return refused.failure.details ? bare(refused) : undefined;
+  return refused.failure.details || refused.failureEvents ? bare(refused) : undefined;
+}
+
+function asksForMore(outcome: Outcome): boolean {
+  if (outcome.kind === 'completed') return outcome.children.length > 0 || outcome.events.length > 0;
+  return outcome.kind === 'parked';
 }
 
 function refusalOf({ result }: { result: { case: string | undefined; value?: unknown } }): TailraceError | undefined {

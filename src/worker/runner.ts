@@ -4,38 +4,43 @@
  */
 import { FailureClass } from '../../gen/tailrace/v1/attempt_pb.js';
 import type { Content } from '../client/content.js';
+import type { EventSchemas } from '../client/event-schemas.js';
 import { Children } from './children.js';
 import { type Handler, HandlerContext } from './context.js';
+import { Emissions } from './emissions.js';
 import { Frames } from './frames.js';
 import type { HeldLease } from './held-lease.js';
+import type { Source } from './joined-inputs.js';
 import { type HandlerCalls, LeaseCalls } from './lease-calls.js';
 import type { LeaseKeeper } from './lease-keeper.js';
 import type { WorkerLog } from './log.js';
-import { type Outcome, outcomeOfResult, outcomeOfThrown } from './outcome.js';
+import { type Outcome, outcomeOfResult, outcomeOfThrown, withFailureEvents } from './outcome.js';
 import type { Reporter } from './reporter.js';
 import { WorkerStoppingError } from './stop-reasons.js';
 import { Usage } from './usage.js';
 import { Waits } from './waits.js';
 
-export interface RunnerOptions {
-  readonly handlers: ReadonlyMap<string, Handler>;
+export interface RunnerOptions<E extends EventSchemas> {
+  readonly handlers: ReadonlyMap<string, Handler<E>>;
   readonly engine: HandlerCalls;
   readonly namespace: string;
   readonly keeper: LeaseKeeper;
   readonly reporter: Reporter;
-  /** Reads the whole result of an execution. */
-  readonly read: (executionId: string, signal: AbortSignal) => Promise<Content>;
+  /** Reads what a joined input left out. */
+  readonly read: (of: Source, signal: AbortSignal) => Promise<Content>;
+  /** Schemas of what handlers emit. Undefined: anything goes. */
+  readonly events: E | undefined;
   readonly log: WorkerLog;
   /** A handler has ended. */
   readonly onEnd: () => void;
 }
 
-export class Runner {
-  readonly #options: RunnerOptions;
+export class Runner<E extends EventSchemas> {
+  readonly #options: RunnerOptions<E>;
   readonly #running = new Set<HeldLease>();
   readonly #unfinished = new Set<HeldLease>();
 
-  constructor(options: RunnerOptions) {
+  constructor(options: RunnerOptions<E>) {
     this.#options = options;
   }
 
@@ -78,34 +83,37 @@ export class Runner {
     const calls = new LeaseCalls({ engine, namespace, lease, onGone: () => keeper.remove(lease) });
     const frames = new Frames(calls);
     const waits = new Waits(calls, () => frames.flush());
-    const outcome = await this.#handled(lease, log, { calls, frames, waits });
+    const emissions = new Emissions(this.#options.events);
+    const outcome = await this.#handled(lease, log, { calls, frames, waits, emissions });
     await waits.idle();
     try {
-      // What was emitted belongs to the attempt that is about to end.
+      // What was put out belongs to the attempt that is about to end.
       if (!lease.ended) await frames.close();
     } catch (thrown) {
-      return outcome.kind === 'completed' || outcome.kind === 'parked' ? failed(thrown, lease, log) : outcome;
+      const offered = outcome.kind === 'completed' || outcome.kind === 'parked';
+      return withFailureEvents(offered ? failed(thrown, lease, log) : outcome, emissions);
     }
-    return outcome;
+    return withFailureEvents(outcome, emissions);
   }
 
-  async #handled(lease: HeldLease, log: WorkerLog, { calls, frames, waits }: Speaking): Promise<Outcome> {
-    const { handlers, keeper, read } = this.#options;
+  async #handled(lease: HeldLease, log: WorkerLog, { calls, frames, waits, emissions }: Speaking): Promise<Outcome> {
+    const { handlers, keeper, read, events } = this.#options;
     try {
       const handler = handlers.get(lease.claim.type);
       if (!handler) throw new Error(`this worker has no handler for ${lease.claim.type}`);
-      const children = new Children();
+      const children = new Children(events);
       const usage = new Usage(calls, () => frames.flush());
-      const context = new HandlerContext(lease, {
+      const context = new HandlerContext<E>(lease, {
         tell: () => keeper.renewSoon(),
         log,
         children,
+        emissions,
         waits,
         frames,
         usage,
-        read: (id) => read(id, lease.signal),
+        read: (of) => read(of, lease.signal),
       });
-      const outcome = outcomeOfResult(await handler(context), children);
+      const outcome = outcomeOfResult(await handler(context), children, emissions);
       if (outcome.kind === 'failed') log('warn', `the result cannot be sent: ${outcome.failure.message ?? ''}`, {});
       return outcome;
     } catch (thrown) {
@@ -118,6 +126,7 @@ interface Speaking {
   readonly calls: LeaseCalls;
   readonly frames: Frames;
   readonly waits: Waits;
+  readonly emissions: Emissions;
 }
 
 function failed(thrown: unknown, lease: HeldLease, log: WorkerLog): Outcome {

@@ -7,14 +7,16 @@
  * the registry is told; the connection is closed.
  */
 import { randomUUID } from 'node:crypto';
-import { createClient } from '@connectrpc/connect';
+import { type Client, createClient } from '@connectrpc/connect';
 import { AdminService } from '../../gen/tailrace/v1/admin_service_pb.js';
 import { EngineService } from '../../gen/tailrace/v1/engine_service_pb.js';
 import type { Claim } from '../../gen/tailrace/v1/lease_pb.js';
 import { type Connection, openConnection } from '../client/connection.js';
 import type { TailraceError } from '../client/errors.js';
+import type { AnyEvents, EventSchemas, EventType } from '../client/event-schemas.js';
 import { retrying } from '../client/retry.js';
 import { split } from '../client/split.js';
+import type { EventPattern, Matching } from '../client/subscription-spec.js';
 import { monotonicMs } from '../runtime/clock.js';
 import { WakeSignal } from '../runtime/wake-signal.js';
 import { type Claimant, claimantOf } from './claimant.js';
@@ -25,11 +27,21 @@ import { HandOver } from './hand-over.js';
 import { HeldLease } from './held-lease.js';
 import { LeaseKeeper } from './lease-keeper.js';
 import { type CompleteOptions, completeOptions, type WorkerOptions } from './options.js';
+import {
+  type BatchHandler,
+  type EventHandler,
+  handlerOfBatches,
+  handlerOfEvents,
+  type JoinOptions,
+  type ReactionOptions,
+  subscriptionOf,
+} from './reactions.js';
 import { Registration } from './registration.js';
 import { Reporter } from './reporter.js';
-import { readResult } from './results.js';
+import { readSource } from './results.js';
 import { Runner } from './runner.js';
 import { WorkerStoppingError } from './stop-reasons.js';
+import { Subscriber, type SubscriptionSpec } from './subscriber.js';
 
 /** How long aborted handlers may take to end before their executions are given to others. */
 const ABORTED_MS = 1_000;
@@ -37,33 +49,39 @@ const ABORTED_MS = 1_000;
 const REPORTS_MS = 5_000;
 const RELEASE_BOUNDS = { items: 1_000, bytes: Number.POSITIVE_INFINITY };
 
-export class Worker {
+export class Worker<E extends EventSchemas = AnyEvents> {
   /** Random per process start; leases and the registry know the worker by it. */
   readonly instanceId = randomUUID();
   /** Resolves when it has stopped, because `stop()` was called or the engine told it to drain. */
   readonly stopped: Promise<void>;
   readonly #options: CompleteOptions;
-  readonly #handlers = new Map<string, Handler>();
+  readonly #events: E | undefined;
+  readonly #handlers = new Map<string, Handler<E>>();
+  readonly #wanted: SubscriptionSpec[] = [];
   readonly #connection: Connection;
   readonly #engine: EngineClient;
+  readonly #admin: Client<typeof AdminService>;
   readonly #keeper: LeaseKeeper;
-  readonly #runner: Runner;
+  readonly #runner: Runner<E>;
   readonly #handOver: HandOver;
   /** Wakes a stop when something has ended. */
   readonly #changed = new WakeSignal();
   #announceStop: () => void = () => {};
   #claimer: Claimer | undefined;
   #registration: Registration | undefined;
+  #subscriber: Subscriber | undefined;
   #stopping: Promise<void> | undefined;
 
   /** Throws an InvalidOptionsError with everything that is wrong. Connects with `start()`. */
-  constructor(options: WorkerOptions) {
+  constructor(options: WorkerOptions<E>) {
     this.#options = completeOptions(options);
+    this.#events = options.events;
     this.stopped = new Promise((resolve) => {
       this.#announceStop = resolve;
     });
     this.#connection = openConnection(options);
     this.#engine = createClient(EngineService, this.#connection.transport);
+    this.#admin = createClient(AdminService, this.#connection.transport);
     const { namespace, leaseDurationMs, log } = this.#options;
     const engine = this.#engine;
     this.#keeper = new LeaseKeeper({ engine, namespace, leaseDurationMs, log });
@@ -77,22 +95,22 @@ export class Worker {
     });
     const handOver = this.#options.eagerHandOver ? this.#handOver : undefined;
     const reporter = new Reporter({ engine, namespace, handOver, settled });
-    const admin = createClient(AdminService, this.#connection.transport);
-    const read = (executionId: string, signal: AbortSignal) => readResult(admin, { namespace, executionId }, signal);
+    const readers = { admin: this.#admin, engine, namespace };
     this.#runner = new Runner({
       handlers: this.#handlers,
       engine,
       namespace,
       keeper: this.#keeper,
       reporter,
-      read,
+      read: (of, signal) => readSource(readers, of, signal),
+      events: this.#events,
       log,
       onEnd,
     });
   }
 
   /** Names the handler of an execution type, before `start()`. */
-  handle(type: string, handler: Handler): this {
+  handle(type: string, handler: Handler<E>): this {
     if (this.#claimer || this.#stopping) throw new Error('handlers are named before the worker starts');
     if (this.#handlers.has(type)) throw new Error(`there is a handler for ${type} already`);
     this.#handlers.set(type, handler);
@@ -100,12 +118,38 @@ export class Worker {
   }
 
   /**
-   * Registers and begins to claim. A server that is away is waited for in the background; a TailraceError says that
+   * Names the handler of events of these types, before `start()`, which puts the subscription: from then on each such event
+   * starts one execution. `order.*` is every type that begins so, `*` every one.
+   *
+   * Throws an InvalidOptionsError, or an EventContentError for a failure event that does not fit its schema.
+   */
+  on<const P extends EventPattern<E>>(
+    events: P | readonly P[],
+    handler: EventHandler<E, Matching<E, P>>,
+    options: ReactionOptions<E> = {},
+  ): this {
+    const patterns = typeof events === 'string' ? [events] : events;
+    return this.#react(patterns, handlerOfEvents(this.#events, handler), options);
+  }
+
+  /**
+   * Names the handler of whole batches of this type of event: it is called once per batch, when every member has been
+   * emitted or can be no more, however many hops lie between. `mode`, `quorum` and `timeoutMs` (24 h by default) say when
+   * else. Throws as `on()` does.
+   */
+  join<const T extends EventType<E>>(type: T, handler: BatchHandler<E, T>, options: JoinOptions<E> = {}): this {
+    const handling = handlerOfBatches(this.#events, type, handler);
+    return this.#react([type], handling, { ...options, join: { ...options, eventType: type } });
+  }
+
+  /**
+   * Registers, puts the subscriptions and begins to claim. A server that is away is waited for in the background; a TailraceError says that
    * waiting would not help, and that the worker has stopped.
    */
   async start(): Promise<void> {
     if (this.#claimer || this.#stopping) throw new Error('a worker starts once');
-    if (this.#handlers.size === 0) throw new Error('a worker needs a handler: call handle() before start()');
+    if (this.#handlers.size === 0)
+      throw new Error('a worker needs a handler: call handle(), on() or join() before start()');
     const shared = {
       engine: this.#engine,
       options: this.#options,
@@ -118,8 +162,11 @@ export class Worker {
       accept: (claims, askedMs) => this.#accept(claims, askedMs),
     });
     this.#registration = new Registration(shared);
+    const { namespace, log } = this.#options;
+    this.#subscriber = new Subscriber({ admin: this.#admin, namespace, wanted: this.#wanted, log });
     try {
       await this.#registration.start();
+      await this.#subscriber.start();
     } catch (error) {
       await this.stop();
       throw error;
@@ -147,7 +194,7 @@ export class Worker {
     await this.#release(this.#runner.unfinished);
     await this.#until(() => this.#keeper.size === 0 && this.#handOver.arriving === 0, REPORTS_MS);
     await this.#keeper.stop();
-    await this.#registration?.stop();
+    await Promise.all([this.#registration?.stop(), this.#subscriber?.stop()]);
     this.#connection.close();
     this.#announceStop();
   }
@@ -155,6 +202,17 @@ export class Worker {
   async #until(isSo: () => boolean, boundMs: number): Promise<void> {
     const endMs = monotonicMs() + boundMs;
     while (!isSo() && monotonicMs() < endMs) await this.#changed.wait(endMs - monotonicMs());
+  }
+
+  #react(events: readonly string[], handler: Handler<E>, options: Parameters<typeof subscriptionOf<E>>[3]): this {
+    const lanes = this.#options.lanes.map(({ lane }) => lane);
+    const wanted = subscriptionOf(this.#events, lanes, events, options);
+    if (this.#wanted.some(({ name }) => name === wanted.name)) {
+      throw new Error(`there is a subscription ${wanted.name} already`);
+    }
+    this.handle(wanted.type, handler);
+    this.#wanted.push(wanted);
+    return this;
   }
 
   get #claimant(): Claimant {

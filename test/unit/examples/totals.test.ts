@@ -23,7 +23,8 @@ test('the totals are of the files that were analyzed, however their results came
     { name: 'file 2', outcome: SlotOutcome.FAILED, executionId: 'e2', failure: { message: 'unreadable' } },
     { name: 'file 3', outcome: SlotOutcome.FAILED, executionId: 'e3' },
   ];
-  const read = async (id: string) => new Content(toPayload(analysis(`${id} long.md`, 'Grace')));
+  const read = async ({ executionId }: { executionId: string }) =>
+    new Content(toPayload(analysis(`${executionId} long.md`, 'Grace')));
   const inputs = new JoinedInputs(
     slots.map((slot) => create(JoinedInputSchema, slot)),
     read,

@@ -13,6 +13,7 @@ import {
 } from '../../../gen/tailrace/v1/engine_service_pb.js';
 import { ExecutionState } from '../../../gen/tailrace/v1/execution_state_pb.js';
 import type { Claim } from '../../../gen/tailrace/v1/lease_pb.js';
+import type { SubscriptionSpec } from '../../../gen/tailrace/v1/subscription_pb.js';
 import { toPayload } from '../../../src/client/content.js';
 import { renewed } from './claims.js';
 
@@ -31,6 +32,9 @@ export class FakeEngine {
   readonly released: string[] = [];
   readonly renewals: RenewLeasesRequest[] = [];
   readonly heartbeats: HeartbeatWorkerRequest[] = [];
+  readonly subscriptions: SubscriptionSpec[] = [];
+  /** What a subscription is answered with. */
+  onSubscribe: (spec: SubscriptionSpec) => string[] = () => [];
   unregistered = 0;
   claimCalls = 0;
   /** Told with the next heartbeat or claim. */
@@ -88,6 +92,13 @@ export class FakeEngine {
       });
       service(CompletionService, {});
       service(AdminService, {
+        putSubscription: ({ subscription }) => {
+          this.#mayBeAway();
+          if (!subscription) throw new Error('no subscription');
+          const warnings = this.onSubscribe(subscription);
+          this.subscriptions.push(subscription);
+          return { warnings };
+        },
         getExecution: ({ executionId }) => {
           this.#mayBeAway();
           this.reads.push(executionId);

@@ -97,7 +97,7 @@ describe('what a handler returns', () => {
   });
 
   test('nothing is no result', () => {
-    expect(outcomeOfResult(undefined)).toEqual({ kind: 'completed', result: undefined, children: [] });
+    expect(outcomeOfResult(undefined)).toMatchObject({ kind: 'completed', result: undefined, children: [], events: [] });
   });
 
   const cycle: unknown[] = [];

@@ -12,7 +12,7 @@ import { type ErrorDetail, ErrorDetailSchema, type ItemError } from '../../../ge
 import { JoinMode } from '../../../gen/tailrace/v1/join_pb.js';
 import { text, toPayload } from '../../../src/client/content.js';
 import type { TailraceError } from '../../../src/client/errors.js';
-import { Children, ChildrenWait } from '../../../src/worker/children.js';
+import { Children } from '../../../src/worker/children.js';
 import type { HeldLease } from '../../../src/worker/held-lease.js';
 import { outcomeOfResult, outcomeOfThrown } from '../../../src/worker/outcome.js';
 import { Reporter, type ReporterOptions } from '../../../src/worker/reporter.js';
@@ -241,7 +241,8 @@ test('delays go out one by one', async () => {
 });
 
 describe('a wait for children', () => {
-  const wait = () => new ChildrenWait([{ type: 'child', input: 1, name: 'one' }, { type: 'child' }], { quorum: 1 });
+  const wait = () =>
+    new Children().waitFor([{ type: 'child', input: 1, name: 'one' }, { type: 'child' }], { quorum: 1 });
 
   test('is an end of its own: the call with the lease, the children and the policy', async () => {
     reporter.report(heldLease('e1'), { kind: 'parked', wait: wait() });
