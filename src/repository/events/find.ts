@@ -9,3 +9,6 @@ export async function findEvent(runner: Runner, namespace: number, eventId: stri
   const [row] = await runner.query<{ event: string | null }>(find, [namespace, eventId]);
   return row?.event ?? undefined;
 }
+
+/** For readers of events: payloads come along whatever their size. */
+export const WHOLE_PAYLOADS = 2 ** 31 - 1;

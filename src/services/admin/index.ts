@@ -6,6 +6,7 @@ import { putBudgetCall } from './budgets/put.js';
 import { getBudgetCall, listBudgetsCall } from './budgets/read.js';
 import { resetBudgetCall } from './budgets/reset.js';
 import type { AdminServiceDeps } from './deps.js';
+import { listEventsCall } from './events/list.js';
 import { getExecutionCall, listExecutionsCall } from './executions.js';
 import { explainExecutionCall } from './explain.js';
 import { listEdgesCall } from './flows/edges.js';
@@ -52,6 +53,7 @@ export function adminService(deps: AdminServiceDeps): Partial<ServiceImpl<typeof
     revokeLease: revokeLeaseCall(deps),
     changeExecution: changeExecutionCall(deps),
     listLogEntries: listLogEntriesCall(deps),
+    listEvents: listEventsCall(deps),
     getFlow: getFlowCall(deps),
     listFlows: listFlowsCall(deps),
     listFlowMembers: listFlowMembersCall(deps),

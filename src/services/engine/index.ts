@@ -8,7 +8,9 @@ import { claimExecutionCall, claimExecutionsCall } from './claim.js';
 import { completeExecutionsCall } from './complete.js';
 import { createExecutionsCall } from './create.js';
 import type { EngineServiceDeps } from './deps.js';
+import { getEventCall } from './events/get-event.js';
 import { publishEventsCall } from './events/publish.js';
+import { readStreamCall } from './events/read-stream.js';
 import { failExecutionsCall } from './fail.js';
 import { cancelFlowCall } from './flows/cancel-flow.js';
 import { createFlowCall } from './flows/create-flow.js';
@@ -52,6 +54,8 @@ export function engineService(deps: EngineServiceDeps): Partial<ServiceImpl<type
     sealFlow: sealFlowCall(deps),
     cancelFlow: cancelFlowCall(deps),
     publishEvents: publishEventsCall(deps),
+    getEvent: getEventCall(deps),
+    readStream: readStreamCall(deps),
     heartbeatWorker: heartbeatWorkerCall(deps),
     unregisterWorker: unregisterWorkerCall(deps),
   };

@@ -1,0 +1,31 @@
+/** GetEvent. */
+import { create } from '@bufbuild/protobuf';
+import { z } from 'zod';
+import {
+  type GetEventRequest,
+  type GetEventResponse,
+  GetEventResponseSchema,
+} from '../../../../gen/tailrace/v1/engine_service_pb.js';
+import { cursorAt } from '../../../domain/cursor.js';
+import { findEvent, readEvents, WHOLE_PAYLOADS } from '../../../repository/events/index.js';
+import { toEvent } from '../../conversion/event.js';
+import { namespaceIn } from '../../namespace-in.js';
+import { name, namespace, type Shape, validate } from '../../validation.js';
+import type { EngineServiceDeps } from '../deps.js';
+
+const request = z.object({ namespace, eventId: name() } satisfies Shape<GetEventRequest>);
+
+export function getEventCall({ database, registry, log }: EngineServiceDeps) {
+  return async (message: GetEventRequest): Promise<GetEventResponse> => {
+    const asked = validate(request, message);
+    const of = await namespaceIn(registry, asked.namespace);
+    const id = await findEvent(database, of, asked.eventId);
+    if (id === undefined) return create(GetEventResponseSchema, {});
+    const [row] = await readEvents(database, [id], WHOLE_PAYLOADS);
+    const incarnation = await log.incarnation();
+    return create(GetEventResponseSchema, {
+      accepted: true,
+      ...(row && { event: toEvent(row, (position) => cursorAt({ namespace: of, incarnation }, position)) }),
+    });
+  };
+}
