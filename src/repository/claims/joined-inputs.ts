@@ -11,9 +11,12 @@ export interface JoinedSlot {
   readonly idx: number;
   /** SlotOutcome; null: it was not filled when the join decided. */
   readonly outcome: number | null;
-  readonly upstream: string;
-  readonly type: string;
+  /** Of a batch: who emitted the event, or left the slot, if somebody did. */
+  readonly upstream: string | null;
+  readonly type: string | null;
   readonly source: string | null;
+  /** Public id of the event that filled the slot of a batch. */
+  readonly event: string | null;
   readonly payload_type: string | null;
   readonly payload: Buffer | null;
   /** There is a result; it was left out for its size. */

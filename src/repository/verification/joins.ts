@@ -6,16 +6,16 @@ const OUTCOME_OF = `case o.state when 7 then 1 when 11 then 3 else 2 end`;
 export const joinInvariants = [
   invariant(
     'blocked-has-join',
-    'what waits for a join has an open one of its own: over edges, or over children while its attempt is parked',
+    'what waits for a join has an open one of its own: over children while its attempt is parked, else over edges or a batch',
     `select w.execution as sample from {schema}.blocked w left join {schema}.barrier b on b.id = w.barrier
      where w.waits_for = 1 and (b.downstream is distinct from w.execution or b.state <> 1 or b.flow is distinct from w.flow
-       or b.kind <> case w.state when 1 then 1 else 2 end)`,
+       or (b.kind = 2) <> (w.state = 6))`,
   ),
   invariant(
     'open-join-has-downstream',
     'an open join has a downstream that waits for it, or it is due to be looked at',
     `select b.id as sample from {schema}.barrier b
-     where b.state = 1 and b.kind in (1, 2)
+     where b.state = 1
        and not exists (select from {schema}.blocked w where w.execution = b.downstream and w.barrier = b.id)
        and not exists (select from {schema}.filling f where f.barrier = b.id)
        and not exists (select from {schema}.follow_up u where u.kind = 5 and u.subject = b.id)`,
@@ -57,11 +57,11 @@ export const joinInvariants = [
   invariant(
     'slot-tells-outcome',
     'a slot is filled with how its upstream ended, and only once it has',
-    `select s.barrier as sample from (
+    `select s.barrier as sample from {schema}.barrier b join (
        select barrier, idx, upstream, outcome from {schema}.slot where outcome is not null
        union all
        select f.barrier, f.idx, s.upstream, f.outcome from {schema}.filling f
-       left join {schema}.slot s on s.barrier = f.barrier and s.idx = f.idx) s
+       left join {schema}.slot s on s.barrier = f.barrier and s.idx = f.idx) s on s.barrier = b.id and b.kind <> 3
      left join {schema}.outcome o on o.execution = s.upstream
      where o.state is null or s.outcome <> ${OUTCOME_OF}`,
   ),

@@ -11,6 +11,8 @@ export function toJoin(row: JoinRow, namespace: string): Join {
     kind: row.kind,
     downstreamExecutionId: row.downstream,
     flowId: row.flow ?? '',
+    subscription: row.subscription ?? '',
+    batchId: row.batch ?? '',
     policy: {
       mode: row.mode,
       quorum: row.quorum,

@@ -6,7 +6,8 @@ import { statement } from '../../statement.js';
 
 const COLUMNS = `b.id, b.kind::int as kind, b.downstream, b.flow, b.mode::int as mode, b.quorum, b.distinct_sources,
      b.cancel_rest, b.on_timeout::int as on_timeout, b.timeout_ms, b.sealed, b.slots, b.ok, b.failed, b.skipped, b.late,
-     b.state::int as state, b.created_at, b.expires_at, b.decided_at`;
+     b.state::int as state, b.created_at, b.expires_at, b.decided_at, b.batch,
+     (select y.name from {schema}.subscription y where y.id = b.subscription) as subscription`;
 
 function source(name: string, from: string, where: string): Source {
   return {
@@ -14,9 +15,10 @@ function source(name: string, from: string, where: string): Source {
     from,
     where,
     key: ['id'],
-    columns: ['namespace', 'flow', 'state', 'kind'],
+    columns: ['namespace', 'flow', 'state', 'kind', 'subscription'],
     filter: `where s.namespace = $1::int and ($2::uuid is null or s.flow = $2::uuid)
-       and ($4::int[] is null or s.state = any ($4::int[])) and ($5::int[] is null or s.kind = any ($5::int[]))`,
+       and ($4::int[] is null or s.state = any ($4::int[])) and ($5::int[] is null or s.kind = any ($5::int[]))
+       and ($9::int is null or s.subscription = $9::int)`,
   };
 }
 
@@ -30,6 +32,11 @@ const list = statement(
         '(select x.* from {schema}.barrier x where x.downstream = $3::uuid offset 0) t',
         '$3::uuid is not null',
       ),
+      source(
+        'of_subscription',
+        '{schema}.barrier t',
+        't.subscription = $9::int and t.subscription is not null and $2::uuid is null and $3::uuid is null',
+      ),
     ],
     { below: ['$6::uuid'], rows: '$7::int', budget: '$8::int' },
   )}
@@ -37,6 +44,12 @@ const list = statement(
    from floor left join (page
      cross join lateral (select x.* from {schema}.barrier x where x.id = page.k1 limit 1) b) on true
    order by b.id desc`,
+);
+
+/** One that was deleted leaves its name to the next, but also its joins. */
+const named = statement(
+  'flows.joining-subscription',
+  `select s.id from {schema}.subscription s where s.namespace = $1::int and s.name = $2::text order by s.id desc limit 1`,
 );
 
 /** Slots named of those that are missing. */
@@ -77,13 +90,20 @@ export interface JoinRow {
   readonly created_at: Date;
   readonly expires_at: Date | null;
   readonly decided_at: Date | null;
+  /** Of a batch. */
+  readonly batch: string | null;
+  readonly subscription: string | null;
 }
 
 export interface WaitRow extends JoinRow {
   /** Slots filled, those included that are not folded in yet. */
   readonly filled: number;
   /** The first of the slots that are not. */
-  readonly missing: readonly { readonly name: string; readonly upstream: string; readonly state: number | null }[];
+  readonly missing: readonly {
+    readonly name: string;
+    readonly upstream: string | null;
+    readonly state: number | null;
+  }[];
 }
 
 export interface JoinFilter {
@@ -91,6 +111,8 @@ export interface JoinFilter {
   /** At least one of these is given. */
   readonly flow: string | null;
   readonly execution: string | null;
+  /** By name. */
+  readonly subscription: string | null;
   /** Null: any. */
   readonly states: readonly number[] | null;
   readonly kinds: readonly number[] | null;
@@ -112,6 +134,8 @@ export async function listJoins(
   size: number,
   budget = BUDGET,
 ): Promise<JoinList> {
+  const subscription = await joiningSubscription(runner, filter);
+  if (subscription === undefined) return { joins: [], next: undefined };
   const rows = await runner.query<JoinRow & { readonly floor: string | null; readonly id: string | null }>(list, [
     filter.namespace,
     filter.flow,
@@ -121,11 +145,19 @@ export async function listJoins(
     below ?? LAST_ID,
     size + 1,
     budget,
+    subscription,
   ]);
   const found = rows.filter((row): row is JoinRow & { floor: string | null } => row.id !== null);
   const joins = found.slice(0, size);
   const more = found.length > size ? joins.at(-1)?.id : undefined;
   return { joins, next: more ?? rows[0]?.floor ?? undefined };
+}
+
+/** Null: any. Undefined when there was never one of that name. */
+async function joiningSubscription(runner: Runner, { namespace, subscription }: JoinFilter) {
+  if (subscription === null) return null;
+  const [row] = await runner.query<{ readonly id: number }>(named, [namespace, subscription]);
+  return row?.id;
 }
 
 /** What an execution waits for. Undefined when there is no such join. */

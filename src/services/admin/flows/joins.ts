@@ -15,11 +15,11 @@ import {
   enumNumbers,
   namespace,
   optionalId,
+  optionalName,
   pageSize,
   pageToken,
   refuse,
   type Shape,
-  unbuilt,
   validate,
 } from '../../validation.js';
 import type { AdminServiceDeps } from '../deps.js';
@@ -30,7 +30,7 @@ const request = z
     namespace,
     flowId: optionalId,
     executionId: optionalId,
-    subscription: unbuilt('subscriptions'),
+    subscription: optionalName(),
     states: enumNumbers(JoinStateSchema).transform(orNull),
     kinds: enumNumbers(JoinKindSchema).transform(orNull),
     pageSize,
@@ -47,8 +47,9 @@ export function listJoinsCall({ database, registry }: AdminServiceDeps) {
     const { pageSize: size, pageToken: token, ...asked } = validate(request, message);
     const pages = new Pages('ListJoins', asked, ['id']);
     const [below] = pages.keys(token) ?? [];
-    const { flowId: flow, executionId: execution, states, kinds } = asked;
-    const filter = { namespace: await namespaceIn(registry, asked.namespace), flow, execution, states, kinds };
+    const { flowId: flow, executionId: execution, subscription, states, kinds } = asked;
+    const namespaceId = await namespaceIn(registry, asked.namespace);
+    const filter = { namespace: namespaceId, flow, execution, subscription, states, kinds };
     const page = await listJoins(database, filter, below ?? null, size);
     return create(ListJoinsResponseSchema, {
       joins: page.joins.map((row) => toJoin(row, asked.namespace)),

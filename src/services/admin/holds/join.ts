@@ -1,6 +1,6 @@
-/** The join that an execution waits for: over its edges, or over its children. */
+/** The join that an execution waits for: over its edges, its children, or a batch of events. */
 import { HoldKind } from '../../../../gen/tailrace/v1/explain_pb.js';
-import { JoinMode, OnJoinTimeout } from '../../../../gen/tailrace/v1/join_pb.js';
+import { JoinKind, JoinMode, OnJoinTimeout } from '../../../../gen/tailrace/v1/join_pb.js';
 import { ExecutionState, stateName } from '../../../domain/states.js';
 import type { WaitRow } from '../../../repository/flows/index.js';
 import type { ExecutionRow } from '../../../repository/inspection/index.js';
@@ -11,8 +11,9 @@ export function joinHold(row: ExecutionRow, wait: WaitRow): Hold {
   const ofChildren = row.state === ExecutionState.WAITING_CHILDREN;
   const slots = ofChildren ? 'children' : 'slots';
   const filled = `${wait.filled} of ${wait.slots} ${slots} ${ofChildren ? 'have ended' : 'are filled'}`;
-  const missing = wait.missing.map(
-    ({ name, upstream, state }) => `${name} (${upstream}, ${state === null ? 'gone' : stateName(state)})`,
+  const ofBatch = wait.kind === JoinKind.BATCH;
+  const missing = wait.missing.map(({ name, upstream, state }) =>
+    ofBatch ? name : `${name} (${upstream}, ${state === null ? 'gone' : stateName(state)})`,
   );
   const more = wait.slots - wait.filled - missing.length;
   const named = more > 0 ? [...missing, `${more} more`] : missing;
@@ -24,7 +25,7 @@ export function joinHold(row: ExecutionRow, wait: WaitRow): Hold {
     kind: ofChildren ? HoldKind.CHILDREN : HoldKind.JOIN,
     subject: wait.id,
     message:
-      `It waits for ${wanted(wait, ofChildren ? 'children' : 'upstreams')}: ${filled}` +
+      `It waits for ${wanted(wait, ofChildren ? 'children' : ofBatch ? 'places of its batch' : 'upstreams')}: ${filled}` +
       `${named.length > 0 ? `; missing: ${named.join(', ')}` : ''}.${open}${expires}`,
     ...(wait.expires_at && { untilTime: toTimestamp(wait.expires_at) }),
   };
