@@ -29,6 +29,8 @@ export interface GroupCommitOptions<Item, Answer> {
   /** What it must not share a batch with; may be empty. */
   readonly keysOf: (item: Item) => readonly string[];
   readonly bytesOf: (item: Item) => number;
+  /** Items of one line are decided in the order in which they came: they may share a batch, of two only one runs at once. */
+  readonly lineOf?: (item: Item) => string | undefined;
   /** One transaction; answers in the order of the items. */
   readonly run: (items: readonly Item[]) => Promise<readonly Answer[]>;
   /** The row was locked by somebody: try the item again. */
@@ -42,6 +44,7 @@ const BUSY_PAUSE_MS = 2;
 interface Entry<Item, Answer> {
   readonly item: Item;
   readonly keys: readonly string[];
+  readonly line: string | undefined;
   readonly bytes: number;
   readonly until: number;
   resolve(answer: Answer): void;
@@ -49,13 +52,16 @@ interface Entry<Item, Answer> {
 }
 
 export class GroupCommit<Item, Answer> {
-  readonly #options: Required<Omit<GroupCommitOptions<Item, Answer>, 'isBusy'>> & {
+  readonly #options: Required<Omit<GroupCommitOptions<Item, Answer>, 'isBusy' | 'lineOf'>> & {
     readonly isBusy: (answer: Answer) => boolean;
+    readonly lineOf: (item: Item) => string | undefined;
   };
   #queue: Entry<Item, Answer>[] = [];
   #queuedBytes = 0;
   /** Keys of what was taken and is not decided: their successors wait, or they would wait inside Postgres. */
   readonly #running = new Set<string>();
+  /** Lines of the batches that run. */
+  readonly #lines = new Set<string>();
   #inFlight = 0;
   #scheduled = false;
   #startedMs = Number.NEGATIVE_INFINITY;
@@ -69,6 +75,7 @@ export class GroupCommit<Item, Answer> {
       maxQueued: 50_000,
       maxQueuedBytes: 256 * 1024 * 1024,
       isBusy: () => false,
+      lineOf: () => undefined,
       ...options,
     };
   }
@@ -90,9 +97,9 @@ export class GroupCommit<Item, Answer> {
 
   #enqueue(item: Item): Promise<Answer> {
     return new Promise((resolve, reject) => {
-      const { keysOf, bytesOf } = this.#options;
+      const { keysOf, bytesOf, lineOf } = this.#options;
       const until = monotonicMs() + BUSY_MS;
-      const entry = { item, keys: keysOf(item), bytes: bytesOf(item), until, resolve, reject };
+      const entry = { item, keys: keysOf(item), line: lineOf(item), bytes: bytesOf(item), until, resolve, reject };
       this.#queue.push(entry);
       this.#queuedBytes += entry.bytes;
       this.#schedule();
@@ -109,8 +116,11 @@ export class GroupCommit<Item, Answer> {
       if (batch.length === 0) return;
       this.#startedMs = monotonicMs();
       this.#inFlight++;
+      const lines = new Set(batch.flatMap(({ line }) => line ?? []));
       for (const { keys } of batch) for (const key of keys) this.#running.add(key);
+      for (const line of lines) this.#lines.add(line);
       void this.#decide(batch).then(() => {
+        for (const line of lines) this.#lines.delete(line);
         this.#inFlight--;
         this.#schedule();
       });
@@ -126,15 +136,19 @@ export class GroupCommit<Item, Answer> {
     const batch: Entry<Item, Answer>[] = [];
     const left: Entry<Item, Answer>[] = [];
     const keys = new Set<string>();
+    const passed = new Set<string>();
     let bytes = 0;
     let looked = 0;
     for (const entry of this.#queue) {
       if (batch.length >= maxItems || (batch.length > 0 && bytes + entry.bytes > maxBytes)) break;
       looked++;
       // What waits keeps its place: a later item of the same key must not overtake it.
-      const taken = entry.keys.some((key) => keys.has(key) || this.#running.has(key));
+      const { line } = entry;
+      const behind = line !== undefined && (passed.has(line) || this.#lines.has(line));
+      const taken = behind || entry.keys.some((key) => keys.has(key) || this.#running.has(key));
       for (const key of entry.keys) keys.add(key);
       if (taken) {
+        if (line !== undefined) passed.add(line);
         left.push(entry);
         continue;
       }

@@ -11,7 +11,7 @@ const create = statement(
      $6::bytea[], $7::smallint[], $8::timestamptz[], $9::bigint[], $10::bigint[], $11::timestamptz[], $12::bigint[],
      $13::int[], $14::bigint[], $15::real[], $16::bigint[], $17::int[], $18::boolean[], $19::jsonb[], $20::text[],
      $21::int[], $22::int[], $23::bytea, $24::uuid[], $25::uuid[], $26::uuid[], $27::uuid[], $28::boolean[], $29::uuid[],
-     $30::uuid[], $31, $32, $33::text[])`,
+     $30::uuid[], $31, $32, $33::text[], $34::text[], $35::smallint[], $36::jsonb[], $37::int[])`,
 );
 
 /** Null fields take the engine's default; the lane's were filled in by the caller. */
@@ -50,6 +50,14 @@ export interface NewExecution {
   readonly parent: string | null;
   /** Those of its lane that have the same one share a limit. */
   readonly concurrencyKey: string | null;
+  /** Those of its lane that have the same one run one after the other; a redrive has that of the run before. */
+  readonly orderingKey?: string | null;
+  /** DeadHeadPolicy, with an ordering key. */
+  readonly deadHead?: number | null;
+  /** To publish when it is given up, as they are stored. Absent: none, or those of the run before. */
+  readonly failureEvents?: unknown;
+  /** Events behind it. Absent: none, or as many as behind the run before. */
+  readonly hops?: number | null;
 }
 
 export interface CreationAnswer {
@@ -125,6 +133,7 @@ export async function createExecutions(
       entered,
       maxMembers,
       items.some((item) => item.concurrencyKey !== null) ? textArray(column((item) => item.concurrencyKey)) : null,
+      ...reactionColumns(items),
     ]);
   } catch (error) {
     const refused = atomicRefusal(error);
@@ -142,6 +151,20 @@ function graphColumns(items: readonly NewExecution[], joins: ReadonlyMap<string,
     inFlow ? items.map((item) => item.flow?.optional ?? false) : null,
     spawned ? uuidArray(items.map((item) => item.parent)) : null,
     joins && joins.size > 0 ? uuidArray(items.map((item) => joins.get(item.id) ?? null)) : null,
+  ];
+}
+
+function reactionColumns(items: readonly NewExecution[]): unknown[] {
+  const ordered = items.some((item) => (item.orderingKey ?? null) !== null);
+  const declared = items.some((item) => (item.failureEvents ?? null) !== null);
+  const counted = items.some((item) => (item.hops ?? null) !== null);
+  return [
+    ordered ? textArray(items.map((item) => item.orderingKey ?? null)) : null,
+    ordered ? items.map((item) => item.deadHead ?? null) : null,
+    declared
+      ? items.map(({ failureEvents: events = null }) => (events === null ? null : JSON.stringify(events)))
+      : null,
+    counted ? int4Array(items.map((item) => item.hops ?? null)) : null,
   ];
 }
 

@@ -57,7 +57,7 @@ export function executionColumns(inline: string, whole: string): string {
      case when r.execution is not null then 3 when s.execution is not null then 2 when l.execution is not null then 4
        when b.execution is not null then b.state when u.execution is not null then 5 else o.state end::int as state,
      b.barrier, b.waits_for::int as waits_for, b.place, b.gate as waits_gate, coalesce(b.budget, u.budget) as budget,
-     budget.name as budget_name, e.concurrency_key,
+     budget.name as budget_name, e.concurrency_key, e.ordering_key, e.dead_head::int as dead_head,
      coalesce(-r.priority, s.priority, l.priority, b.priority, u.priority, e.priority)::int as priority,
      coalesce(s.run_at, b.run_at) as run_at,
      coalesce(r.attempt, s.attempt, l.attempt, b.attempt, u.attempt, o.attempt) as attempt,
@@ -118,17 +118,19 @@ export interface ExecutionRow {
   readonly input: Buffer | null;
   readonly input_omitted: boolean;
   readonly state: number;
-  /** What it waits for, while BLOCKED or WAITING_CHILDREN: 1 a join, 2 its concurrency key, 3 a budget. */
+  /** What it waits for, while BLOCKED or WAITING_CHILDREN: 1 a join, 2 its concurrency key, 3 a budget, 4 its ordering key. */
   readonly waits_for: number | null;
   /** The join. */
   readonly barrier: string | null;
-  /** Its order among those of its priority that wait for the key, and the key's row. */
+  /** Its order among those that wait for the key (a concurrency key: among those of its priority), and the key's row. */
   readonly place: bigint | null;
   readonly waits_gate: string | null;
   /** The budget; also of one that was parked by its breach. */
   readonly budget: string | null;
   readonly budget_name: string | null;
   readonly concurrency_key: string | null;
+  readonly ordering_key: string | null;
+  readonly dead_head: number | null;
   readonly priority: number;
   /** While it is SCHEDULED; while BLOCKED, its earliest start once released. */
   readonly run_at: Date | null;

@@ -12,6 +12,7 @@ export {
   listAttemptsOfLetter,
 } from './list-attempts.js';
 export { type ExecutionFilter, type ExecutionList, type ExecutionPage, listExecutions } from './list-executions.js';
+export { ORDER_AHEAD_COUNTED, type OrderAhead, readOrderAhead } from './order-ahead.js';
 export { type DatabaseFacts, readDatabaseFacts } from './server.js';
 export { AHEAD_COUNTED, readSurroundings, type Surroundings } from './surroundings.js';
 export { readUntakenSignals } from './untaken-signals.js';

@@ -10,7 +10,8 @@ const KEYS = `
    from {schema}.concurrency_key k join {schema}.lane l on l.id = k.lane
    left join (select r.gate, count(*) as n from {schema}.ready r group by r.gate) q on q.gate = k.id
    left join (select x.gate, count(*) as n from {schema}.lease x group by x.gate) y on y.gate = k.id
-   left join (select b.gate, count(*) as n from {schema}.blocked b where b.waits_for = 2 group by b.gate) w on w.gate = k.id`;
+   left join (select b.gate, count(*) as n from {schema}.blocked b where b.waits_for = 2 group by b.gate) w on w.gate = k.id
+   where not k.ordered`;
 
 export const limitInvariants = [
   invariant(
@@ -19,8 +20,10 @@ export const limitInvariants = [
     `select p.execution as sample from (${PLACES}) p
      join {schema}.execution e on e.id = p.execution join {schema}.claim_class c on c.id = e.class
      left join {schema}.concurrency_key k on k.id = p.gate and k.lane = c.lane and k.namespace = c.namespace
-     where p.state < 7 and (p.gate is distinct from {schema}.gate_of(c.lane, e.concurrency_key)
-       or k.key is distinct from e.concurrency_key)`,
+     where p.state < 7 and (k.key is distinct from coalesce(e.concurrency_key, e.ordering_key)
+       or k.ordered is distinct from case when k.id is not null then e.ordering_key is not null end
+       or p.gate is distinct from coalesce(
+         {schema}.gate_of(c.lane, e.concurrency_key), {schema}.order_gate_of(c.lane, e.ordering_key)))`,
   ),
   invariant(
     'key-within-limit',

@@ -14,6 +14,7 @@ import {
   AHEAD_COUNTED,
   type ExecutionRow,
   readExecution,
+  readOrderAhead,
   readSurroundings,
   readUntakenSignals,
 } from '../../repository/inspection/index.js';
@@ -57,7 +58,12 @@ async function factsOf(database: Database, row: ExecutionRow): Promise<Facts> {
   return {
     around: await readSurroundings(database, row, STALE_MS),
     wait: row.barrier === null ? undefined : await readWait(database, row.barrier),
-    key: gate !== null && place !== null ? await readKeyUse(database, gate, row.priority, place) : undefined,
+    key:
+      row.waits_for === 2 && gate !== null && place !== null
+        ? await readKeyUse(database, gate, row.priority, place)
+        : undefined,
+    order:
+      row.waits_for === 4 && gate !== null && place !== null ? await readOrderAhead(database, gate, place) : undefined,
     quotas:
       state === ExecutionState.QUEUED
         ? await readQuotasOver(database, row.namespace, { id: row.lane_id, name: row.lane })

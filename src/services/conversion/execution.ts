@@ -28,6 +28,8 @@ export function toExecution(row: ExecutionRow, namespace: string): Execution {
     tags: { ...row.tags },
     requiredCapabilities: [...row.capabilities],
     concurrencyKey: row.concurrency_key ?? '',
+    orderingKey: row.ordering_key ?? '',
+    deadHeadPolicy: row.dead_head ?? 0,
     requestId: row.request_id ?? '',
     inputOmitted: row.input_omitted,
     attemptCount: row.attempt,
@@ -95,6 +97,8 @@ function blockOf(row: ExecutionRow): { block?: MessageInitShape<typeof BlockSche
       return { block: { kind: BlockKind.JOIN, subject: row.barrier ?? '' } };
     case 2:
       return { block: { kind: BlockKind.CONCURRENCY_KEY, subject: row.concurrency_key ?? '' } };
+    case 4:
+      return { block: { kind: BlockKind.ORDERING_KEY, subject: row.ordering_key ?? '' } };
     default:
       return { block: { kind: BlockKind.BUDGET, subject: row.budget_name ?? '' } };
   }

@@ -80,6 +80,8 @@ export function resolveDeadLettersCall({ database, registry, after }: DeadLetter
       requestId: asked.requestId,
     });
     after.committed(0);
+    // What their ordering keys held up goes on.
+    if (answers.some(({ verdict }) => verdict === 'closed')) after.due('followUps', 0);
     const ids = asked.deadLetters.map(({ deadLetterId }) => deadLetterId);
     const rows = await readDeadLetters(database, namespaceId, ids);
     const letters = new Map(rows.map((row) => [row.id, toDeadLetter(row, asked.namespace)]));

@@ -1,7 +1,7 @@
 /** What a client may ask of an execution, and how that becomes the row to create. */
 import { z } from 'zod';
 import type { RetryPolicy } from '../../../gen/tailrace/v1/attempt_pb.js';
-import type { ExecutionSpec } from '../../../gen/tailrace/v1/execution_pb.js';
+import { DeadHeadPolicy, DeadHeadPolicySchema, type ExecutionSpec } from '../../../gen/tailrace/v1/execution_pb.js';
 import type { Registry } from '../../dispatch/registry.js';
 import { wrongClientId } from '../../domain/ids.js';
 import type { NewExecution } from '../../repository/executions/index.js';
@@ -12,6 +12,7 @@ import {
   CENTURY_MS,
   DAY_MS,
   duration,
+  enumNumber,
   integer,
   integerOr,
   name,
@@ -100,14 +101,15 @@ export function executionSpec(maxPayloadBytes: number, place: SpecPlace) {
       tags,
       requiredCapabilities: names(MAX_CAPABILITIES),
       concurrencyKey: optionalName(),
-      orderingKey: unbuilt('ordering keys'),
-      deadHeadPolicy: unbuilt('ordering keys'),
+      orderingKey: optionalName(),
+      deadHeadPolicy: enumNumber(DeadHeadPolicySchema),
       flowId: optionalId,
       optionalInFlow: z.boolean(),
       failureEvents: unbuilt('events'),
     } satisfies Shape<ExecutionSpec>)
     .check((context) => {
       const { runTime, delay, deadlineTime, flowId, optionalInFlow } = context.value;
+      refuseKeys(context);
       if (place === 'alone') {
         if (optionalInFlow && flowId === null) {
           refuse(context.issues, optionalInFlow, 'needs flow_id', ['optionalInFlow']);
@@ -129,6 +131,23 @@ export function executionSpec(maxPayloadBytes: number, place: SpecPlace) {
         refuse(context.issues, deadlineTime, 'must be later than run_time', ['deadlineTime']);
       }
     });
+}
+
+interface Keys {
+  readonly concurrencyKey: string | null;
+  readonly orderingKey: string | null;
+  readonly deadHeadPolicy: number;
+}
+
+/** One of an ordering key runs alone, so a limit of its own would mean nothing. */
+function refuseKeys({ value, issues }: z.core.ParsePayload<Keys>): void {
+  const { concurrencyKey, orderingKey, deadHeadPolicy } = value;
+  if (orderingKey !== null && concurrencyKey !== null) {
+    refuse(issues, concurrencyKey, 'must be empty when ordering_key is given', ['concurrencyKey']);
+  }
+  if (orderingKey === null && deadHeadPolicy !== DeadHeadPolicy.UNSPECIFIED) {
+    refuse(issues, deadHeadPolicy, 'needs ordering_key', ['deadHeadPolicy']);
+  }
 }
 
 export type Spec = z.output<ReturnType<typeof executionSpec>>;
@@ -173,6 +192,8 @@ function toNewExecution(spec: Spec, classId: number, lane: LaneDefaults): NewExe
     flow: flowId === null ? null : { id: flowId, optional: spec.optionalInFlow },
     parent: null,
     concurrencyKey: spec.concurrencyKey,
+    orderingKey: spec.orderingKey,
+    deadHead: spec.orderingKey === null ? null : spec.deadHeadPolicy || DeadHeadPolicy.BLOCK,
   };
 }
 
@@ -202,7 +223,7 @@ function hashOf(spec: Spec): Buffer {
 export function specHash(spec: Spec): Buffer {
   const { input, tags: labels, requiredCapabilities, requestId: _key, ...asked } = spec;
   // As it came: requests that were stored when it was empty always keep their hash.
-  const rest = { ...asked, concurrencyKey: asked.concurrencyKey ?? '' };
+  const rest = { ...asked, concurrencyKey: asked.concurrencyKey ?? '', orderingKey: asked.orderingKey ?? '' };
   return contentHash([rest, sortedEntries(labels), [...requiredCapabilities].sort()], input);
 }
 

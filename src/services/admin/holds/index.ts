@@ -8,13 +8,19 @@ import type { UntakenSignal } from '../../../domain/condition-progress.js';
 import { ExecutionState, isTerminal, LaneState, stateName } from '../../../domain/states.js';
 import type { SpentDimension } from '../../../repository/budgets/index.js';
 import type { WaitRow } from '../../../repository/flows/index.js';
-import { AHEAD_COUNTED, type ExecutionRow, type Surroundings } from '../../../repository/inspection/index.js';
+import {
+  AHEAD_COUNTED,
+  type ExecutionRow,
+  type OrderAhead,
+  type Surroundings,
+} from '../../../repository/inspection/index.js';
 import type { KeyUse, QuotaRow } from '../../../repository/quotas/index.js';
 import { toTimestamp } from '../../conversion/times.js';
 import { budgetHolds } from './budgets.js';
 import type { Hold } from './hold.js';
 import { joinHold } from './join.js';
 import { keyHold, quotaHolds } from './limits.js';
+import { orderHolds } from './order.js';
 import { dueTime, suspensionHold } from './suspension.js';
 
 /** What was read of all that may hold an execution; of what cannot concern it, nothing. */
@@ -24,6 +30,8 @@ export interface Facts {
   readonly wait: WaitRow | undefined;
   /** The concurrency key it waits for. */
   readonly key: KeyUse | undefined;
+  /** What is before it, while it waits for its ordering key. */
+  readonly order: OrderAhead | undefined;
   /** Of its lane and its namespace. */
   readonly quotas: readonly QuotaRow[];
   /** Of those that bound it. */
@@ -41,8 +49,12 @@ export function holdsOf(row: ExecutionRow, facts: Facts): Hold[] {
     case ExecutionState.SUSPENDED:
       return [...(row.suspension ? [suspensionHold(row, row.suspension, facts.signals)] : []), ...budgets];
     default: {
-      const { around, wait, key } = facts;
-      const waits = [...(wait ? [joinHold(row, wait)] : []), ...(key ? [keyHold(row, key)] : [])];
+      const { around, wait, key, order } = facts;
+      const waits = [
+        ...(wait ? [joinHold(row, wait)] : []),
+        ...(key ? [keyHold(row, key)] : []),
+        ...(order ? orderHolds(row, order) : []),
+      ];
       const scheduled = row.run_at ? [runTimeHold(row, row.run_at)] : [];
       const inLine = row.state === ExecutionState.QUEUED;
       const limits = inLine ? quotaHolds(row, facts.quotas) : [];
