@@ -27,6 +27,8 @@ import type { Handler, HandlerContext } from './context.js';
 import { PermanentError } from './handler-errors.js';
 import type { EventEnvelope } from './trigger.js';
 
+const NO_REACTION = 'a handler of events returns nothing, events, or { result, events }';
+
 /** An event of one of these types: `type` tells which, and so what the payload is. */
 export type ReceivedEvent<E extends EventSchemas = AnyEvents, T extends EventType<E> = EventType<E>> = {
   readonly [K in T]: Omit<EventEnvelope, 'type'> & { readonly type: K; readonly payload: ReceivedPayload<E, K> };
@@ -123,13 +125,13 @@ function taken<E extends EventSchemas>(returned: Reaction<E>, context: HandlerCo
   return result;
 }
 
-function apart(returned: object): { readonly result?: unknown; readonly events: readonly unknown[] } {
+function apart(returned: unknown): { readonly result?: unknown; readonly events: readonly unknown[] } {
   if (Array.isArray(returned) && returned.every(isEvent)) return { events: returned };
   if (isEvent(returned)) return { events: [returned] };
+  if (typeof returned !== 'object' || Array.isArray(returned)) throw new PermanentError(NO_REACTION);
   const { result, events = [], ...more } = returned as { result?: unknown; events?: unknown };
-  if (Object.keys(more).length > 0 || !Array.isArray(events) || !events.every(isEvent)) {
-    throw new PermanentError('a handler of events returns nothing, events, or { result, events }');
-  }
+  const known = Object.keys(more).length === 0;
+  if (!known || !Array.isArray(events) || !events.every(isEvent)) throw new PermanentError(NO_REACTION);
   return { result, events };
 }
 
