@@ -6,13 +6,16 @@ import type { Database, Runner } from '../database.js';
 import type { NewExecution } from '../executions/index.js';
 import { areRefusedFrames, type FrameLimits, type RefusedFrames } from '../frames/index.js';
 import {
+  completeAndClaimWithEvents,
   completeAndClaimWithFrames,
   type EndAnswer,
   type Ending,
   endAttempts,
   isRefused,
+  isRefusedEmission,
   type LeaseRef,
   type Refused,
+  type RefusedEmission,
 } from '../leases/index.js';
 import { statement } from '../statement.js';
 import type { Consequences } from './answers.js';
@@ -128,27 +131,28 @@ export interface CompletionLimits {
   readonly frames: FrameLimits;
 }
 
-/** Completes, and makes children in the same transaction. They are not waited for. */
+/** Completes in a transaction of its own, and makes children in it, if there are any. They are not waited for. */
 export async function completeWithChildren(
   database: Database,
   ending: Ending,
   asked: readonly NewExecution[],
   limits: CompletionLimits,
-): Promise<CompletedParent | RefusedChildren | RefusedFrames> {
+): Promise<CompletedParent | RefusedChildren | RefusedCompletion> {
   const completing = rolledBack(() =>
-    database.transaction(async (runner): Promise<CompletedParent | RefusedChildren | RefusedFrames> => {
+    database.transaction(async (runner): Promise<CompletedParent | RefusedChildren | RefusedCompletion> => {
       const held = await holdParent(runner, ending, ending.hash, asked.length, limits.members);
-      if (held.verdict === 'canceled' || held.verdict === 'full') return { verdict: held.verdict };
+      if (asked.length > 0 && (held.verdict === 'canceled' || held.verdict === 'full'))
+        return { verdict: held.verdict };
       // One that is asked to stop may complete late, unless the end itself is refused then.
       if (held.verdict === 'held' || held.verdict === 'cancel_requested') {
         const children = inFlow(asked, held.flow);
         const made = await makeMembers(runner, children, []);
         const answer = await complete(runner, ending, limits.frames);
-        if (isRefused(answer) || areRefusedFrames(answer)) throw new Rejected(answer);
+        if (isRefusedCompletion(answer)) throw new Rejected(answer);
         return { ...answer, children: children.map(({ id }) => id), made };
       }
       const answer = await complete(runner, ending, limits.frames);
-      if (isRefused(answer) || areRefusedFrames(answer)) return answer;
+      if (isRefusedCompletion(answer)) return answer;
       const children = await runner.query<{ id: string }>(readChildren, [ending.execution, asked.length]);
       return { ...answer, children: children.map(({ id }) => id) };
     }),
@@ -159,13 +163,29 @@ export async function completeWithChildren(
   });
 }
 
-async function complete(runner: Runner, ending: Ending, limits: FrameLimits): Promise<EndAnswer | RefusedFrames> {
-  const brought = ending.frames && ending.frames.length > 0;
-  const [answer] = brought
-    ? (await completeAndClaimWithFrames(runner, [{ ...ending, taker: null }], limits)).answers
-    : await endAttempts(runner, COMPLETE, [ending]);
+type RefusedCompletion = Refused | RefusedFrames | RefusedEmission;
+
+function isRefusedCompletion(answer: EndAnswer | RefusedCompletion): answer is RefusedCompletion {
+  return isRefused(answer) || areRefusedFrames(answer) || isRefusedEmission(answer);
+}
+
+async function complete(runner: Runner, ending: Ending, limits: FrameLimits): Promise<EndAnswer | RefusedCompletion> {
+  const [answer] = await endWith(runner, ending, limits);
   if (answer === undefined) throw new Error('end_attempts answered nothing');
   return answer;
+}
+
+async function endWith(
+  runner: Runner,
+  ending: Ending,
+  limits: FrameLimits,
+): Promise<(EndAnswer | RefusedCompletion)[]> {
+  const items = [{ ...ending, taker: null }];
+  if (ending.events && ending.events.length > 0)
+    return (await completeAndClaimWithEvents(runner, items, limits)).answers;
+  if (ending.frames && ending.frames.length > 0)
+    return (await completeAndClaimWithFrames(runner, items, limits)).answers;
+  return await endAttempts(runner, COMPLETE, items);
 }
 
 async function holdParent(
@@ -206,9 +226,9 @@ function inFlow(children: readonly NewExecution[], flow: string | null): NewExec
 
 /** The end itself was refused after children had been made. */
 class Rejected extends Error {
-  readonly answer: Refused | RefusedFrames;
+  readonly answer: RefusedCompletion;
 
-  constructor(answer: Refused | RefusedFrames) {
+  constructor(answer: RefusedCompletion) {
     super(`refused: ${answer.verdict}`);
     this.answer = answer;
   }

@@ -44,7 +44,7 @@ export interface Handed<Answer = EndAnswer> {
   readonly claims: ReadonlyMap<Taker, readonly Granted[]>;
 }
 
-type Line = { readonly ended: RawEnded | null; readonly taker: number | null } & Granted;
+export type Line = { readonly ended: RawEnded | null; readonly taker: number | null } & Granted;
 
 /** As JSON writes it. */
 type RawEnded = Omit<EndAnswer, 'token'> & {
@@ -56,7 +56,7 @@ type RawEnded = Omit<EndAnswer, 'token'> & {
 
 export async function completeAndClaim(runner: Runner, items: readonly TakingEnding[]): Promise<Handed> {
   const takers = takersOf(items);
-  return handed(await runner.query<Line>(complete, parametersOf(items, takers)), takers);
+  return handed(await runner.query<Line>(complete, completionParameters(items, takers)), takers);
 }
 
 /** Of an item whose frames are refused nothing is written, and it goes on running. */
@@ -67,15 +67,15 @@ export async function completeAndClaimWithFrames(
 ): Promise<Handed<EndAnswer | RefusedFrames>> {
   const takers = takersOf(items);
   const frames = frameParameters(items.map((item) => item.frames ?? []));
-  const parameters = [...parametersOf(items, takers), ...frames, limits.frames, limits.summaryBytes];
+  const parameters = [...completionParameters(items, takers), ...frames, limits.frames, limits.summaryBytes];
   return handed<EndAnswer | RefusedFrames>(await runner.query<Line>(completeWithFrames, parameters), takers);
 }
 
-function takersOf(items: readonly TakingEnding[]): Taker[] {
+export function takersOf(items: readonly TakingEnding[]): Taker[] {
   return [...new Set(items.flatMap(({ taker }) => taker ?? []))];
 }
 
-function parametersOf(items: readonly TakingEnding[], takers: readonly Taker[]): unknown[] {
+export function completionParameters(items: readonly TakingEnding[], takers: readonly Taker[]): unknown[] {
   const content = packContents(items.map((item) => item.content));
   return [
     JSON.stringify(
@@ -101,7 +101,7 @@ function parametersOf(items: readonly TakingEnding[], takers: readonly Taker[]):
   ];
 }
 
-function handed<Answer extends EndAnswer | RefusedFrames>(
+export function handed<Answer extends { readonly verdict: string }>(
   lines: readonly Line[],
   takers: readonly Taker[],
 ): Handed<Answer> {

@@ -4,6 +4,7 @@ import { type Content, packContents } from '../bytes.js';
 import type { Runner } from '../database.js';
 import type { NewFrame } from '../frames/index.js';
 import { statement } from '../statement.js';
+import type { NewEmission } from './emission.js';
 import type { LeaseRef, Refused } from './refusal.js';
 
 const end = statement(
@@ -25,6 +26,8 @@ export interface Ending extends LeaseRef {
   readonly content: Content | null;
   /** The last of the attempt, with a completion. */
   readonly frames?: readonly NewFrame[];
+  /** What it emits with a completion. */
+  readonly events?: readonly NewEmission[];
 }
 
 export interface Ended {
@@ -47,6 +50,8 @@ export interface Ended {
   readonly woken: readonly number[] | null;
   /** Something is left to be done after the commit (SweepSubject followUps). */
   readonly follows: boolean | null;
+  /** What it emitted, with a completion that had events. */
+  readonly events?: readonly string[];
 }
 
 export type EndAnswer = Ended | Refused;

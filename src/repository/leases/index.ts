@@ -6,6 +6,8 @@ export {
   type Taker,
   type TakingEnding,
 } from './complete-and-claim.js';
+export { completeAndClaimWithEvents } from './complete-with-events.js';
+export { isRefusedEmission, type NewEmission, type RefusedEmission } from './emission.js';
 export { type EndAnswer, type Ended, type Ending, endAttempts } from './end.js';
 export { isRefused, type LeaseRef, type Refused } from './refusal.js';
 export { type RenewAnswer, type Renewal, type Renewed, renewLeases } from './renew.js';

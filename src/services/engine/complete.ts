@@ -15,14 +15,16 @@ import type { EngineError } from '../../domain/errors.js';
 import type { NewExecution } from '../../repository/executions/index.js';
 import { areRefusedChildren, completeWithChildren } from '../../repository/flows/index.js';
 import { areRefusedFrames, type NewFrame } from '../../repository/frames/index.js';
-import { type Ending, isRefused, type Taker } from '../../repository/leases/index.js';
+import { type Ending, isRefused, isRefusedEmission, type Taker } from '../../repository/leases/index.js';
 import type { Content } from '../conversion/payload.js';
 import { toTimestamp } from '../conversion/times.js';
-import { list, namespace, payload, type Shape, unbuilt, validate } from '../validation.js';
+import { list, namespace, payload, type Shape, validate } from '../validation.js';
 import { giveBack } from './claim.js';
 import { claimNext, takeNext, takerOf } from './claim-next.js';
 import { contentHash, EMPTY_HASH } from './content-hash.js';
 import type { EngineServiceDeps } from './deps.js';
+import { type Emitted, emittedEvent, emittedHash, MAX_EMITTED, toEmissions } from './events/emitted-event.js';
+import { streamVersionConflict } from './events/refusals.js';
 import { childrenOf, MAX_CHILDREN } from './flows/children.js';
 import { tellMade } from './flows/follow-up.js';
 import { childRefusal } from './flows/refusals.js';
@@ -46,7 +48,7 @@ export function completeExecutionsCall(deps: EngineServiceDeps) {
   const completion = z.object({
     lease: required(leaseRef),
     result: payload(deps.maxPayloadBytes),
-    events: unbuilt('events'),
+    events: list(emittedEvent(deps.maxPayloadBytes), MAX_EMITTED),
     children: list(executionSpec(deps.maxPayloadBytes, 'child'), MAX_CHILDREN),
     frames: list(frameSpec(deps.frameLimits.frameBytes), MAX_FRAMES),
   } satisfies Shape<Completion>);
@@ -78,6 +80,7 @@ export function completeExecutionsCall(deps: EngineServiceDeps) {
 interface Item {
   readonly lease: z.output<typeof leaseRef>;
   readonly result: Content | null;
+  readonly events: readonly Emitted[];
   readonly children: readonly Spec[];
   readonly frames: readonly NewFrame[];
 }
@@ -86,7 +89,8 @@ type Answer = Awaited<ReturnType<typeof completeWithChildren>>;
 
 /**
  * Those with children are transactions of their own, one by one; the others share theirs with whoever completes now. Only
- * what the others release is handed over with their commit.
+ * what the others release is handed over with their commit. Frames that are refused after a place in a stream was given to
+ * the same completion would take it from those behind it: they come alone, too.
  */
 async function endEach(
   deps: EngineServiceDeps,
@@ -94,18 +98,18 @@ async function endEach(
   items: readonly Item[],
   taker: Taker | null,
 ): Promise<Answer[]> {
-  const plain = items.filter(({ children }) => children.length === 0).map((item) => endingOf(item, namespace));
+  const plain = items.filter((item) => !isAlone(item)).map((item) => endingOf(item, namespace));
   const ending = plain.length > 0 ? deps.writers.complete(plain, taker) : Promise.resolve([]);
-  const spawning = endSpawning(
-    deps,
-    namespace,
-    items.filter(({ children }) => children.length > 0),
-  );
+  const spawning = endSpawning(deps, namespace, items.filter(isAlone));
   // Both come to their end before the caller hears of either.
   await Promise.allSettled([ending, spawning]);
   const [ended, spawned] = [await ending, await spawning];
   const [nextEnded, nextSpawned] = [ended.values(), spawned.values()];
-  return items.flatMap(({ children }) => (children.length === 0 ? nextEnded : nextSpawned).next().value ?? []);
+  return items.flatMap((item) => (isAlone(item) ? nextSpawned : nextEnded).next().value ?? []);
+}
+
+function isAlone({ children, frames, events }: Item): boolean {
+  return children.length > 0 || (frames.length > 0 && events.some(({ stream }) => stream !== null));
 }
 
 async function endSpawning(
@@ -133,23 +137,27 @@ function tellSpawned(
   tellMade(after, { woken: [...(made ?? []), ...(woken ?? [])], follows: follows ?? false }, children);
 }
 
-function endingOf({ lease, result, children, frames }: Item, namespace: number | undefined): Ending {
+function endingOf(item: Item, namespace: number | undefined): Ending {
+  const { lease, result, frames, events } = item;
   return {
     ...heldLease(lease, namespace),
-    hash: hashOf(result, children, frames),
+    hash: hashOf(item),
     failure: null,
     message: null,
     runAt: null,
     delayMs: null,
     content: result,
     frames,
+    events: toEmissions(events),
   };
 }
 
-function hashOf(result: Content | null, children: readonly Spec[], frames: readonly NewFrame[]): Buffer {
-  if (children.length > 0 || frames.length > 0) {
+/** Of what was asked for; each part counts where it is there, so that what is stored of former calls is met again. */
+function hashOf({ result, children, frames, events }: Item): Buffer {
+  if (children.length > 0 || frames.length > 0 || events.length > 0) {
     const made = children.map((child) => specHash(child).toString('base64'));
     const said = frames.map(({ mode, type, payload }) => contentHash([mode, type], payload).toString('base64'));
+    if (events.length > 0) return contentHash([made, said, events.map(emittedHash)], result);
     return contentHash(said.length > 0 ? [made, said] : made, result);
   }
   return result === null ? EMPTY_HASH : contentHash([], result);
@@ -162,6 +170,7 @@ function toCompleted(
 ): CompletedExecution | EngineError {
   if (isRefused(answer)) return refusalOf(answer, execution);
   if (areRefusedFrames(answer)) return framesRefusal(answer, execution, frameLimits);
+  if (isRefusedEmission(answer)) return streamVersionConflict(answer.stream, answer.version);
   if (areRefusedChildren(answer)) {
     return childRefusal(answer, execution, flowLimits.members);
   }
@@ -169,5 +178,6 @@ function toCompleted(
     duplicate: answer.verdict === 'duplicate',
     endTime: toTimestamp(answer.ended_at),
     childExecutionIds: [...(answer.children ?? [])],
+    eventIds: [...(answer.events ?? [])],
   });
 }

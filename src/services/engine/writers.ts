@@ -19,10 +19,13 @@ import {
 } from '../../repository/frames/index.js';
 import {
   completeAndClaim,
+  completeAndClaimWithEvents,
   completeAndClaimWithFrames,
   type EndAnswer,
   type Ending,
   endAttempts,
+  type NewEmission,
+  type RefusedEmission,
   type RenewAnswer,
   type Renewal,
   renewLeases,
@@ -31,8 +34,8 @@ import {
 } from '../../repository/leases/index.js';
 import { Publisher } from './events/publisher.js';
 
-/** Of a completion, which may bring frames. */
-export type CompletionAnswer = EndAnswer | RefusedFrames;
+/** Of a completion, which may bring frames and events. */
+export type CompletionAnswer = EndAnswer | RefusedFrames | RefusedEmission;
 
 export type EndCallNumber = (typeof EndCall)[keyof typeof EndCall];
 
@@ -60,6 +63,7 @@ export class Writers {
       name: 'CreateExecutions',
       keysOf: (item) => (item.requestId === null ? [item.id] : [item.id, `${item.namespace}/${item.requestId}`]),
       bytesOf: (item) => item.input?.body.length ?? 0,
+      lineOf: ({ namespace, orderingKey }) => (orderingKey ? `${namespace}/${orderingKey}` : undefined),
       isBusy: (answer) => answer.verdict === 'busy',
       run: (items) => this.#created(items, false),
     });
@@ -161,7 +165,7 @@ export class Writers {
     return new GroupCommit({
       name,
       keysOf: (item) => [item.execution],
-      bytesOf: (item) => (item.content?.body.length ?? 0) + bytesIn(item.frames ?? []),
+      bytesOf: (item) => (item.content?.body.length ?? 0) + bytesIn(item.frames ?? []) + bytesIn(item.events ?? []),
       isBusy: (answer) => answer.verdict === 'busy',
       run: async (items) => {
         const answers = await end(items);
@@ -177,11 +181,14 @@ export class Writers {
     const asking = items.map((item) => (item.taker && this.#handed.has(item.taker) ? { ...item, taker: null } : item));
     const takers = new Set(asking.flatMap(({ taker }) => taker ?? []));
     const brought = asking.some(({ frames }) => frames && frames.length > 0);
-    if (takers.size === 0 && !brought) return await endAttempts(this.#database, EndCall.COMPLETE, items);
+    const emits = asking.some(({ events }) => events && events.length > 0);
+    if (takers.size === 0 && !brought && !emits) return await endAttempts(this.#database, EndCall.COMPLETE, items);
     for (const taker of takers) this.#handed.set(taker, []);
-    const { answers, claims } = brought
-      ? await completeAndClaimWithFrames(this.#database, asking, this.#frameLimits)
-      : await completeAndClaim(this.#database, asking);
+    const { answers, claims } = emits
+      ? await completeAndClaimWithEvents(this.#database, asking, this.#frameLimits)
+      : brought
+        ? await completeAndClaimWithFrames(this.#database, asking, this.#frameLimits)
+        : await completeAndClaim(this.#database, asking);
     for (const [taker, granted] of claims) {
       this.#handed.set(taker, granted);
       if (granted.length > 0) this.#after.due('leases', taker.holder.leaseMs);
@@ -205,11 +212,11 @@ export class Writers {
 const FRAME_LIMITS: FrameLimits = { frames: 10_000, summaryBytes: 256 * 1024 };
 /** Two hundred commits a second at most, however many streams there are. */
 const FRAMES_GAP_MS = 5;
-/** What a frame takes beside its payload, about. */
-const FRAME_BYTES = 256;
+/** What a frame or an event takes beside its payload, about. */
+const ENVELOPE_BYTES = 256;
 
-function bytesIn(frames: readonly NewFrame[]): number {
-  return frames.reduce((sum, { payload }) => sum + FRAME_BYTES + (payload?.body.length ?? 0), 0);
+function bytesIn(contents: readonly (NewFrame | NewEmission)[]): number {
+  return contents.reduce((sum, { payload }) => sum + ENVELOPE_BYTES + (payload?.body.length ?? 0), 0);
 }
 
 const ENDS_WITHOUT_TAKERS = [EndCall.FAIL, EndCall.DELAY, EndCall.RELEASE] as const;
