@@ -57,7 +57,9 @@ begin
         coalesce((select min(a.ended_at) from {schema}.attempt a
           where a.execution = x.execution and a.outcome in (2, 3, 4)), p_now), p_now, p_now, v.id, coalesce(v.event_id, v.id::text),
         v.type, (select s.name from {schema}.subscription s where s.id = e.subscription),
-        case when e.dead_head = 1 then {schema}.order_gate_of(c.lane, e.ordering_key) end
+        -- One whose join never let it go had no place in the order yet.
+        case when e.dead_head = 1 and (x.attempt > 0 or x.barrier is null and x.reason <> 9)
+          then {schema}.order_gate_of(c.lane, e.ordering_key) end
       from unnest(p_endings) x
       join {schema}.execution e on e.id = x.execution
       join {schema}.claim_class c on c.id = x.class
@@ -204,14 +206,17 @@ begin
     v_skipped := v_fold.endings; -- a record with any null field is not "not null"
   end if;
   -- Of batches: slots that the ended ones owned are looked at right after.
-  if v_linked and v_terminal and coalesce((
-      select true from (select distinct x.namespace from unnest(p_endings) x where x.linked and x.state >= 7) n
-      cross join lateral (select from {schema}.subscription s where s.namespace = n.namespace and s.joins limit 1) s limit 1), false)
-  then
-    follows := {schema}.leave_slots(p_endings) or follows;
+  if v_linked and v_terminal then
+    if coalesce((
+        select true from (select distinct x.namespace from unnest(p_endings) x where x.linked and x.state >= 7) n
+        cross join lateral (select from {schema}.subscription s where s.namespace = n.namespace and s.joins limit 1) s limit 1),
+      false)
+    then
+      follows := {schema}.leave_slots(p_endings) or follows;
+    end if;
   end if;
   -- Events for giving up: stored here, routed right after.
-  if exists (select from unnest(p_endings) x where x.state in (8, 10)) then
+  if v_letters then
     v_emitted := {schema}.failure_emissions(p_endings, p_now);
     follows := follows or coalesce(v_emitted.follows, false);
   end if;
