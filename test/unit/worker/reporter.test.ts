@@ -13,6 +13,7 @@ import { JoinMode } from '../../../gen/tailrace/v1/join_pb.js';
 import { text, toPayload } from '../../../src/client/content.js';
 import type { TailraceError } from '../../../src/client/errors.js';
 import { Children } from '../../../src/worker/children.js';
+import { Emissions } from '../../../src/worker/emissions.js';
 import type { HeldLease } from '../../../src/worker/held-lease.js';
 import { outcomeOfResult, outcomeOfThrown } from '../../../src/worker/outcome.js';
 import { Reporter, type ReporterOptions } from '../../../src/worker/reporter.js';
@@ -312,6 +313,17 @@ test('children that cannot be made fail the completion that asks for them, and n
   expect(completions.map(({ children: made }) => made?.length)).toEqual([1, 0]);
   expect(failExecutions.mock.calls[0]?.[0].reports).toMatchObject([
     { failure: { failureClass: FailureClass.TRANSIENT, code: 'LANE_CLOSED' } },
+  ]);
+});
+
+test('a stream that has gone on fails the attempt that did not see it, and the next one may look again', async () => {
+  verdict = () => itemError('STREAM_VERSION_CONFLICT');
+  const emissions = new Emissions();
+  emissions.emit([{ type: 'paid', stream: 's', expectedStreamVersion: 1 }]);
+  reporter.report(heldLease('e1'), outcomeOfResult(1, undefined, emissions));
+  await vi.advanceTimersByTimeAsync(5);
+  expect(failExecutions.mock.calls[0]?.[0].reports).toMatchObject([
+    { failure: { failureClass: FailureClass.TRANSIENT, code: 'STREAM_VERSION_CONFLICT' } },
   ]);
 });
 
