@@ -7,17 +7,15 @@ import pg from 'pg';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { ErrorCode, type ItemError } from '../../gen/tailrace/v1/error_pb.js';
 import { type BadCase, badCasesOf } from '../support/bad-values.js';
-import { makeEstate } from '../support/estate.js';
+import { type Estate, makeEstate } from '../support/estate.js';
 import { type Answered, callRaw, type Refusal } from '../support/raw-call.js';
 import { METHODS, nameOf, requestsTo } from '../support/sample-requests.js';
 import { startTailrace, type TestTailrace } from '../support/tailrace.js';
 
 /** Fields of features that are not built yet: named with UNIMPLEMENTED when they are sent. */
 const UNBUILT = new Set([
-  ...['ordering_key', 'dead_head_policy', 'failure_events'].map((field) => `ExecutionSpec.${field}`),
-  ...['Completion.events', 'FailureReport.failure_events'],
-  ...['LogFilter.event_types', 'LogFilter.streams', 'ListJoinsRequest.subscription', 'ExecutionFilter.subscription'],
-  ...['subscriptions', 'consumers', 'event_types'].map((field) => `DeadLetterFilter.${field}`),
+  ...['ExecutionSpec', 'SubscriptionSpec', 'FailureReport'].map((message) => `${message}.failure_events`),
+  ...['ExecutionFilter.subscription', 'DeadLetterFilter.consumers'],
 ]);
 
 const MOST = '9223372036854775807';
@@ -53,6 +51,20 @@ const EXCEPTIONS: Readonly<Record<string, Readonly<Record<string, string>>>> = {
     ]),
   ),
   'AppendFramesRequest.expected_count': { [MOST]: 'VERSION_CONFLICT' },
+  // Publishers choose the ids of events.
+  'EventSpec.event_id': { garbage: 'fine' },
+  'EventSpec.cause_event_id': { garbage: 'EVENT_NOT_FOUND' },
+  'GetEventRequest.event_id': { garbage: 'fine' },
+  'ListEventsRequest.cause_event_id': { garbage: 'fine' },
+  'GetFlowTreeRequest.root_node_id': { garbage: 'EXECUTION_NOT_FOUND' },
+  ...Object.fromEntries(
+    ['EventSpec', 'EmittedEvent'].flatMap((message) => [
+      [`${message}.expected_stream_version`, { [MOST]: 'STREAM_VERSION_CONFLICT' }],
+      [`${message}.schema_version`, MOST_IS_FINE],
+    ]),
+  ),
+  'ReadStreamRequest.from_version': { [MOST]: 'fine' },
+  'Completion.events': { 'too many': 'fine' },
   // Of a dimension that no budget knows.
   'ReportUsageRequest.usage': { [`value ${MOST}`]: 'fine' },
   'ReleaseUsageRequest.usage': { [`value ${MOST}`]: 'fine' },
@@ -61,6 +73,9 @@ const EXCEPTIONS: Readonly<Record<string, Readonly<Record<string, string>>>> = {
   'ResetBudgetRequest.expected_version': { [MOST]: 'VERSION_CONFLICT' },
   'LaneSettings.concurrency_limit': MOST_IS_FINE,
   'LaneSettings.default_key_limit': MOST_IS_FINE,
+  'PutSubscriptionRequest.expected_version': { [MOST]: 'VERSION_CONFLICT' },
+  'DeleteSubscriptionRequest.expected_version': { [MOST]: 'VERSION_CONFLICT' },
+  'SubscriptionSpec.priority': { '-1': 'fine' },
   'PutQuotaRequest.concurrency_limit': MOST_IS_FINE,
   'RateLimit.limit': MOST_IS_FINE,
   'KeyLimit.limit': MOST_IS_FINE,
@@ -78,11 +93,22 @@ const BOUNDED_WHOLE = 'condition';
 const OPAQUE = /\.(page_token|cursor)$/;
 
 /** Refused for what is there, not for what was sent. By then lanes and types that it named have got their numbers. */
-const BY_STATE = ['LEASE_LOST', 'WRONG_STATE', 'VERSION_CONFLICT', 'REVISION_CONFLICT', 'NOT_SUSPENDED'];
+const BY_STATE = [
+  'STREAM_VERSION_CONFLICT',
+  'LEASE_LOST',
+  'WRONG_STATE',
+  'VERSION_CONFLICT',
+  'REVISION_CONFLICT',
+  'NOT_SUSPENDED',
+];
 const NAMES = { lane: expect.anything(), claim_class: expect.anything(), version: expect.anything() };
+
+const ABREAST = 16;
 
 let tailrace: TestTailrace;
 let client: pg.Client;
+/** Of those whose cases are all refused: they change nothing in it. */
+let shared: Promise<Estate> | undefined;
 let estates = 0;
 beforeAll(async () => {
   tailrace = await startTailrace({ environment: { TAILRACE_MAX_PAYLOAD_BYTES: '65536' } });
@@ -102,20 +128,28 @@ describe('proof 24', () => {
       expect(probe.refusal.detail.metadata['procedure']).toBe(`tailrace.v1.${name}`);
       return;
     }
-    const sample = requestsTo(await makeEstate(tailrace, `estate-${++estates}`)).get(name);
-    if (sample === undefined) throw new Error(`${name} is built: give it a sample in test/support/sample-requests.ts`);
-    const cases = badCasesOf(sample, (field) => UNBUILT.has(field));
+    const make = () => makeEstate(tailrace, `estate-${++estates}`);
+    const casesAbout = (estate: Estate) => {
+      const sample = requestsTo(estate).get(name);
+      if (sample === undefined)
+        throw new Error(`${name} is built: give it a sample in test/support/sample-requests.ts`);
+      return badCasesOf(sample, (field) => UNBUILT.has(field));
+    };
+    shared ??= make();
+    let cases = casesAbout(await shared);
+    if (cases.some((one) => expectedOf(one) === 'fine')) cases = casesAbout(await make());
     const wrong: string[] = [];
     const attempt = async (one: BadCase) => {
       const found = verdictOn(await callRaw(tailrace.url, method, one.body), one, expectedOf(one));
       if (found !== undefined) wrong.push(`${one.path} (${one.field}), ${one.what}: ${found}`);
     };
-    const attemptAll = async (isMeant: (expected: string) => boolean) => {
-      for (const one of cases) if (isMeant(expectedOf(one))) await attempt(one);
+    const attemptAll = async (isMeant: (expected: string) => boolean, abreast = 1) => {
+      const meant = cases.filter((one) => isMeant(expectedOf(one)));
+      for (let i = 0; i < meant.length; i += abreast) await Promise.all(meant.slice(i, i + abreast).map(attempt));
       expect(wrong).toEqual([]);
     };
     const before = await stored();
-    await attemptAll((expected) => expected !== 'fine' && !BY_STATE.includes(expected));
+    await attemptAll((expected) => expected !== 'fine' && !BY_STATE.includes(expected), ABREAST);
     expect(await stored()).toEqual(before);
     await attemptAll((expected) => BY_STATE.includes(expected));
     expect(await stored()).toEqual({ ...before, ...NAMES });

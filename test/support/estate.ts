@@ -5,6 +5,7 @@
 import { FailureClass } from '../../gen/tailrace/v1/attempt_pb.js';
 import type { Claim, LeaseRef } from '../../gen/tailrace/v1/lease_pb.js';
 import { StartPosition } from '../../gen/tailrace/v1/log_pb.js';
+import { makeEvents } from './estate-events.js';
 import { makeWaits } from './estate-waits.js';
 import type { Clients } from './tailrace.js';
 
@@ -41,6 +42,11 @@ export interface Estate {
   readonly keyed: string;
   /** Blocked by a budget that is used up. */
   readonly unpaid: string;
+  /** One of a batch of two. */
+  readonly event: Readonly<Record<'id' | 'type' | 'stream' | 'flow' | 'batch', string>>;
+  /** Which reacts to it, so that there is `reaction`. */
+  readonly subscription: string;
+  readonly reaction: string;
   /** Of a watch of it. */
   readonly cursor: string;
   /** Of the output of `resumed`. */
@@ -102,6 +108,7 @@ export async function makeEstate(clients: Clients, namespace: string, mark = nam
   await makeFlow(clients, namespace, mark, secret);
   const { flow, member } = await makeFlow(clients, namespace, mark, secret);
   const waits = await makeWaits(clients, namespace, mark, secret);
+  const events = await makeEvents(clients, namespace, mark, secret);
   const { resumed } = waits;
   const [letter] = letters.deadLetters;
   if (held === undefined || letter === undefined) throw new Error('an estate without a lease or a letter');
@@ -136,10 +143,12 @@ export async function makeEstate(clients: Clients, namespace: string, mark = nam
     ['AdminService/ListPendingWaitpoints', (await admin.listPendingWaitpoints(one)).nextPageToken],
     ['AdminService/ListBudgets', (await admin.listBudgets(one)).nextPageToken],
     ['AdminService/ListQuotas', (await admin.listQuotas(one)).nextPageToken],
+    ['AdminService/ListSubscriptions', (await admin.listSubscriptions(one)).nextPageToken],
+    ['AdminService/ListEvents', (await admin.listEvents(one)).nextPageToken],
   ]);
   return {
     ...{ namespace, mark, secret, lane, type, worker, queued, scheduled, held, flow, member },
-    ...{ ...waits, cursor, frameCursor, pageTokens },
+    ...{ ...waits, ...events, cursor, frameCursor, pageTokens },
     succeeded: completions[0]?.lease.executionId ?? '',
     letter: { id: letter.deadLetterId, version: letter.version },
   };

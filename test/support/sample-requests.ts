@@ -18,6 +18,7 @@ import { JoinKind, JoinState } from '../../gen/tailrace/v1/join_pb.js';
 import { LogEntryKind } from '../../gen/tailrace/v1/log_pb.js';
 import { WorkerState } from '../../gen/tailrace/v1/worker_pb.js';
 import { DAY, type Estate, HOUR, instant, seconds, text } from './estate.js';
+import { emittedEvent, eventSamples } from './event-samples.js';
 import { cancelPolicy, flowSamples } from './flow-samples.js';
 import { type SampleRequest, sample } from './sample.js';
 import { waitSamples } from './wait-samples.js';
@@ -64,8 +65,16 @@ export function requestsTo(estate: Estate): ReadonlyMap<string, SampleRequest> {
     actor: 'me',
     executionId: queued,
     flowId: flow.id,
+    subscriptions: [estate.subscription],
+    eventTypes: [estate.event.type],
   };
   const completions = { lanes: [lane], types: [type], tags };
+  const entries = {
+    ...completions,
+    executionId: queued,
+    eventTypes: [estate.event.type],
+    streams: [estate.event.stream],
+  };
   const spec = {
     lane,
     type,
@@ -121,6 +130,7 @@ export function requestsTo(estate: Estate): ReadonlyMap<string, SampleRequest> {
         {
           lease,
           result: text('done'),
+          events: [emittedEvent],
           children: [spec],
           frames: [{ mode: FrameMode.DURABLE, type: 'token', payload: text('word') }],
         },
@@ -161,7 +171,7 @@ export function requestsTo(estate: Estate): ReadonlyMap<string, SampleRequest> {
     }),
     sample(completion.watchLog, {
       namespace,
-      filter: { ...completions, kinds: [LogEntryKind.EXECUTION_CREATED], executionId: queued },
+      filter: { ...entries, kinds: [LogEntryKind.EXECUTION_CREATED] },
       omitPayloads: true,
     }),
     sample(completion.awaitExecutions, { namespace, executionIds: [queued], timeout: seconds(0), omitResults: true }),
@@ -253,7 +263,7 @@ export function requestsTo(estate: Estate): ReadonlyMap<string, SampleRequest> {
     }),
     sample(admin.listLogEntries, {
       namespace,
-      filter: { ...completions, kinds: [LogEntryKind.EXECUTION_CREATED], executionId: queued },
+      filter: { ...entries, kinds: [LogEntryKind.EXECUTION_CREATED] },
       oldestFirst: true,
       ...page,
       ...created,
@@ -273,6 +283,7 @@ export function requestsTo(estate: Estate): ReadonlyMap<string, SampleRequest> {
       namespace,
       flowId: flow.id,
       executionId: flow.downstream,
+      subscription: estate.subscription,
       states: [JoinState.OPEN],
       kinds: [JoinKind.EDGES],
       ...page,
@@ -288,6 +299,7 @@ export function requestsTo(estate: Estate): ReadonlyMap<string, SampleRequest> {
     sample(admin.getStats, { namespace, includeLanes: true }),
     sample(admin.getServerInfo, { namespace }),
     ...waitSamples(estate),
+    ...eventSamples(estate, retryPolicy),
   ];
   return new Map(samples.map((one) => [nameOf(one.method), one]));
 }
