@@ -190,7 +190,7 @@ export type Join = Message<"tailrace.v1.Join"> & {
   kind: JoinKind;
 
   /**
-   * Execution it releases; for a batch empty until released.
+   * Execution it releases. That of a batch is made with the join.
    *
    * @generated from field: string downstream_execution_id = 4;
    */
