@@ -2,7 +2,10 @@
 import { ALL_NAMESPACES } from '../domain/cursor.js';
 import type { LogRecord } from './record.js';
 
-/** Fields are combined with AND, values of one field with OR; an empty or absent field selects everything. */
+/**
+ * Fields are combined with AND, values of one field with OR; an empty or absent field selects everything. With event types
+ * or streams named, what is no event passes only if its kind is asked for.
+ */
 export interface FilterFields {
   /** ALL_NAMESPACES for every one. */
   readonly namespace: number;
@@ -10,9 +13,14 @@ export interface FilterFields {
   readonly terminal?: boolean;
   readonly kinds?: readonly number[] | undefined;
   readonly flow?: string | null | undefined;
+  /** Of an event: the one that emitted it. */
   readonly execution?: string | null | undefined;
   readonly lanes?: readonly string[] | undefined;
+  /** Of executions; of events, where `eventTypes` are not named. */
   readonly types?: readonly string[] | undefined;
+  readonly eventTypes?: readonly string[] | undefined;
+  /** Of events. */
+  readonly streams?: readonly string[] | undefined;
   /** States that entries lead to. */
   readonly outcomes?: readonly number[] | undefined;
   /** All must be there, with these values. */
@@ -24,6 +32,8 @@ export class RecordFilter {
   readonly #kinds: ReadonlySet<number>;
   readonly #lanes: ReadonlySet<string>;
   readonly #types: ReadonlySet<string>;
+  readonly #eventTypes: ReadonlySet<string>;
+  readonly #streams: ReadonlySet<string>;
   readonly #outcomes: ReadonlySet<number>;
   readonly #tags: readonly (readonly [string, string])[];
 
@@ -32,13 +42,15 @@ export class RecordFilter {
     this.#kinds = new Set(fields.kinds);
     this.#lanes = new Set(fields.lanes);
     this.#types = new Set(fields.types);
+    this.#eventTypes = new Set(fields.eventTypes);
+    this.#streams = new Set(fields.streams);
     this.#outcomes = new Set(fields.outcomes);
     this.#tags = Object.entries(fields.tags ?? {});
   }
 
-  /** Everything but tags, so that only records that pass need their detail read. */
+  /** Everything that the entry itself tells, so that only records that pass need their detail read. */
   admits(record: LogRecord): boolean {
-    const { entry } = record;
+    const { entry, ofEvent } = record;
     const { namespace, terminal, flow, execution } = this.#fields;
     return (
       (namespace === ALL_NAMESPACES || namespace === entry.namespace) &&
@@ -48,13 +60,26 @@ export class RecordFilter {
       allows(this.#kinds, entry.kind) &&
       allows(this.#outcomes, entry.to) &&
       allows(this.#lanes, record.lane) &&
-      allows(this.#types, record.type)
+      (ofEvent || (this.#passesBesideEvents() && allows(this.#types, record.type)))
     );
   }
 
   /** To be asked once the detail of an admitted record was read. */
   selects(record: LogRecord): boolean {
-    return this.admits(record) && this.#tags.every(([key, value]) => record.tags[key] === value);
+    return (
+      this.admits(record) &&
+      (!record.ofEvent || this.#selectsEvent(record)) &&
+      this.#tags.every(([key, value]) => record.tags[key] === value)
+    );
+  }
+
+  #passesBesideEvents(): boolean {
+    return (this.#eventTypes.size === 0 && this.#streams.size === 0) || this.#kinds.size > 0;
+  }
+
+  #selectsEvent({ type, event }: LogRecord): boolean {
+    const types = this.#eventTypes.size > 0 ? this.#eventTypes : this.#types;
+    return allows(types, type) && allows(this.#streams, event?.stream ?? null);
   }
 }
 

@@ -1,5 +1,6 @@
 /** Where records come from: pages of the log, and what they speak of, in as few statements as possible. */
 import type { Runner } from '../repository/database.js';
+import { readEvents } from '../repository/events/index.js';
 import {
   type ExecutionDetail,
   type FlowStanding,
@@ -47,7 +48,7 @@ export interface LogSource {
 export interface LogSourceOptions {
   /** Entries per page, about. Default 512. */
   readonly pageEntries?: number;
-  /** Results up to this size come along. Default 64 KiB. */
+  /** Results and payloads of events up to this size come along. Default 64 KiB. */
   readonly inlineBytes?: number;
 }
 
@@ -84,14 +85,17 @@ export class DatabaseLogSource implements LogSource {
   async detail(records: readonly LogRecord[]): Promise<void> {
     const ids = new Set<string>();
     const flowIds = new Set<string>();
-    for (const { detailed, entry, ofFlow } of records) {
-      if (detailed) continue;
+    await this.#fillEvents(records);
+    for (const { detailed, entry, ofFlow, ofEvent } of records) {
+      if (detailed || ofEvent) continue;
       if (entry.execution) ids.add(entry.execution);
       else if (ofFlow && entry.flow) flowIds.add(entry.flow);
     }
     if (ids.size > 0) {
       const found = await this.#read(ids);
-      for (const record of records) record.detail ??= found.get(record.entry.execution ?? '');
+      for (const record of records) {
+        if (!record.ofEvent) record.detail ??= found.get(record.entry.execution ?? '');
+      }
     }
     if (flowIds.size > 0) {
       const found = new Map((await readFlowNames(this.#runner, [...flowIds])).map((flow) => [flow.id, flow]));
@@ -113,6 +117,16 @@ export class DatabaseLogSource implements LogSource {
 
   async states(ids: readonly string[]): Promise<ReadonlyMap<string, number>> {
     return await readStates(this.#runner, ids);
+  }
+
+  async #fillEvents(records: readonly LogRecord[]): Promise<void> {
+    const wanted = new Map<string, LogRecord>();
+    for (const record of records) if (!record.detailed && record.eventId) wanted.set(record.eventId, record);
+    if (wanted.size === 0) return;
+    for (const event of await readEvents(this.#runner, [...wanted.keys()], this.#inlineBytes, false)) {
+      const record = wanted.get(event.id);
+      if (record) record.event = event;
+    }
   }
 
   async #readFlows(ids: ReadonlySet<string>): Promise<ReadonlyMap<string, FlowStanding>> {

@@ -174,16 +174,11 @@ test('a page costs what it shows', async () => {
       }
     }
     const pages = plans.at(-1)?.pages ?? 0;
-    console.log(name, pages);
-    if (name === 'the tree')
-      for (const p of plans) {
-        if (p.pages > 3) console.log(p.pages, p.text.slice(0, 200), JSON.stringify(p.scans).slice(0, 800));
-      }
     if (pages > MOST_PAGES) wrong.push(`${name}: ${pages} pages`);
   }
   expect(wrong).toEqual([]);
   expect((await verify(database)).filter(({ violations }) => violations.length > 0)).toEqual([]);
 }, 120_000);
 
-/** Of tables and indexes, each time one is looked at: a row of fifty has some sixty probes. */
-const MOST_PAGES = 5_000;
+/** Of tables and indexes, each time one is looked at: a row of fifty has some sixty probes, and open joins are counted. */
+const MOST_PAGES = 7_000;

@@ -14,6 +14,8 @@ export interface LetterFilter {
   readonly createdBefore: Date | null;
   readonly execution: string | null;
   readonly flow: string | null;
+  readonly subscriptions: readonly string[] | null;
+  readonly eventTypes: readonly string[] | null;
 }
 
 /** Columns of the row that selects() looks at. */
@@ -29,9 +31,11 @@ export const SELECTING_COLUMNS = [
   'created_at',
   'execution',
   'flow',
+  'subscription',
+  'event_type',
 ] as const;
 
-/** Parameters $2 to $13; `d` names the row. */
+/** Parameters $2 to $15; `d` names the row. */
 export function selects(d: string): string {
   return `($2::int[] is null or ${d}.state = any ($2::int[]))
        and ($3::text[] is null or ${d}.lane = any ($3::text[]))
@@ -44,7 +48,9 @@ export function selects(d: string): string {
        and ($10::timestamptz is null or ${d}.created_at >= $10::timestamptz)
        and ($11::timestamptz is null or ${d}.created_at < $11::timestamptz)
        and ($12::uuid is null or ${d}.execution = $12::uuid)
-       and ($13::uuid is null or ${d}.flow = $13::uuid)`;
+       and ($13::uuid is null or ${d}.flow = $13::uuid)
+       and ($14::text[] is null or ${d}.subscription = any ($14::text[]))
+       and ($15::text[] is null or ${d}.event_type = any ($15::text[]))`;
 }
 
 export function selectingValues(filter: LetterFilter): readonly unknown[] {
@@ -61,5 +67,7 @@ export function selectingValues(filter: LetterFilter): readonly unknown[] {
     filter.createdBefore,
     filter.execution,
     filter.flow,
+    filter.subscriptions,
+    filter.eventTypes,
   ];
 }

@@ -3,6 +3,7 @@
 /** `inline`: expression, the size up to which the inputs come along; `whole`: whether failure details do. */
 export function letterColumns(inline: string, whole: string): string {
   return `d.id, d.subject::int as subject, d.execution, d.last_execution, d.reason::int as reason, d.lane, d.type, d.flow,
+     d.event_id, d.event_type, d.subscription,
      d.tags, d.input_type, case when octet_length(d.input) <= ${inline} then d.input end as input,
      coalesce(octet_length(d.input) > ${inline}, false) as input_omitted,
      d.edited_type, case when octet_length(d.edited) <= ${inline} then d.edited end as edited,
@@ -14,6 +15,7 @@ export function letterColumns(inline: string, whole: string): string {
 
 export interface LetterRow {
   readonly id: string;
+  /** 1: an execution, 2: an event. */
   readonly subject: number;
   /** The first run, and the newest: the first one, or its latest redrive. */
   readonly execution: string | null;
@@ -22,6 +24,11 @@ export interface LetterRow {
   readonly lane: string;
   readonly type: string;
   readonly flow: string | null;
+  /** The event it is about, or the one its execution reacted to; as it is known outside. */
+  readonly event_id: string | null;
+  readonly event_type: string | null;
+  /** That made the execution. */
+  readonly subscription: string | null;
   readonly tags: Readonly<Record<string, string>>;
   readonly input_type: string | null;
   readonly input: Buffer | null;

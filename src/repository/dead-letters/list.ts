@@ -13,7 +13,7 @@ const OPEN = 1;
 const REDRIVING = 2;
 const CLOSED = 3;
 
-/** `$14` says which way in is taken. */
+/** `$16` says which way in is taken. */
 function source(name: string, where: string, from = '{schema}.dead_letter t'): Source {
   return {
     name,
@@ -28,7 +28,7 @@ function source(name: string, where: string, from = '{schema}.dead_letter t'): S
 function ofState(name: string, state: number): Source {
   return source(
     name,
-    `t.state = ${state} and $14::text = 'state' and ($2::int[] is null or ${state} = any ($2::int[]))`,
+    `t.state = ${state} and $16::text = 'state' and ($2::int[] is null or ${state} = any ($2::int[]))`,
   );
 }
 
@@ -39,29 +39,29 @@ const list = statement(
       ofState('open', OPEN),
       ofState('redriving', REDRIVING),
       ofState('closed', CLOSED),
-      source('alike', `t.fingerprint = ($6::text[])[1] and $14::text = 'fingerprint'`),
+      source('alike', `t.fingerprint = ($6::text[])[1] and $16::text = 'fingerprint'`),
       // The inner select keeps the plan from walking all letters in the order of their ids to find a few.
       source(
         'named',
         'true',
-        `(select x.* from {schema}.dead_letter x where $14::text = 'execution' and x.execution = $12::uuid offset 0) t`,
+        `(select x.* from {schema}.dead_letter x where $16::text = 'execution' and x.execution = $12::uuid offset 0) t`,
       ),
       source(
         'of_flow',
         'true',
         `(select x.* from {schema}.dead_letter x
-           where $14::text = 'flow' and x.flow = $13::uuid and x.flow is not null offset 0) t`,
+           where $16::text = 'flow' and x.flow = $13::uuid and x.flow is not null offset 0) t`,
       ),
       source(
         'tagged',
         'true',
         `(select x.* from {schema}.dead_letter x
-           where $14::text = 'tags' and x.tags @> $8::jsonb and x.tags <> '{}' offset 0) t`,
+           where $16::text = 'tags' and x.tags @> $8::jsonb and x.tags <> '{}' offset 0) t`,
       ),
     ],
-    { below: ['$15::uuid'], rows: '$16::int', budget: '$17::int' },
+    { below: ['$17::uuid'], rows: '$18::int', budget: '$19::int' },
   )}
-   select floor.k1 as floor, ${letterColumns('$18::int', 'false')}
+   select floor.k1 as floor, ${letterColumns('$20::int', 'false')}
    from floor left join (page
      cross join lateral (select x.* from {schema}.dead_letter x where x.id = page.k1 limit 1) d) on true
    order by d.id desc`,
@@ -70,14 +70,14 @@ const list = statement(
 const count = statement(
   'dead-letters.count',
   `select count(*)::int as n from (
-     select from {schema}.dead_letter d where d.namespace = $1::int and ${selects('d')} limit $14::int) x`,
+     select from {schema}.dead_letter d where d.namespace = $1::int and ${selects('d')} limit $16::int) x`,
 );
 
 const countOfFlow = statement(
   'dead-letters.count-of-flow',
   `select count(*)::int as n from (
      select from (select x.* from {schema}.dead_letter x where x.flow = $13::uuid and x.flow is not null offset 0) d
-     where d.namespace = $1::int and ${selects('d')} limit $14::int) x`,
+     where d.namespace = $1::int and ${selects('d')} limit $16::int) x`,
 );
 
 const countTagged = statement(

@@ -2,7 +2,7 @@
 import type { Runner } from '../database.js';
 import { statement } from '../statement.js';
 
-const read = statement('events.by-id', 'select * from {schema}.events_by_id($1::uuid[], $2)');
+const read = statement('events.by-id', 'select * from {schema}.events_by_id($1::uuid[], $2::int, $3::boolean)');
 
 export interface EventRow {
   /** Internal: what executions and other events refer to. */
@@ -30,11 +30,19 @@ export interface EventRow {
   readonly payload: Buffer | null;
   /** There is a payload, and it is larger than was asked for. */
   readonly omitted: boolean;
-  /** Null while its place in the log is not final. */
+  /** Null while its place in the log is not final, and when it was not asked for. */
   readonly position: bigint | null;
 }
 
-/** In the order of the ids; those that do not exist are left out. Payloads over so many bytes are left out too. */
-export async function readEvents(runner: Runner, ids: readonly string[], inlineBytes: number): Promise<EventRow[]> {
-  return await runner.query<EventRow>(read, [ids, inlineBytes]);
+/**
+ * In the order of the ids; those that do not exist are left out. Payloads over so many bytes are left out too, with −1 every one.
+ * `placed`: with their positions, which are added up from the log.
+ */
+export async function readEvents(
+  runner: Runner,
+  ids: readonly string[],
+  inlineBytes: number,
+  placed = true,
+): Promise<EventRow[]> {
+  return await runner.query<EventRow>(read, [ids, inlineBytes, placed]);
 }

@@ -5,6 +5,8 @@
  * what was read is put in order, and what might come before something that was not read yet waits for the next page: a
  * place names the position to go on from, and a seq behind which everything that is still owed stands. What is not
  * numbered yet is left out; it shows up within one pulse, at the end of the log.
+ *
+ * The events of an execution without a flow stand in flows of their own; they come with its other entries.
  */
 import type { Runner } from '../database.js';
 import { statement } from '../statement.js';
@@ -20,7 +22,11 @@ import { readLargeBodies } from './large-bodies.js';
 function page(order: 'asc' | 'desc'): string {
   const [behind, last] = order === 'asc' ? ['>', 'max'] : ['<', 'min'];
   return `with f as materialized (
-       select seq from {schema}.log_flow where flow = $1::uuid and seq ${behind} $2::bigint order by seq ${order} limit $3::int),
+       select x.seq from (
+         (select seq from {schema}.log_flow where flow = $1::uuid and seq ${behind} $2::bigint order by seq ${order} limit $3::int)
+         union
+         select e.seq from {schema}.event e where coalesce(e.cause_execution, e.cause) = $1::uuid and e.seq ${behind} $2::bigint) x
+       order by x.seq ${order} limit $3::int),
      l as (
        select l.* from f join {schema}.log l on l.seq = f.seq
        where $4::uuid is null or $4::uuid = any (l.execution) or l.seq = (select ${last}(seq) from f))
@@ -87,7 +93,7 @@ export async function readHistory(runner: Runner, asked: HistoryPage): Promise<H
     const wanted = rows
       .flatMap((row) => unpack(row, large))
       .filter((entry) => (execution ?? entry.execution) === entry.execution)
-      .filter((entry) => (entry.flow ?? entry.execution) === of)
+      .filter((entry) => (entry.flow ?? entry.execution) === of || entry.execution === of)
       .filter(({ position }) => (newestFirst ? position <= from.position : position >= from.position))
       .sort((a, b) => Number(newestFirst ? b.position - a.position : a.position - b.position));
     if ((found[0]?.looked ?? 0) < limit) return { entries: wanted, next: undefined };

@@ -33,18 +33,20 @@ export const flowInvariants = [
   ),
   invariant(
     'settled-is-settled',
-    'a flow that is settled has had a member, and has none live and no join open',
+    'a flow that is settled has had a member or an event, and has none live, none unrouted, and no join open',
     `select f.id as sample from {schema}.flow f
      where f.settled_at is not null and (not f.began
        or exists (select from {schema}.flow_live l where l.flow = f.id)
+       or exists (select from {schema}.unrouted u where u.flow = f.id)
        or exists (select from {schema}.barrier b where b.flow = f.id and b.state = 1
          and not exists (select from {schema}.follow_up u where u.kind = 5 and u.subject = b.id)))`,
   ),
   invariant(
     'settles-in-time',
-    'a flow with nothing live is settled, or that is due to be looked into',
+    'a flow with nothing live or unrouted is settled, or that is due to be looked into',
     `select f.id as sample from {schema}.flow f
      where f.settled_at is null and f.began and not exists (select from {schema}.flow_live l where l.flow = f.id)
+       and not exists (select from {schema}.unrouted u where u.flow = f.id)
        and not exists (select from {schema}.barrier b where b.flow = f.id and b.state = 1)
        and not exists (select from {schema}.follow_up u where u.subject = f.id)`,
   ),

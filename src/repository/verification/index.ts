@@ -2,7 +2,9 @@
 import type { Database } from '../database.js';
 import { statement } from '../statement.js';
 import { attemptInvariants } from './attempts.js';
+import { batchInvariants } from './batches.js';
 import { budgetInvariants } from './budgets.js';
+import { eventInvariants } from './events.js';
 import { flowInvariants } from './flows.js';
 import { frameInvariants } from './frames.js';
 import { type Invariant, SAMPLES } from './invariant.js';
@@ -10,6 +12,7 @@ import { joinInvariants } from './joins.js';
 import { letterInvariants } from './letters.js';
 import { limitInvariants } from './limits.js';
 import { logInvariants } from './log.js';
+import { orderInvariants } from './order.js';
 import { placeInvariants } from './places.js';
 import { waitInvariants } from './waits.js';
 
@@ -18,11 +21,14 @@ export const INVARIANTS: readonly Invariant[] = [
   ...attemptInvariants,
   ...letterInvariants,
   ...joinInvariants,
+  ...batchInvariants,
   ...flowInvariants,
   ...frameInvariants,
   ...waitInvariants,
   ...limitInvariants,
+  ...orderInvariants,
   ...budgetInvariants,
+  ...eventInvariants,
   ...logInvariants,
 ];
 

@@ -8,17 +8,18 @@ const ENTRIES = `
 
 /** Those that have a position, up to where counts were folded. */
 const FOLDED = `
-   select x.kind, x.flow, x.class, x.from_state, x.to_state
+   select x.namespace, x.kind, x.flow, x.class, x.from_state, x.to_state
    from (
      select l.*, r.base + sum(l.n) over (partition by r.base order by l.seq) - l.n as position
      from {schema}.log_run r join {schema}.log l
        on l.seq between r.lo and r.hi and (r.lo = r.hi or not l.seq <@ any (r.holes))) l
-   cross join lateral unnest(l.kind, l.flow, l.class, l.from_state, l.to_state)
-     x (kind, flow, class, from_state, to_state)
+   cross join lateral unnest(l.namespace, l.kind, l.flow, l.class, l.from_state, l.to_state)
+     x (namespace, kind, flow, class, from_state, to_state)
    where l.position <= (select c.position from {schema}.counted c)`;
 
-/** What entries add to the counts per class and state; state 0 counts creations. */
-const MOVES = `(values (x.from_state, -1), (x.to_state, 1), (case when x.kind = 1 then 0::smallint end, 1)) m (state, n)`;
+/** What entries add to the counts per class, or flow, and state; state 0 counts creations, 12 events. */
+const MOVES = `(values (x.from_state, -1), (x.to_state, 1),
+       (case x.kind when 1 then 0::smallint when 30 then 12::smallint end, 1)) m (state, n)`;
 
 export const logInvariants = [
   invariant(
@@ -114,6 +115,14 @@ export const logInvariants = [
      select format('flow %s state %s: told %s, counted %s', coalesce(t.flow, k.flow), coalesce(t.state, k.state), t.n, k.n)
        as sample
      from told t full join {schema}.flow_count k on k.flow = t.flow and k.state = t.state
+     where coalesce(t.n, 0) <> coalesce(k.n, 0)`,
+  ),
+  invariant(
+    'events-are-folded',
+    'the counts of events per namespace are what the log adds up to, as far as they were folded',
+    `select format('namespace %s: told %s, counted %s', coalesce(t.namespace, k.namespace), t.n, k.n) as sample
+     from (select x.namespace, count(*) as n from (${FOLDED}) x where x.kind = 30 group by 1) t
+     full join {schema}.event_count k on k.namespace = t.namespace
      where coalesce(t.n, 0) <> coalesce(k.n, 0)`,
   ),
   invariant(

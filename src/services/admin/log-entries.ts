@@ -33,7 +33,6 @@ import {
   tags,
   text,
   timestamp,
-  unbuilt,
   validate,
 } from '../validation.js';
 import type { AdminServiceDeps } from './deps.js';
@@ -50,11 +49,11 @@ const request = z
         kinds: enumNumbers(LogEntryKindSchema),
         flowId: optionalId,
         executionId: optionalId,
-        eventTypes: unbuilt('events'),
+        eventTypes: names(FILTER_VALUES),
         lanes: names(FILTER_VALUES, LANE_BYTES),
         types: names(FILTER_VALUES),
         tags,
-        streams: unbuilt('events'),
+        streams: names(FILTER_VALUES),
       } satisfies Shape<LogFilter>)
       .optional(),
     oldestFirst: z.boolean(),
@@ -79,10 +78,10 @@ export function listLogEntriesCall(deps: AdminServiceDeps) {
     const [seq, position] = pages.keys(token) ?? [];
     const id = await namespaceIn(deps.registry, asked.namespace);
     const scope: CursorScope = { namespace: id, ...(await deps.source.head()) };
-    const { flowId: flow, executionId: execution, kinds, lanes, types, tags } = asked.filter ?? {};
+    const { flowId: flow, executionId: execution, ...fields } = asked.filter ?? {};
     const page = await reader.read({
       history: await historyOf(deps.source, flow, execution),
-      filter: new RecordFilter({ namespace: id, flow, execution, kinds, lanes, types, tags }),
+      filter: new RecordFilter({ ...fields, namespace: id, flow, execution }),
       oldestFirst: asked.oldestFirst,
       first: position === undefined ? firstPosition(asked, scope) : BigInt(position),
       afterSeq: seq === undefined || seq === '0' ? undefined : BigInt(seq),

@@ -32,6 +32,8 @@ export function getStatsCall({ database, registry, source }: AdminServiceDeps) {
     return create(GetStatsResponseSchema, {
       executions: toCounts(stats.executions),
       createdCount: BigInt(stats.executions[0] ?? 0),
+      eventCount: stats.events,
+      unroutedEventCount: stats.unrouted,
       flows: toCounts(stats.flows),
       deadLetters: { open: letters(1), redriving: letters(2), closed: letters(3) },
       lanes: lanes.map((row) => ({

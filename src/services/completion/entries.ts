@@ -13,6 +13,8 @@ import {
 } from '../../../gen/tailrace/v1/log_pb.js';
 import type { LogRecord } from '../../log/record.js';
 import type { WatchMessage } from '../../log/watcher.js';
+import type { EventRow } from '../../repository/events/index.js';
+import { toEvent } from '../conversion/event.js';
 import { toTimestamp } from '../conversion/times.js';
 import { toOutcome } from './outcome.js';
 
@@ -55,12 +57,12 @@ export function toCompletionEntry(record: LogRecord, { message, omitPayloads }: 
   });
 }
 
-export function toLogEntry(record: LogRecord, { message, omitPayloads }: Shown): LogEntry {
+export function toLogEntry(record: LogRecord, shown: Shown): LogEntry {
   const { detail, entry } = record;
   const said = parse(entry.body);
   if (record.flow) said['name'] = record.flow.name;
   return create(LogEntrySchema, {
-    cursor: message.cursorOf(record),
+    cursor: shown.message.cursorOf(record),
     kind: entry.kind,
     namespace: record.namespace,
     createTime: toTimestamp(entry.at),
@@ -72,14 +74,26 @@ export function toLogEntry(record: LogRecord, { message, omitPayloads }: Shown):
     attemptNumber: entry.attempt ?? 0,
     fromState: entry.from ?? 0,
     toState: entry.to ?? 0,
-    subject: words(said['letter']) || words(said['join']) || words(said['subject']),
+    subject: subjectOf(record, said),
     actor: words(said['actor']) || words(said['worker']),
     reason: words(said['reason']),
-    body: bodyOf(record, said, omitPayloads),
+    body: record.event ? eventOf(record, record.event, shown) : bodyOf(record, said, shown.omitPayloads),
   });
 }
 
+/** By the id that it is known by; when retention has taken an event, by that of the engine. */
+function subjectOf({ event }: LogRecord, said: JsonObject): string {
+  const found = ['letter', 'join', 'subject', 'event'].map((key) => words(said[key])).find((word) => word !== '');
+  return event?.event_id ?? found ?? '';
+}
+
 type Body = NonNullable<MessageInitShape<typeof LogEntrySchema>['body']>;
+
+function eventOf(record: LogRecord, event: EventRow, { message, omitPayloads }: Shown): Body {
+  const contents = omitPayloads && event.payload !== null ? { payload: null, omitted: true } : {};
+  const row = { ...event, ...contents, position: record.entry.position };
+  return { case: 'event', value: toEvent(row, () => message.cursorOf(record)) };
+}
 
 function bodyOf(record: LogRecord, said: JsonObject, omitPayloads: boolean): Body {
   if (record.terminal) return { case: 'outcome', value: outcomeOf(record, omitPayloads) };

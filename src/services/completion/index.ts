@@ -68,8 +68,8 @@ export function completionService(dependencies: CompletionDependencies): Service
   async function* watchLog(request: WatchLogRequest, { signal }: HandlerContext): AsyncGenerator<WatchLogResponse> {
     const asked = validate(watchLogRequest, request);
     const namespace = await scopeOf(asked.namespace);
-    const { flowId: flow, executionId: execution, kinds, lanes, types, tags } = asked.filter ?? {};
-    const filter = new RecordFilter({ namespace, flow, execution, kinds, lanes, types, tags });
+    const { flowId: flow, executionId: execution, ...fields } = asked.filter ?? {};
+    const filter = new RecordFilter({ ...fields, namespace, flow, execution });
     for await (const message of live.watch({ namespace, start: startOf(asked), filter }, signal)) {
       const shown = { namespace, message, omitPayloads: asked.omitPayloads };
       const entries = message.records.map((record) => logEntry(record, shown));

@@ -35,7 +35,6 @@ import {
   type Shape,
   tags,
   text,
-  unbuilt,
 } from '../validation.js';
 
 const CURSOR_BYTES = 1_000;
@@ -83,11 +82,11 @@ export const watchLogRequest = z
         kinds: enumNumbers(LogEntryKindSchema),
         flowId: optionalId,
         executionId: optionalId,
-        eventTypes: unbuilt('events'),
+        eventTypes: names(FILTER_VALUES),
         lanes: names(FILTER_VALUES, LANE_BYTES),
         types: names(FILTER_VALUES),
         tags,
-        streams: unbuilt('events'),
+        streams: names(FILTER_VALUES),
       } satisfies Shape<LogFilter>)
       .optional(),
     start,

@@ -7,6 +7,9 @@ import { toFailure } from './failure.js';
 import { toPayload } from './payload.js';
 import { toTimestamp } from './times.js';
 
+/** What a letter is about, as it is stored. */
+const EVENT = 2;
+
 /** As the end of the join wrote it into the details. */
 interface SlotsSeen {
   readonly arrived: readonly { readonly name: string }[];
@@ -17,7 +20,12 @@ export function toDeadLetter(row: LetterRow, namespace: string): DeadLetter {
   return create(DeadLetterSchema, {
     deadLetterId: row.id,
     namespace,
-    subject: { subject: { case: 'executionId', value: row.execution ?? '' } },
+    subject: {
+      subject:
+        row.subject === EVENT
+          ? { case: 'eventId', value: row.event_id ?? '' }
+          : { case: 'executionId', value: row.execution ?? '' },
+    },
     reason: row.reason,
     state: row.state,
     resolution: row.resolution ?? 0,
@@ -25,6 +33,9 @@ export function toDeadLetter(row: LetterRow, namespace: string): DeadLetter {
     lane: row.lane,
     type: row.type,
     flowId: row.flow ?? '',
+    eventId: row.event_id ?? '',
+    eventType: row.event_type ?? '',
+    subscription: row.subscription ?? '',
     tags: { ...row.tags },
     inputOmitted: row.input_omitted,
     failure: toFailure(row),

@@ -13,6 +13,7 @@ import {
   FlowTreeNodeSchema,
 } from '../../../gen/tailrace/v1/flow_pb.js';
 import type { EdgeRow, FailedFlowRow, FailureRow, FlowRow, TreeNode } from '../../repository/flows/index.js';
+import { toEvent } from './event.js';
 import { toExecution } from './execution.js';
 import { toFailure } from './failure.js';
 import { toCounts } from './lane.js';
@@ -38,6 +39,9 @@ export function toFlow(row: FlowRow, namespace: string, cursorAt: (position: big
           lateCompletion: row.cancel_accepts_late ? LateCompletion.ACCEPTED : LateCompletion.REFUSED,
         },
     executions: toCounts(row.counts),
+    eventCount: row.events,
+    unroutedEventCount: row.unrouted,
+    rootEventId: row.root_event ?? '',
     openJoinCount: row.joins,
     openDeadLetterCount: row.letters,
     createTime: toTimestamp(row.created_at),
@@ -98,11 +102,18 @@ export function toEdge(row: EdgeRow): Edge {
   });
 }
 
-export function toTreeNode({ above, depth, execution }: TreeNode, namespace: string): FlowTreeNode {
+export function toTreeNode(
+  { id, above, depth, what }: TreeNode,
+  namespace: string,
+  cursorAt: (position: bigint) => string,
+): FlowTreeNode {
   return create(FlowTreeNodeSchema, {
-    nodeId: execution.id,
+    nodeId: id,
     parentNodeId: above ?? '',
     depth,
-    node: { case: 'execution', value: toExecution(execution, namespace) },
+    node:
+      'event' in what
+        ? { case: 'event', value: toEvent(what.event, cursorAt) }
+        : { case: 'execution', value: toExecution(what.execution, namespace) },
   });
 }

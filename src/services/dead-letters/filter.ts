@@ -27,10 +27,10 @@ export const letterFilter = z
     types: names(VALUES),
     reasons: enumNumbers(DeadLetterReasonSchema),
     fingerprints: names(VALUES),
-    subscriptions: unbuilt('subscriptions'),
+    subscriptions: names(VALUES),
     consumers: unbuilt('consumers'),
     flowId: optionalId,
-    eventTypes: unbuilt('events'),
+    eventTypes: names(VALUES),
     tags,
     minCreateTime: timestamp,
     maxCreateTime: timestamp,
@@ -56,6 +56,8 @@ export function toLetterFilter(given: z.output<typeof letterFilter>): LetterFilt
     createdBefore: given?.maxCreateTime ?? null,
     execution: given?.executionId ?? null,
     flow: given?.flowId ?? null,
+    subscriptions: orNull(given?.subscriptions),
+    eventTypes: orNull(given?.eventTypes),
   };
 }
 

@@ -40,11 +40,25 @@ const LAST_ENTRY = `select (n.base + before.n + mine.idx - 1)::bigint as positio
        select max(y.idx) as idx from unnest(l.flow, l.execution) with ordinality y (flow, execution, idx)
        where coalesce(y.flow, y.execution) = f.id) mine`;
 
-/** Joins to `f`, rows of the table. */
+/** Rows of unrouted events looked at. */
+const UNROUTED_COUNTED = 100_000;
+
+/**
+ * Joins to `f`, rows of the table. A flow that an event started was made in that event's instant; one that was created is
+ * older than its first event.
+ */
 export const FLOW_JOINS = `
    cross join lateral (
-     select coalesce(jsonb_object_agg(x.state, x.n) filter (where x.state > 0), '{}') as counts
+     select coalesce(jsonb_object_agg(x.state, x.n) filter (where x.state between 1 and 11), '{}') as counts,
+       coalesce(sum(x.n) filter (where x.state = 12), 0)::bigint as events
      from {schema}.flow_count x where x.flow = f.id) k
+   cross join lateral (
+     select count(distinct y.event) as n from (
+       select x.event from {schema}.unrouted x where x.flow = f.id limit ${UNROUTED_COUNTED}) y) w
+   left join lateral (
+     select coalesce(y.event_id, y.id::text) as id from (
+       select x.* from {schema}.event x where x.flow = f.id order by x.id limit 1) y
+     where y.published_at = f.created_at) root on true
    cross join lateral (
      select count(*) as n from {schema}.barrier x where x.flow = f.id and x.flow is not null and x.state = 1) j
    cross join lateral (
@@ -72,7 +86,8 @@ export function failureObject(alias: string): string {
 
 export const FLOW_COLUMNS = `f.id, f.name, f.tags, f.state::int as state, f.settled_at, f.sealed_at, f.revision,
      f.failure_policy::int as failure_policy, f.cancel_now, f.cancel_grace_ms, f.cancel_accepts_late, f.seal_after_idle_ms,
-     f.created_at, f.ended_at, f.canceled_reason, k.counts, (select c.position from {schema}.counted c) as counted,
+     f.created_at, f.ended_at, f.canceled_reason, k.counts, k.events, w.n as unrouted, root.id as root_event,
+     (select c.position from {schema}.counted c) as counted,
      j.n as joins, d.n as letters, ${failureObject('bad')} as first_failure, ${failureObject('worse')} as last_failure,
      entry.position as last_position, entry.at as last_at`;
 
@@ -106,6 +121,12 @@ export interface FlowRow {
   readonly canceled_reason: string | null;
   /** Members by state; states without any may be missing, or hold 0. */
   readonly counts: Readonly<Record<string, number>>;
+  /** Events of it, counted as members are. */
+  readonly events: bigint;
+  /** Of them, those whose reactions are not all made. */
+  readonly unrouted: bigint;
+  /** The event that started it, as it is known outside. */
+  readonly root_event: string | null;
   /** Position of the log up to which they are folded. */
   readonly counted: bigint;
   /** Open joins, and dead letters that are open or redriving. */

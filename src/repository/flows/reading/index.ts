@@ -6,4 +6,4 @@ export { readFlow } from './get.js';
 export { type JoinRow, listJoins, readWait, type WaitRow } from './joins.js';
 export { type FlowFilter, listFlows } from './list.js';
 export { listMembers } from './members.js';
-export { readTree, type TreeNode } from './tree.js';
+export { readTree, type TreeNode, type TreePlace } from './tree.js';
