@@ -97,7 +97,12 @@ describe('what a handler returns', () => {
   });
 
   test('nothing is no result', () => {
-    expect(outcomeOfResult(undefined)).toMatchObject({ kind: 'completed', result: undefined, children: [], events: [] });
+    expect(outcomeOfResult(undefined)).toMatchObject({
+      kind: 'completed',
+      result: undefined,
+      children: [],
+      events: [],
+    });
   });
 
   const cycle: unknown[] = [];
