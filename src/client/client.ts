@@ -55,7 +55,9 @@ import {
   idsOf,
 } from './flow-calls.js';
 import { FlowWatch } from './flow-watch.js';
+import type { NewEvent } from './new-event.js';
 import { OptionRules } from './option-rules.js';
+import { Publishing, type PublishOptions, type ReadStreamOptions } from './publishing.js';
 import { retrying } from './retry.js';
 import { split } from './split.js';
 import { Subscriptions } from './subscriptions.js';
@@ -81,6 +83,7 @@ export class Client<E extends EventSchemas = AnyEvents> {
   readonly #connection: Connection;
   readonly #retryForMs: number;
   readonly #events: E | undefined;
+  readonly #publishing: Publishing<E>;
 
   /** Throws an InvalidOptionsError with everything that is wrong. Connects with the first call. */
   constructor(options: ClientOptions<E>) {
@@ -98,6 +101,7 @@ export class Client<E extends EventSchemas = AnyEvents> {
     this.completions = createClient(CompletionService, transport);
     this.deadLetters = createClient(DeadLetterService, transport);
     this.admin = createClient(AdminService, transport);
+    this.#publishing = new Publishing<E>({ engine: this.engine, namespace, schemas: events, retryForMs });
     this.subscriptions = new Subscriptions<E>({ admin: this.admin, namespace, schemas: events, retryForMs });
   }
 
@@ -211,6 +215,29 @@ export class Client<E extends EventSchemas = AnyEvents> {
       const answer = await this.#call(() => this.completions.awaitExecutions(request, bounds), signal);
       if (answer.done || monotonicMs() >= endMs) return answer;
     }
+  }
+
+  /** Answers once its position is final. Throws a TailraceError if it is refused. */
+  publish(event: NewEvent<E, PublishOptions>) {
+    return this.#publishing.publishOne(event);
+  }
+
+  /**
+   * Any number, in calls of at most 1000; results in order, each for itself, but a batch group stands or falls together.
+   * With `atomic` all or none in one call, which throws if one is refused.
+   */
+  publishMany(events: readonly NewEvent<E, PublishOptions>[], { atomic = false } = {}) {
+    return this.#publishing.publish(events, atomic);
+  }
+
+  /** Undefined if it was never accepted, or is kept no longer. */
+  getEvent(eventId: string) {
+    return this.#publishing.get(eventId);
+  }
+
+  /** The events of a stream, as far as it goes. Throws a TailraceError if there is no such stream. */
+  readStream(stream: string, options: ReadStreamOptions = {}) {
+    return this.#publishing.read(stream, options);
   }
 
   /** How a flow stands once it got there. `done` is false if the timeout passed first, which is no error. */

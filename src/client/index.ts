@@ -20,6 +20,13 @@ export type { JoinRules } from './join-rules.js';
 export type { EventOptions, FailureDescription, GivenUpReason, NewEvent, NewFailureEvent } from './new-event.js';
 export { InvalidOptionsError } from './option-rules.js';
 export type {
+  PublishedEvent,
+  PublishOptions,
+  PublishResult,
+  ReadStreamOptions,
+  StoredEvent,
+} from './publishing.js';
+export type {
   BatchRules,
   EventConditions,
   EventKey,

@@ -6,19 +6,29 @@ export interface CallBounds {
   readonly bytes: number;
 }
 
-export function split<T>(items: readonly T[], bytesOf: (item: T) => number, bounds: CallBounds): T[][] {
+/** `countOf`: how many an item counts for. */
+export function split<T>(
+  items: readonly T[],
+  bytesOf: (item: T) => number,
+  bounds: CallBounds,
+  countOf: (item: T) => number = () => 1,
+): T[][] {
   const calls: T[][] = [];
   let call: T[] = [];
   let bytes = 0;
+  let length = 0;
   for (const item of items) {
     const size = bytesOf(item);
-    if (call.length > 0 && (call.length === bounds.items || bytes + size > bounds.bytes)) {
+    const count = countOf(item);
+    if (call.length > 0 && (length + count > bounds.items || bytes + size > bounds.bytes)) {
       calls.push(call);
       call = [];
       bytes = 0;
+      length = 0;
     }
     call.push(item);
     bytes += size;
+    length += count;
   }
   if (call.length > 0) calls.push(call);
   return calls;
