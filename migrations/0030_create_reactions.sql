@@ -38,8 +38,9 @@ $$;
 
 -- Which subscriptions want these events; n: the place of the event. direct: it may start at once, wherever the log is.
 -- An event that was looked up before knows by its version which subscriptions there were for it.
-create function {schema}.matching(p_events {schema}.event[]) returns table (n int, subscription int, direct boolean)
-language plpgsql stable as $$
+-- p_only: this subscription alone is looked at.
+create function {schema}.matching(p_events {schema}.event[], p_only int default null)
+returns table (n int, subscription int, direct boolean) language plpgsql stable as $$
 #variable_conflict use_column
 begin
   return query
@@ -47,7 +48,8 @@ begin
     from unnest(p_events) with ordinality e
     cross join lateral (
       select d.subscription from {schema}.subscription_lead d
-      where d.namespace = e.namespace and d.lead = any (array[e.type, '']) offset 0) d
+      where d.namespace = e.namespace and d.lead = any (array[e.type, '']) and (p_only is null or d.subscription = p_only)
+      offset 0) d
     cross join lateral (select x.* from {schema}.subscription x where x.id = d.subscription offset 0) s
     left join lateral (
       select x.name from {schema}.stream x
