@@ -234,3 +234,252 @@ begin
   return query select null::{schema}.ended, v_takers[i], v_claims[i], null::uuid[], null::text, null::bigint
     from generate_subscripts(v_takers, 1) i;
 end $$;
+
+alter type {schema}.granted add attribute ordering_key text, add attribute hops int, add attribute subscription int,
+  add attribute subscription_version bigint, add attribute event uuid, add attribute batch uuid, add attribute batch_index int,
+  add attribute batch_size int;
+
+-- Opens the next attempt of rows that the caller took out of ready, or goes on with the one that is parked, and answers
+-- everything a worker needs but the results it waited for, in the order of the rows, which is the order of their tokens.
+-- `joined`: the execution's join, or the last one of the attempt's children, whose slots are to be read.
+-- p_limited: classes whose leases count in a quota.
+-- Lease ids and tokens are drawn first, so that nothing just written
+-- has to be read again; the core row is reached by one probe per row, whatever the planner believes of the table
+-- (offset 0 keeps it from flattening that), the last failure only where there was an attempt.
+create or replace function {schema}.grant_leases(p_rows {schema}.ready[], p_namespace int, p_worker text, p_worker_name text,
+  p_lease_ms bigint, p_begin_ms bigint, p_limited int[] default null)
+returns setof {schema}.granted language plpgsql volatile as $$
+declare
+  v_now timestamptz := clock_timestamp();
+  v_expires timestamptz := v_now + p_lease_ms * interval '1 ms';
+  v_begin timestamptz := v_now + p_begin_ms * interval '1 ms';
+  v_lease uuid[];
+  v_token bigint[];
+  v_n int := cardinality(p_rows);
+  v_resumed uuid[];
+  v_parked {schema}.parked[];
+begin
+  select array_agg(gen_random_uuid()), array_agg(nextval('{schema}.fencing_token')) into v_lease, v_token
+    from generate_series(1, v_n);
+  select array_agg(r.execution) filter (where r.resume) into v_resumed from unnest(p_rows) r;
+  if v_resumed is not null then
+    with gone as (delete from {schema}.parked p where p.execution = any (v_resumed) returning p)
+      select array_agg(gone.p) into v_parked from gone;
+  end if;
+  insert into {schema}.lease (execution, lease, token, namespace, class, priority, worker, worker_name, kind, attempt,
+      failures, reclaims, ready_at, started_at, length_ms, expires_at, check_at, begin_by, timeout_ms, timeout_at, start_by,
+      deadline, redrive, flow, linked, waits, granted_at, progress_percent, progress_message, progress_at, gate,
+      limited, usage)
+    select r.execution, r.lease, r.token, p_namespace, r.class, -r.priority, p_worker, p_worker_name, coalesce(p.kind, r.kind),
+      r.attempt + (not r.resume)::int, r.failures, r.reclaims, coalesce(p.ready_at, r.ready_at), coalesce(p.started_at, v_now),
+      p_lease_ms, v_expires, least(v_expires, v_begin, t.timeout_at, r.deadline), v_begin, r.timeout_ms, t.timeout_at,
+      r.start_by, r.deadline, r.redrive, r.flow, r.linked, coalesce(p.waits, 0),
+      case when r.resume then v_now end, p.progress_percent, p.progress_message, p.progress_at, r.gate,
+      coalesce(r.class = any (p_limited), false), p.usage
+    from unnest(p_rows, v_lease, v_token) r (class, priority, seq, execution, ready_at, kind, attempt, failures, reclaims,
+      timeout_ms, start_by, deadline, redrive, flow, linked, resume, gate, lease, token)
+    left join unnest(v_parked) p on p.execution = r.execution
+    cross join lateral (select v_now + case when r.resume then p.timeout_ms else r.timeout_ms end * interval '1 ms' timeout_at) t;
+  return query
+    select r.execution, r.lease, r.token, r.seq, r.class, (-r.priority)::smallint, r.attempt + (not r.resume)::int,
+      coalesce(p.kind, r.kind), r.ready_at, coalesce(p.started_at, v_now), v_expires,
+      v_now + case when r.resume then p.timeout_ms else r.timeout_ms end * interval '1 ms', r.deadline, e.input_type, e.input,
+      e.tags, e.created_at, coalesce(e.root, e.id), e.redrive_of, r.failures, e.retry_max, a.failure_class, a.failure_code,
+      a.message, r.flow, e.parent, r.resume, p.parked_at, coalesce(p.waits, 0), coalesce(p.barrier, c.id, b.id),
+      coalesce(p.barrier, c.id) is not null,
+      (case when r.resume then coalesce(p.cause, 4) end)::smallint, coalesce(p.released_at, r.ready_at), e.concurrency_key,
+      e.ordering_key, e.hops, e.subscription, e.subscription_version, e.event, e.batch, e.batch_index, e.batch_size
+    from unnest(p_rows, v_lease, v_token) r (class, priority, seq, execution, ready_at, kind, attempt, failures, reclaims,
+      timeout_ms, start_by, deadline, redrive, flow, linked, resume, gate, lease, token)
+    cross join lateral (select * from {schema}.execution where id = r.execution offset 0) e
+    left join lateral (
+      select * from {schema}.attempt where execution = case when r.attempt > 0 then r.execution end
+        and number = r.attempt - r.resume::int offset 0) a on true
+    left join unnest(v_parked) p on p.execution = r.execution
+    left join lateral (
+      select y.id from {schema}.barrier y where y.downstream = case when r.resume then r.execution end and y.kind = 2
+        and y.created_at >= p.started_at order by y.id desc limit 1) c on true
+    left join lateral (
+      select y.id from {schema}.barrier y where y.downstream = case when r.flow is not null then r.execution end and y.kind in (1, 3)
+      limit 1) b on true
+    order by r.token;
+  perform {schema}.append_log(array_fill(p_namespace, array[v_n]), array_fill(20::smallint, array[v_n]),
+    array_agg(r.execution), array_agg(r.flow), array_agg(r.class), array_fill(3::smallint, array[v_n]),
+    array_fill(4::smallint, array[v_n]), array_agg(r.attempt + (not r.resume)::int),
+    array_agg('{"worker":' || to_json(p_worker_name)::text || case when r.resume then ',"resumed":true}' else '}' end))
+    from unnest(p_rows) r;
+end $$;
+
+-- Claims up to p_limit executions of the given segments. A segment is a stretch of one class's line: from
+-- (p_from_priority, p_from_seq) up to, not including, p_to_priority, all in the negated priorities of the index. Segments
+-- begin where the safe lower bound says, so that the dead rows of a drained line are not walked again.
+-- Answers claims; or one row without, and retry_ms when it is worth asking again before anybody says so.
+--
+-- peek reads the heads without locks and settles lanes against each other (place in the own lane, divided by the lane's
+-- weight), aging, and what limits leave free; pick locks exactly that many per segment, passing over what others hold; gone
+-- deletes by ctid.
+-- The limit around pick is not for show: without it the planner expects the whole table and hashes it (227 ms for 1.2).
+-- Deleting by a join on the key, planned on an empty table, took 4.7–7.4 s over 300 k rows; by ctid 1.4–2.0 ms.
+-- A crash before the commit leaves the rows in line. An empty answer may mean that all heads are locked by others.
+create or replace function {schema}.claim(p_class int[], p_lane int[], p_weight real[], p_from_priority smallint[], p_from_seq bigint[],
+  p_to_priority smallint[], p_limit int, p_bytes bigint, p_namespace int, p_worker text, p_worker_name text,
+  p_lease_ms bigint, p_begin_ms bigint)
+returns table (retry_ms int, claim {schema}.granted) language plpgsql volatile as $$
+declare
+  c_rounds constant int := 10; -- of taking work out of line that no budget lets start
+  v_now timestamptz := clock_timestamp();
+  v_rows {schema}.ready[];
+  v_fits int;
+  v_reacts boolean;
+  v_quotas int[];
+  v_spent boolean;
+  v_held int[];
+  v_lanes int[]; -- that have a limit or a used-up budget, and how many may start there; 0: the namespace
+  v_rooms int[];
+  v_retry double precision;
+  v_limit int := p_limit;
+  v_rated boolean;
+  v_young boolean;
+  v_limited int[];
+  v_back record;
+begin
+  select array(select q.lane from {schema}.quota q where q.namespace = p_namespace and q.lane = any (p_lane || 0)
+      and (q.max_running is not null or q.max_starts is not null)),
+    coalesce((select true from {schema}.spent s where s.namespace = p_namespace limit 1), false)
+    into v_quotas, v_spent;
+  if v_quotas <> '{}' then
+    select array_agg(x.lane), bool_or(x.changed_at > v_now - interval '10 seconds') into v_held, v_young from (
+      select q.lane, q.changed_at from {schema}.quota q where q.namespace = p_namespace and q.lane = any (v_quotas)
+      order by q.lane for update skip locked) x;
+    v_now := clock_timestamp();
+    -- Executions that were claimed while nobody knew of the limit count, too.
+    if v_young then
+      perform {schema}.mark_limited(p_namespace, v_held);
+    end if;
+    select array_agg(u), array_agg(coalesce(r.room, 0)), min(case when r.lane is null then 2 else r.retry_ms end),
+        bool_or(r.rated)
+      into v_lanes, v_rooms, v_retry, v_rated
+      from unnest(v_quotas) u left join {schema}.quota_room(p_namespace, v_held, v_now) r on r.lane = u;
+  end if;
+  if v_spent then
+    select v_lanes || array_agg(s.lane), v_rooms || array_agg(0) into v_lanes, v_rooms
+      from {schema}.spent s where s.namespace = p_namespace and s.kind in (1, 2) and s.lane = any (p_lane || 0);
+  end if;
+  v_limit := least(v_limit, (select min(u.room) from unnest(v_lanes, v_rooms) u (lane, room) where u.lane = 0));
+  for i in 1 .. c_rounds loop
+    exit when v_limit = 0;
+    with segment as materialized (
+        select s.*, l.aging_ms, coalesce(f.room, p_limit) room
+        from unnest(p_class, p_lane, p_weight, p_from_priority, p_from_seq, p_to_priority) with ordinality
+          s (class, lane, weight, from_priority, from_seq, to_priority, n)
+        join {schema}.lane l on l.id = s.lane and l.state <> 2
+        left join (select y.lane, min(y.room) room from unnest(v_lanes, v_rooms) y (lane, room) group by y.lane) f
+          on f.lane = s.lane
+        where coalesce(f.room, p_limit) > 0),
+      peek as materialized (
+        select z.n, count(*) k from (
+          select x.n, x.nth / x.weight rank from (
+            select s.n, s.weight, s.room, row_number() over (partition by s.lane order by
+                y.priority - coalesce(floor(extract(epoch from v_now - y.ready_at) * 1000 / s.aging_ms), 0), y.seq) nth
+            from segment s cross join lateral (
+              select r.priority, r.seq, r.ready_at from {schema}.ready r
+              where r.class = s.class and (r.priority, r.seq) >= (s.from_priority, s.from_seq) and r.priority < s.to_priority
+                and (r.deadline is null or r.deadline > v_now) and (r.start_by is null or r.attempt > 0 or r.start_by > v_now)
+              order by r.priority, r.seq limit v_limit) y) x
+          where x.nth <= x.room
+          order by rank limit v_limit) z
+        group by z.n),
+      pick as materialized (
+        select y.ctid from peek join segment s on s.n = peek.n cross join lateral (
+          select r.ctid from {schema}.ready r
+          where r.class = s.class and (r.priority, r.seq) >= (s.from_priority, s.from_seq) and r.priority < s.to_priority
+            and (r.deadline is null or r.deadline > v_now) and (r.start_by is null or r.attempt > 0 or r.start_by > v_now)
+          order by r.priority, r.seq limit peek.k for update skip locked) y
+        limit v_limit),
+      gone as (
+        delete from {schema}.ready r where r.ctid = any (array(select pick.ctid from pick)) returning r)
+      select array_agg(gone.r order by (gone.r).priority, (gone.r).seq) into v_rows from gone;
+    exit when v_rows is null or not v_spent;
+    select * into v_back from {schema}.hold_back_spent(v_rows, p_namespace, v_now);
+    v_rows := v_back.kept;
+    if v_back.unclear is not null then
+      insert into {schema}.ready select * from unnest(v_back.unclear);
+      v_retry := 5;
+    end if;
+    exit when v_rows is not null or v_back.unclear is not null;
+    v_retry := 0; -- there may be more behind what was held back
+  end loop;
+  if v_rows is null then
+    return query select ceil(v_retry)::int, null::{schema}.granted;
+    return;
+  end if;
+  -- The inputs of one answer stay within p_bytes, but for a single one: clients give up on larger messages. What does not
+  -- fit goes back to its old place, which nobody has seen empty. The input of a reaction stands with its event.
+  select count(*) filter (where s.ordinality = 1 or coalesce(s.total, 0) <= p_bytes), coalesce(bool_or(s.reacts), false)
+    into v_fits, v_reacts
+    from (
+      select sum(e.size) over (order by r.ordinality) total, r.ordinality, e.reacts from unnest(v_rows) with ordinality r
+      cross join lateral (
+        select octet_length(input) size, event is not null and input_type is null reacts
+        from {schema}.execution where id = r.execution offset 0) e) s;
+  if v_reacts then
+    select count(*) filter (where s.ordinality = 1 or coalesce(s.total, 0) <= p_bytes) into v_fits from (
+      select sum(coalesce(octet_length(e.input), v.size)) over (order by r.ordinality) total, r.ordinality
+      from unnest(v_rows) with ordinality r
+      cross join lateral (select input_type, input, event from {schema}.execution where id = r.execution offset 0) e
+      left join lateral (
+        select octet_length(x.payload) size from {schema}.event x
+        where x.id = case when e.input_type is null then e.event end offset 0) v on true) s;
+  end if;
+  if v_fits < cardinality(v_rows) then
+    insert into {schema}.ready select * from unnest(v_rows[v_fits + 1:]);
+    v_rows := v_rows[:v_fits];
+  end if;
+  if v_quotas <> '{}' then
+    select array_agg(distinct r.class) into v_limited from unnest(v_rows) r
+      join {schema}.claim_class c on c.id = r.class where c.lane = any (v_quotas) or 0 = any (v_quotas);
+  end if;
+  return query select null::int, g from {schema}.grant_leases(v_rows, p_namespace, p_worker, p_worker_name, p_lease_ms,
+    p_begin_ms, v_limited) g;
+  -- As of now, under the lock that is held anyway: a start that counted earlier than it was would leave its window too soon.
+  if v_quotas <> '{}' and v_rated then
+    perform {schema}.count_starts(p_namespace, array_agg(x.lane), array_agg(x.n), clock_timestamp()) from (
+      select c.lane, count(*)::int n from unnest(v_rows) r join {schema}.claim_class c on c.id = r.class
+        where c.lane = any (v_quotas) group by c.lane
+      union all select 0, cardinality(v_rows)) x;
+  end if;
+end $$;
+
+drop function {schema}.hold_parent(int, uuid, uuid, bigint, bytea, int, int);
+-- The first half of spawning: the lease of the parent and the row of its flow are held until the commit, so that neither is
+-- canceled nor lost meanwhile. One item, so it may wait. verdict: held | duplicate (parked by this very call; with the join
+-- and the children) | cancel_requested | canceled (the flow) | full | refused (explain_refusals says why).
+-- hops: of the parent, which its children take over, so that a cycle through children ends as one of events does.
+create function {schema}.hold_parent(p_namespace int, p_execution uuid, p_lease uuid, p_token bigint, p_hash bytea,
+  p_more int, p_max_members int, out verdict text, out flow uuid, out barrier uuid, out children uuid[],
+  out hops int)
+language plpgsql volatile as $$
+declare
+  v_lease {schema}.lease;
+  v_canceled boolean;
+begin
+  select l.* into v_lease from {schema}.lease l where l.execution = p_execution and l.lease = p_lease for update;
+  if v_lease.execution is null or v_lease.token <> p_token or v_lease.namespace <> p_namespace
+      or v_lease.expires_at <= clock_timestamp() then
+    select p.barrier into barrier from {schema}.parked p join {schema}.execution e on e.id = p.execution
+      where p.execution = p_execution and p.lease = p_lease and p.token = p_token and p.hash = p_hash
+        and e.id = p_execution and e.namespace = p_namespace;
+    verdict := case when found then 'duplicate' else 'refused' end;
+    children := array(select s.upstream from {schema}.slot s where s.barrier = hold_parent.barrier order by s.idx);
+    return;
+  end if;
+  flow := v_lease.flow;
+  select e.hops into hops from {schema}.execution e where e.id = p_execution;
+  if flow is not null then
+    select f.canceled_at is not null or f.failing_at is not null into v_canceled
+      from {schema}.flow f where f.id = v_lease.flow for share;
+  end if;
+  verdict := case when v_canceled then 'canceled'
+    when v_lease.cancel_at is not null or {schema}.is_loser(p_execution) then 'cancel_requested'
+    when flow is not null and {schema}.flow_is_full(flow, p_more, p_max_members) then 'full' else 'held' end;
+end $$;

@@ -94,7 +94,7 @@ function reads(flow: string, upstream: string, downstream: string, join: string)
   const inSpace = { namespace: NAMESPACE };
   const listed = (more: object) =>
     listExecutions(session, {
-      filter: { ...executions, ...inSpace, flow: null, parent: null, ...more },
+      filter: { ...executions, ...inSpace, flow: null, parent: null, subscription: null, ...more },
       ...{ below: null, size: SIZE, inlineBytes: -1 },
     });
   const flows = (more: object) => listFlows(session, { ...any, ...inSpace, name: null, ...more }, null, SIZE);

@@ -72,6 +72,16 @@ export interface Granted {
   readonly joined: string | null;
   readonly joins_children: boolean;
   readonly concurrency_key: string | null;
+  readonly ordering_key: string | null;
+  readonly hops: number;
+  /** What it reacts to; its input is that event's payload while it has none of its own. */
+  readonly subscription: number | null;
+  readonly subscription_version: bigint | null;
+  readonly event: string | null;
+  /** The slot it owns. */
+  readonly batch: string | null;
+  readonly batch_index: number | null;
+  readonly batch_size: number | null;
 }
 
 export interface Claimed {

@@ -21,6 +21,8 @@ const extend = statement(
      $9::uuid[], $10::int[], $11::uuid[], $12::uuid[], $13::text[], $14::boolean[], $15::text[])`,
 );
 
+const hopsOf = statement('flows.hops', 'select hops from {schema}.execution where id = $1');
+
 export interface FlowExtension {
   readonly namespace: number;
   readonly flow: string;
@@ -83,7 +85,9 @@ export async function extendFlow(database: Database, asked: FlowExtension): Prom
       const { verdict, subject, ...known } = begun;
       if (verdict === 'duplicate') return { verdict, ...known, woken: [], follows: false };
       if (verdict !== 'done') return { verdict, subject, revision: known.revision };
-      const executions = members.map(({ execution }) => execution);
+      // As a parent's children: a cycle through them ends as one of events does.
+      const [holder] = lease === null ? [] : await runner.query<{ hops: number }>(hopsOf, [lease.execution]);
+      const executions = members.map(({ execution }) => ({ ...execution, hops: holder?.hops || null }));
       const woken = await makeMembers(runner, executions, newJoins);
       const [extended] = await runner.query<Pick<ChangedFlow, 'revision' | 'state' | 'woken' | 'follows'>>(extend, [
         namespace,

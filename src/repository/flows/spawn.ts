@@ -24,7 +24,7 @@ import { makeMembers, Refusal } from './members.js';
 
 const hold = statement(
   'flows.hold-parent',
-  'select verdict, flow, barrier, children from {schema}.hold_parent($1, $2, $3, $4, $5, $6, $7)',
+  'select verdict, flow, barrier, children, hops from {schema}.hold_parent($1, $2, $3, $4, $5, $6, $7)',
 );
 
 const explain = statement(
@@ -78,6 +78,8 @@ interface Held {
   readonly flow: string | null;
   readonly barrier: string | null;
   readonly children: readonly string[];
+  /** Of the parent. */
+  readonly hops: number | null;
 }
 
 /** Call numbers in `parked` and `attempt`, beside those of EndCall. */
@@ -97,7 +99,7 @@ export async function waitForChildren(
       }
       if (held.verdict === 'refused') return await refusalOf(runner, asked);
       if (held.verdict !== 'held') return { verdict: held.verdict };
-      const children = inFlow(asked.children, held.flow);
+      const children = inFlow(asked.children, held);
       const woken = await makeMembers(runner, children, []);
       const [gaveUp] = await runner.query<{ woken: number[] | null; follows: boolean }>(park, [
         asked.namespace,
@@ -145,7 +147,7 @@ export async function completeWithChildren(
         return { verdict: held.verdict };
       // One that is asked to stop may complete late, unless the end itself is refused then.
       if (held.verdict === 'held' || held.verdict === 'cancel_requested') {
-        const children = inFlow(asked, held.flow);
+        const children = inFlow(asked, held);
         const made = await makeMembers(runner, children, []);
         const answer = await complete(runner, ending, limits.frames);
         if (isRefusedCompletion(answer)) throw new Rejected(answer);
@@ -216,10 +218,11 @@ async function refusalOf(runner: Runner, parent: LeaseRef): Promise<Refused> {
   return refused;
 }
 
-/** A child joins its parent's flow, if it has one. */
-function inFlow(children: readonly NewExecution[], flow: string | null): NewExecution[] {
+/** A child joins its parent's flow, if it has one, and counts its hops. */
+function inFlow(children: readonly NewExecution[], { flow, hops }: Held): NewExecution[] {
   return children.map((child) => ({
     ...child,
+    hops: hops || null,
     flow: flow === null ? null : { id: flow, optional: child.flow?.optional ?? false },
   }));
 }

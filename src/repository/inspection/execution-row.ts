@@ -16,6 +16,10 @@ export const EXECUTION_JOINS = `
    cross join lateral (
      select c.lane as lane_id, c.type, c.capabilities, n.name as lane from {schema}.claim_class c
      join {schema}.lane n on n.id = c.lane where c.id = e.class limit 1) c
+   left join lateral (select x.id, x.event_id, x.payload_type, x.payload from {schema}.event x where x.id = e.event limit 1) v on true
+   left join lateral (select x.name from {schema}.subscription x where x.id = e.subscription limit 1) sub on true
+   cross join lateral (
+     select coalesce(e.input_type, v.payload_type) as type, case when e.input_type is null then v.payload else e.input end as body) i
    left join lateral (select x.* from {schema}.ready x where x.execution = page.k1 limit 1) r on true
    left join lateral (select x.* from {schema}.scheduled x where x.execution = page.k1 limit 1) s on true
    left join lateral (select x.* from {schema}.lease x where x.execution = page.k1 limit 1) l on true
@@ -52,8 +56,10 @@ export function executionColumns(inline: string, whole: string): string {
   return `e.id, e.namespace, c.lane_id, c.lane, c.type, c.capabilities, e.class, e.request_id, e.tags, e.flow, e.letter,
      e.redrive_of, coalesce(e.root, e.id) as root, e.optional, e.parent, e.created_at, e.run_at as asked_run_at, e.start_by, e.deadline,
      e.timeout_ms, e.retry_max, e.retry_initial_ms, e.retry_factor, e.retry_cap_ms, e.reclaims_max, e.count_lost,
-     e.input_type, case when octet_length(e.input) <= ${inline} then e.input end as input,
-     coalesce(octet_length(e.input) > ${inline}, false) as input_omitted,
+     i.type as input_type, case when octet_length(i.body) <= ${inline} then i.body end as input,
+     coalesce(octet_length(i.body) > ${inline}, false) as input_omitted,
+     e.failure_events, e.hops, e.batch, e.batch_index, e.batch_size, sub.name as subscription, e.subscription_version,
+     coalesce(v.event_id, e.event::text) as trigger_event,
      case when r.execution is not null then 3 when s.execution is not null then 2 when l.execution is not null then 4
        when b.execution is not null then b.state when u.execution is not null then 5 else o.state end::int as state,
      b.barrier, b.waits_for::int as waits_for, b.place, b.gate as waits_gate, coalesce(b.budget, u.budget) as budget,
@@ -117,6 +123,17 @@ export interface ExecutionRow {
   readonly input_type: string | null;
   readonly input: Buffer | null;
   readonly input_omitted: boolean;
+  /** As failure_emissions reads them. */
+  readonly failure_events: unknown;
+  readonly hops: number;
+  /** The slot it owns. */
+  readonly batch: string | null;
+  readonly batch_index: number | null;
+  readonly batch_size: number | null;
+  readonly subscription: string | null;
+  readonly subscription_version: bigint | null;
+  /** The event it reacts to, by the id it is known by. */
+  readonly trigger_event: string | null;
   readonly state: number;
   /** What it waits for, while BLOCKED or WAITING_CHILDREN: 1 a join, 2 its concurrency key, 3 a budget, 4 its ordering key. */
   readonly waits_for: number | null;

@@ -1,6 +1,7 @@
 /**
  * Pages through executions, newest first: of any state down the core rows, of certain states down their phase tables, of
- * given tags through the index on tags, of a flow or a parent through theirs. Whatever the filter, a page reads a bounded number of rows (bounded-scan.ts).
+ * given tags through the index on tags, of a flow, a parent or a subscription through theirs. Whatever the filter, a page
+ * reads a bounded number of rows (bounded-scan.ts).
  */
 import type { Runner } from '../database.js';
 import { statement } from '../statement.js';
@@ -65,16 +66,16 @@ const tagged: Source = {
   filter: NOW,
 };
 
-/** Members of a flow, or children: each served by an index that goes on by id. */
+/** Members of a flow, children, or what a subscription made: each served by an index that goes on by id. */
 function relatives(name: string, where: string): Source {
   return {
     name,
     from: '{schema}.execution t',
     where: `${where} and t.id >= $3::uuid`,
     key: ['id'],
-    columns: ['class', 'created_at', 'tags', 'flow'],
+    columns: ['class', 'created_at', 'tags', 'flow', 'subscription'],
     filter: `${NOW} and ${OF_CORE.replaceAll('e.', 's.')} and ($6::jsonb is null or s.tags @> $6::jsonb)
-       and ($19::uuid is null or s.flow = $19::uuid)`,
+       and ($19::uuid is null or s.flow = $19::uuid) and ($21::int is null or s.subscription = $21::int)`,
   };
 }
 
@@ -97,6 +98,7 @@ const list = statement(
        tagged,
        relatives('members', 't.flow = $19::uuid and $20::uuid is null'),
        relatives('children', 't.parent = $20::uuid'),
+       relatives('reactions', 't.subscription = $21::int and $19::uuid is null and $20::uuid is null'),
      ],
      { below: ['$2::uuid'], rows: '$16::int', budget: '$17::int' },
    )}
@@ -118,6 +120,12 @@ const findTagged = statement(
      array(select e.id from found e where ${OF_CORE} and e.id < $2::uuid and e.id >= $3::uuid) as ids`,
 );
 
+/** One that was deleted keeps its number, and the last one of a name stands for it. */
+const findSubscription = statement(
+  'inspection.find-subscription',
+  'select s.id from {schema}.subscription s where s.namespace = $1 and s.name = $2 order by s.id desc limit 1',
+);
+
 export interface ExecutionFilter {
   readonly namespace: number;
   /** Null: any. What hangs on a state (worker: RUNNING, end: terminal) has been taken into account. */
@@ -133,6 +141,8 @@ export interface ExecutionFilter {
   readonly endedBefore: Date | null;
   readonly flow: string | null;
   readonly parent: string | null;
+  /** Name of the one that made it. */
+  readonly subscription: string | null;
 }
 
 export interface ExecutionPage {
@@ -171,7 +181,8 @@ export async function listExecutions(runner: Runner, page: ExecutionPage): Promi
     filter.createdFrom,
     filter.createdBefore,
   ];
-  const related = filter.flow !== null || filter.parent !== null;
+  const subscription = await subscriptionOf(runner, filter);
+  const related = filter.flow !== null || filter.parent !== null || subscription !== null;
   const ids = filter.tags === null || related ? undefined : await tagsFound(runner, core, budget);
   const rows = await runner.query<ExecutionRow & { readonly floor: string | null; readonly id: string | null }>(list, [
     ...core,
@@ -187,11 +198,20 @@ export async function listExecutions(runner: Runner, page: ExecutionPage): Promi
     page.inlineBytes,
     filter.flow,
     filter.parent,
+    subscription,
   ]);
   const found = rows.filter((row): row is ExecutionRow & { floor: string | null } => row.id !== null);
   const executions = found.slice(0, size);
   const more = found.length > size ? executions.at(-1)?.id : undefined;
   return { executions, next: more ?? rows[0]?.floor ?? undefined };
+}
+
+const NO_SUBSCRIPTION = 0;
+
+async function subscriptionOf(runner: Runner, { namespace, subscription }: ExecutionFilter): Promise<number | null> {
+  if (subscription === null) return null;
+  const [found] = await runner.query<{ id: number }>(findSubscription, [namespace, subscription]);
+  return found?.id ?? NO_SUBSCRIPTION;
 }
 
 /** Undefined when so many have these tags that reading in order and filtering finds a page soon. */

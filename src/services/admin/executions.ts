@@ -30,7 +30,6 @@ import {
   type Shape,
   tags,
   timestamp,
-  unbuilt,
   validate,
 } from '../validation.js';
 import type { AdminServiceDeps } from './deps.js';
@@ -46,7 +45,7 @@ const filter = z.object({
   tags: tags.transform(tagsOrNull),
   workerName: optionalName(),
   workerInstanceId: optionalName(),
-  subscription: unbuilt('subscriptions'),
+  subscription: optionalName(),
   minCreateTime: timestamp,
   maxCreateTime: timestamp,
   minEndTime: timestamp,
@@ -92,6 +91,7 @@ export function listExecutionsCall({ database, registry }: AdminServiceDeps) {
         endedBefore: given?.maxEndTime ?? null,
         flow: given?.flowId ?? null,
         parent: given?.parentExecutionId ?? null,
+        subscription: given?.subscription ?? null,
       },
       below: below ?? null,
       size: asked.pageSize,

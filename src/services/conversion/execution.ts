@@ -10,7 +10,9 @@ import {
 } from '../../../gen/tailrace/v1/execution_pb.js';
 import { ExecutionState, isTerminal } from '../../domain/states.js';
 import type { ExecutionRow } from '../../repository/inspection/index.js';
+import { toBatchPosition } from './event.js';
 import { progressOf, toFailure } from './failure.js';
+import { type StoredFailureEvent, toFailureEvents } from './failure-event.js';
 import { toPayload } from './payload.js';
 import { toRetryPolicy } from './retry.js';
 import { toSuspension } from './suspension.js';
@@ -43,6 +45,12 @@ export function toExecution(row: ExecutionRow, namespace: string): Execution {
     redriveOfExecutionId: row.redrive_of ?? '',
     redrivenAsExecutionId: row.redriven_as ?? '',
     idempotencyKey: row.root,
+    triggerEventId: row.trigger_event ?? '',
+    subscription: row.subscription ?? '',
+    subscriptionVersion: row.subscription_version ?? 0n,
+    batch: toBatchPosition(row),
+    hops: row.hops,
+    failureEvents: toFailureEvents(row.failure_events as StoredFailureEvent[] | null),
     ...(row.input_type !== null && row.input !== null && { input: toPayload(row.input_type, row.input) }),
     ...timesOf(row),
     ...(isTerminal(row.state) ? { outcome: outcomeOf(row) } : liveOf(row)),

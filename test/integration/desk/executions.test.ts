@@ -252,6 +252,7 @@ describe('ListExecutions', () => {
       endedBefore: null,
       flow: null,
       parent: null,
+      subscription: null,
     };
     for (const states of [null, [ExecutionState.QUEUED], [ExecutionState.QUEUED, ExecutionState.RUNNING]]) {
       const found: string[] = [];

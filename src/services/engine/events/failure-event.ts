@@ -6,6 +6,7 @@ import { z } from 'zod';
 import { DeadLetterReasonSchema } from '../../../../gen/tailrace/v1/dead_letter_reason_pb.js';
 import type { EmittedEvent } from '../../../../gen/tailrace/v1/event_pb.js';
 import type { FailureEvent } from '../../../../gen/tailrace/v1/execution_pb.js';
+import type { StoredFailureEvent } from '../../conversion/failure-event.js';
 import { enumNumbers, list, refuse, type Shape } from '../../validation.js';
 import { required } from '../required.js';
 import { type Emitted, emittedHash } from './emitted-event.js';
@@ -38,22 +39,6 @@ export function failureEvents(maxPayloadBytes: number) {
 }
 
 export type Declared = z.output<ReturnType<typeof failureEvents>>[number];
-
-/** As it stands in the database: what is absent there was not given. */
-export interface StoredFailureEvent {
-  /** Empty or absent: for every reason. */
-  readonly reasons?: readonly number[];
-  readonly type: string;
-  readonly payload_type?: string;
-  /** In base64. */
-  readonly payload?: string;
-  readonly stream?: string;
-  readonly batch_group?: string;
-  readonly schema_version?: number;
-  readonly tags?: Readonly<Record<string, string>>;
-  readonly headers?: Readonly<Record<string, string>>;
-  readonly occurred_at?: string;
-}
 
 /** Null when there are none. */
 export function storedFailureEvents(declared: readonly Declared[]): StoredFailureEvent[] | null {
