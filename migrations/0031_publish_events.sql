@@ -99,7 +99,7 @@ begin
       order by u.namespace, u.event_id on conflict do nothing;
     select array_agg(case when u.event_id is null then null
           when to_timestamp(u.made_ms / 1000.0) < v_floor then 'too_old'
-          when k.event = u.id and e.id is null then null
+          when k.event = u.id then case when e.id is not null then 'reused' end
           when k.hash = u.hash then 'duplicate' else 'reused' end order by u.ordinality),
         array_agg(case when k.event = u.id then e.id else k.event end order by u.ordinality)
       into v_verdict, v_old
@@ -110,7 +110,7 @@ begin
         where x.namespace = u.namespace and x.event_id = u.event_id offset 0) k on true
       -- Nobody can give an id that the engine has made.
       left join lateral (
-        select x.id, null::bytea as hash from {schema}.event x
+        select x.id from {schema}.event x
         where x.id = case when u.made_ms is not null and k.event = u.id then u.event_id::uuid end
           and x.namespace = u.namespace and x.event_id is null offset 0) e on true;
   end if;
@@ -187,7 +187,9 @@ begin
       v_fell := false;
     end if;
     j := p_cause_at[i];
-    if v_verdict[i] is null and j is not null and v_verdict[j] not in ('duplicate', 'reused') then
+    -- What would have been its flow says nothing then.
+    if j is not null and v_verdict[j] not in ('duplicate', 'reused')
+        and coalesce(v_verdict[i] in ('no_flow', 'flow_sealed', 'flow_canceled', 'flow_full'), true) then
       v_verdict[i] := 'no_cause';
     end if;
     if v_verdict[i] is null and v_fell then
