@@ -32,7 +32,8 @@ begin
   verdict := case when p_expected not in (0, version) then 'conflict'
     when v_was.ordered <> v_is.ordered then 'ordering'
     when v_was.joins <> v_is.joins then 'joining'
-    when v_was.spec = v_is.spec and v_was.class = v_is.class then case when v_was.state = 3 then 'resumed' else 'same' end
+    when v_was.spec = v_is.spec and v_was.class = v_is.class and v_was.failure_events is not distinct from v_is.failure_events
+      then case when v_was.state = 3 then 'resumed' else 'same' end
     else 'put' end;
   if verdict not in ('put', 'resumed') then return; end if;
   update {schema}.subscription_registry set version = v_registry;

@@ -12,6 +12,8 @@ import { Loop } from '../runtime/loop.js';
 
 const BATCH = 500;
 const FOLLOW_BATCH = 100;
+/** Events, most of which start something small. */
+const ROUTE_BATCH = 250;
 /** Subjects that breed more of their kind, a level at a time. */
 const FOLLOWING: readonly SweepSubject[] = ['fillings', 'joins', 'followUps', 'budgets', 'routes'];
 /** Sweeps come no closer than this, so that many timers a few milliseconds apart become one batch. */
@@ -71,7 +73,7 @@ class DueLoop {
 
   constructor(subject: SweepSubject, { database, onSwept, onError }: SweeperOptions, hint: Hint) {
     const follows = FOLLOWING.includes(subject);
-    const batch = follows ? FOLLOW_BATCH : BATCH;
+    const batch = subject === 'routes' ? ROUTE_BATCH : follows ? FOLLOW_BATCH : BATCH;
     this.#loop = new Loop({
       name: `sweeper ${subject}`,
       gapMs: follows ? FOLLOW_GAP_MS : GAP_MS,

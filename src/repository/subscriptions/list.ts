@@ -17,13 +17,11 @@ const list = statement(
        and ($5::text is null or $5::text = any (s.event_types) or (s.event_types = '{}' and s.type_prefixes = '{}')
          or exists (select from unnest(s.type_prefixes) p where starts_with($5::text, p)))
      order by s.name limit $6::int)
-   select p.name, p.version, p.state::int as state, p.spec, p.actor, p.created_at, p.changed_at, p.halted_reason, p.halted_at,
+   select p.name, p.version, p.state::int as state, p.spec, p.failure_events, p.actor, p.created_at, p.changed_at, p.halted_reason, p.halted_at,
      (select count(*) from (
        select from {schema}.unrouted u where u.subscription = p.id limit ${COUNTED}) x)::int as unrouted,
      (select count(*) from (
-       select from {schema}.batch_join j cross join lateral (
-         select from {schema}.barrier b where b.id = j.barrier and b.state = 1 offset 0) b
-       where j.subscription = p.id limit ${COUNTED}) x)::int as open_joins
+       select from {schema}.barrier b where b.subscription = p.id and b.due_at is not null limit ${COUNTED}) x)::int as open_joins
    from page p order by p.name`,
 );
 
@@ -35,6 +33,7 @@ export interface SubscriptionRow {
   readonly version: bigint;
   readonly state: number;
   readonly spec: unknown;
+  readonly failure_events: unknown;
   readonly actor: string;
   readonly created_at: Date;
   readonly changed_at: Date;

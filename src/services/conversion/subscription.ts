@@ -3,15 +3,17 @@ import { create, fromJson, type JsonValue } from '@bufbuild/protobuf';
 import {
   type Subscription,
   SubscriptionSchema,
+  type SubscriptionSpec,
   SubscriptionSpecSchema,
 } from '../../../gen/tailrace/v1/subscription_pb.js';
 import { type SubscriptionRow, SubscriptionState } from '../../repository/subscriptions/index.js';
+import { type StoredFailureEvent, toFailureEvents } from './failure-event.js';
 import { toTimestamp } from './times.js';
 
 export function toSubscription(row: SubscriptionRow, namespace: string): Subscription {
   return create(SubscriptionSchema, {
     namespace,
-    spec: fromJson(SubscriptionSpecSchema, row.spec as JsonValue),
+    spec: specOf(row),
     version: row.version,
     createTime: toTimestamp(row.created_at),
     updateTime: toTimestamp(row.changed_at),
@@ -22,4 +24,10 @@ export function toSubscription(row: SubscriptionRow, namespace: string): Subscri
     haltTime: toTimestamp(row.halted_at),
     unroutedEventCount: BigInt(row.unrouted),
   });
+}
+
+function specOf({ spec, failure_events }: SubscriptionRow): SubscriptionSpec {
+  const asked = fromJson(SubscriptionSpecSchema, spec as JsonValue);
+  asked.failureEvents = toFailureEvents(failure_events as readonly StoredFailureEvent[] | null);
+  return asked;
 }

@@ -1,10 +1,11 @@
 /** Subscriptions as operators make, change, list and delete them. */
 import { create } from '@bufbuild/protobuf';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { DeadLetterReason } from '../../../gen/tailrace/v1/dead_letter_reason_pb.js';
 import { DeadHeadPolicy } from '../../../gen/tailrace/v1/execution_pb.js';
 import { LogEntryKind, StartPosition } from '../../../gen/tailrace/v1/log_pb.js';
 import { SubscriptionSpecSchema } from '../../../gen/tailrace/v1/subscription_pb.js';
-import { refusal, seconds } from '../../support/by-hand.js';
+import { refusal, seconds, text } from '../../support/by-hand.js';
 import { eventually } from '../../support/eventually.js';
 import { startTailrace, type TestTailrace } from '../../support/tailrace.js';
 
@@ -56,6 +57,12 @@ describe('PutSubscription', () => {
       orderingKey: { source: { case: 'pointer', value: '/order/id' } },
       deadHeadPolicy: DeadHeadPolicy.SKIP,
       optionalInFlow: true,
+      failureEvents: [
+        {
+          reasons: [DeadLetterReason.PERMANENT],
+          event: { type: 'ship.failed', payload: { contentType: 'application/json', ...text('{"a":1}') } },
+        },
+      ],
     });
     const { subscription, warnings } = await put(spec);
     expect(warnings).toEqual([]);
@@ -86,12 +93,12 @@ describe('PutSubscription', () => {
       reason: 'VERSION_CONFLICT',
       metadata: { current_version: '0' },
     });
-    await eventually(async () =>
-      expect(await told(namespace, LogEntryKind.ADMIN_SUBSCRIPTION_UPDATED)).toEqual([
-        ['a', 1],
-        ['a', 2],
-      ]),
-    );
+    await eventually(async () => (await told(namespace, LogEntryKind.ADMIN_SUBSCRIPTION_UPDATED)).length >= 2);
+    const updates = await told(namespace, LogEntryKind.ADMIN_SUBSCRIPTION_UPDATED);
+    expect(updates).toEqual([
+      ['a', 1],
+      ['a', 2],
+    ]);
   });
 
   it('refuses to add or take away ordering and batch joins', async () => {
@@ -187,8 +194,7 @@ it('lists by name, lane and event type, and forgets what is deleted', async () =
   expect(await names({})).toEqual(['a', 'c']);
   const gone = await refusal(tailrace.admin.getSubscription({ namespace, subscription: 'b' }));
   expect(gone.reason).toBe('SUBSCRIPTION_NOT_FOUND');
-  await eventually(async () =>
-    expect(await told(namespace, LogEntryKind.ADMIN_SUBSCRIPTION_DELETED)).toEqual([['b', 1]]),
-  );
+  await eventually(async () => (await told(namespace, LogEntryKind.ADMIN_SUBSCRIPTION_DELETED)).length > 0);
+  expect(await told(namespace, LogEntryKind.ADMIN_SUBSCRIPTION_DELETED)).toEqual([['b', 1]]);
   expect((await put({ name: 'b' }, { namespace })).subscription?.version).toBe(1n);
 });

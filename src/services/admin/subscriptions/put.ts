@@ -17,17 +17,16 @@ import { subscriptionNow, versionConflict } from './present.js';
 import { type Spec, subscriptionSpec, toRule } from './spec.js';
 import { warningsOf } from './warnings.js';
 
-const request = z.object({
-  namespace,
-  subscription: required(subscriptionSpec),
-  expectedVersion: counter,
-} satisfies Shape<PutSubscriptionRequest>);
-
 /** What cannot be changed, by verdict. */
 const FIXED = { ordering: 'ordering_key', joining: 'batch_join' } as const;
 
 export function putSubscriptionCall(deps: AdminServiceDeps) {
-  const { database, registry, after } = deps;
+  const { database, registry, after, maxPayloadBytes } = deps;
+  const request = z.object({
+    namespace,
+    subscription: required(subscriptionSpec(maxPayloadBytes)),
+    expectedVersion: counter,
+  } satisfies Shape<PutSubscriptionRequest>);
   return async (message: PutSubscriptionRequest): Promise<PutSubscriptionResponse> => {
     const { subscription: spec, expectedVersion, ...asked } = validate(request, message);
     const id = await registry.namespaceFor(asked.namespace);

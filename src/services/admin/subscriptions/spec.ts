@@ -10,6 +10,7 @@ import {
 } from '../../../../gen/tailrace/v1/subscription_pb.js';
 import { DEFAULT_POLICY } from '../../../repository/flows/index.js';
 import type { SubscriptionRule } from '../../../repository/subscriptions/index.js';
+import { failureEvents, storedFailureEvents } from '../../engine/events/failure-event.js';
 import { joinPolicy } from '../../engine/flows/join-policy.js';
 import { retryPolicy } from '../../engine/spec.js';
 import {
@@ -27,7 +28,6 @@ import {
   type Shape,
   tags,
   text,
-  unbuilt,
 } from '../../validation.js';
 import { eventFilter, keySource, matchedHeaders, payloadMatch } from './filter.js';
 
@@ -40,46 +40,47 @@ const PREFIXES = 64;
 
 const batchJoin = z.object({ eventType: optionalName(), policy: joinPolicy } satisfies Shape<BatchJoin>).optional();
 
-export const subscriptionSpec = z
-  .object({
-    name: name(),
-    filter: eventFilter.optional(),
-    payloadMatches: list(payloadMatch, PAYLOAD_MATCHES),
-    eventTypePrefixes: names(PREFIXES),
-    streamPrefixes: names(PREFIXES),
-    headers: matchedHeaders,
-    lane: optionalLane.transform((value) => value ?? DEFAULT_LANE),
-    type: name(),
-    priority: integer(-1_000, 1_000),
-    delay: duration(0, CENTURY_MS),
-    ttl: duration(100, CENTURY_MS),
-    deadline: duration(100, CENTURY_MS),
-    attemptTimeout: duration(100, LONGEST_MS),
-    retryPolicy,
-    requiredCapabilities: names(MAX_CAPABILITIES).transform((values) => values.sort()),
-    tags,
-    concurrencyKey: keySource,
-    orderingKey: keySource,
-    deadHeadPolicy: enumNumber(DeadHeadPolicySchema),
-    failureEvents: unbuilt('failure events'),
-    batchJoin,
-    optionalInFlow: z.boolean(),
-    start: enumNumber(StartPositionSchema),
-    cursor: text(CURSOR_BYTES),
-  } satisfies Shape<SubscriptionSpec>)
-  .check((context) => {
-    const { concurrencyKey, orderingKey, deadHeadPolicy, batchJoin: join, start, cursor } = context.value;
-    const excluded = (value: unknown, other: string, field: string) =>
-      refuse(context.issues, value, `must be absent when ${other} is given`, [field]);
-    if (orderingKey && concurrencyKey) excluded(concurrencyKey, 'ordering_key', 'concurrencyKey');
-    if (orderingKey && join) excluded(orderingKey, 'batch_join', 'orderingKey');
-    if (!orderingKey && deadHeadPolicy !== DeadHeadPolicy.UNSPECIFIED) {
-      refuse(context.issues, deadHeadPolicy, 'needs ordering_key', ['deadHeadPolicy']);
-    }
-    if (cursor !== '' && start !== StartPosition.UNSPECIFIED) excluded(start, 'cursor', 'start');
-  });
+export const subscriptionSpec = (maxPayloadBytes: number) =>
+  z
+    .object({
+      name: name(),
+      filter: eventFilter.optional(),
+      payloadMatches: list(payloadMatch, PAYLOAD_MATCHES),
+      eventTypePrefixes: names(PREFIXES),
+      streamPrefixes: names(PREFIXES),
+      headers: matchedHeaders,
+      lane: optionalLane.transform((value) => value ?? DEFAULT_LANE),
+      type: name(),
+      priority: integer(-1_000, 1_000),
+      delay: duration(0, CENTURY_MS),
+      ttl: duration(100, CENTURY_MS),
+      deadline: duration(100, CENTURY_MS),
+      attemptTimeout: duration(100, LONGEST_MS),
+      retryPolicy,
+      requiredCapabilities: names(MAX_CAPABILITIES).transform((values) => values.sort()),
+      tags,
+      concurrencyKey: keySource,
+      orderingKey: keySource,
+      deadHeadPolicy: enumNumber(DeadHeadPolicySchema),
+      failureEvents: failureEvents(maxPayloadBytes),
+      batchJoin,
+      optionalInFlow: z.boolean(),
+      start: enumNumber(StartPositionSchema),
+      cursor: text(CURSOR_BYTES),
+    } satisfies Shape<SubscriptionSpec>)
+    .check((context) => {
+      const { concurrencyKey, orderingKey, deadHeadPolicy, batchJoin: join, start, cursor } = context.value;
+      const excluded = (value: unknown, other: string, field: string) =>
+        refuse(context.issues, value, `must be absent when ${other} is given`, [field]);
+      if (orderingKey && concurrencyKey) excluded(concurrencyKey, 'ordering_key', 'concurrencyKey');
+      if (orderingKey && join) excluded(orderingKey, 'batch_join', 'orderingKey');
+      if (!orderingKey && deadHeadPolicy !== DeadHeadPolicy.UNSPECIFIED) {
+        refuse(context.issues, deadHeadPolicy, 'needs ordering_key', ['deadHeadPolicy']);
+      }
+      if (cursor !== '' && start !== StartPosition.UNSPECIFIED) excluded(start, 'cursor', 'start');
+    });
 
-export type Spec = z.output<typeof subscriptionSpec>;
+export type Spec = z.output<ReturnType<typeof subscriptionSpec>>;
 
 /** `message`: the spec as it came. */
 export function toRule(spec: Spec, message: SubscriptionSpec, classId: number): SubscriptionRule {
@@ -113,7 +114,7 @@ export function toRule(spec: Spec, message: SubscriptionSpec, classId: number): 
     key_path: key?.path ?? null,
     ordered: orderingKey !== undefined,
     dead_head: orderingKey ? spec.deadHeadPolicy || DeadHeadPolicy.BLOCK : null,
-    failure_events: null,
+    failure_events: storedFailureEvents(spec.failureEvents),
     joins: join !== undefined,
     join_type: join?.eventType ?? null,
     join_policy: join ? storedPolicy(join.policy) : null,
@@ -136,12 +137,16 @@ function storedPolicy(policy: Policy): object {
   };
 }
 
-/** Equal content is equal: lists of alternatives in order, defaults filled in, without what counts at the making only. */
+/**
+ * Equal content is equal: lists of alternatives in order, defaults filled in, without what counts at the making only. Its failure
+ * events are stored beside it.
+ */
 function storedSpec(message: SubscriptionSpec): unknown {
   const spec = clone(SubscriptionSpecSchema, message);
   spec.lane ||= DEFAULT_LANE;
   spec.start = StartPosition.UNSPECIFIED;
   spec.cursor = '';
+  spec.failureEvents = [];
   spec.eventTypePrefixes = inOrder(spec.eventTypePrefixes);
   spec.streamPrefixes = inOrder(spec.streamPrefixes);
   spec.requiredCapabilities = inOrder(spec.requiredCapabilities);
