@@ -1,9 +1,9 @@
 -- Looking at events: flows that are not settled while an event waits, counts of events, and the tree of causes with them.
 -- Locks: brief SHARE locks on execution and event, to add an index each. older-servers: refused
 
--- What an event started, and what came from an event or an execution: probes of the tree, in the order of ids.
+-- What an event started, and what was published for it other than by what it started: probes of the tree, in the order of ids.
 create index execution_event on {schema}.execution (event, id) where event is not null;
-create index event_parent on {schema}.event (coalesce(cause_execution, cause), id) where coalesce(cause_execution, cause) is not null;
+create index event_caused on {schema}.event (cause, id) where cause is not null and cause_execution is null;
 
 -- Events ever published, folded from the log as state_count is. Those of a flow stand in flow_count, under 12.
 create table {schema}.event_count (
@@ -183,16 +183,20 @@ create function {schema}.tree_child(p_flow uuid, p_above uuid, p_is_event boolea
 declare
   v_execution uuid;
 begin
-  select y.id into id from (
-    select x.id, x.flow from {schema}.event x
-    where coalesce(x.cause_execution, x.cause) = p_above and x.id > p_after and x.id < p_before order by x.id offset 0) y
-    where y.flow = p_flow limit 1;
   if p_is_event then
+    select y.id into id from (
+      select x.id, x.flow from {schema}.event x where x.cause = p_above and x.cause_execution is null
+        and x.id > p_after and x.id < p_before order by x.id offset 0) y
+      where y.flow = p_flow limit 1;
     select y.id into v_execution from (
       select x.id, x.flow from {schema}.execution x
       where x.event = p_above and x.id > p_after and x.id < p_before order by x.id offset 0) y
       where y.flow = p_flow limit 1;
   else
+    select y.id into id from (
+      select x.id, x.flow from {schema}.event x
+      where x.cause_execution = p_above and x.id > p_after and x.id < p_before order by x.id offset 0) y
+      where y.flow = p_flow limit 1;
     select y.id into v_execution from (
       select x.id, x.flow, x.event from {schema}.execution x
       where x.parent = p_above and x.id > p_after and x.id < p_before order by x.id offset 0) y

@@ -25,7 +25,7 @@ function page(order: 'asc' | 'desc'): string {
        select x.seq from (
          (select seq from {schema}.log_flow where flow = $1::uuid and seq ${behind} $2::bigint order by seq ${order} limit $3::int)
          union
-         select e.seq from {schema}.event e where coalesce(e.cause_execution, e.cause) = $1::uuid and e.seq ${behind} $2::bigint) x
+         select e.seq from {schema}.event e where e.cause_execution = $1::uuid and e.seq ${behind} $2::bigint) x
        order by x.seq ${order} limit $3::int),
      l as (
        select l.* from f join {schema}.log l on l.seq = f.seq
