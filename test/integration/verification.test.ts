@@ -9,6 +9,7 @@ import { render } from '../../src/repository/statement.js';
 import { INVARIANTS, verify } from '../../src/repository/verification/index.js';
 import { seconds } from '../support/by-hand.js';
 import { type Desk, startDesk } from '../support/desk.js';
+import { EVENT_PLANTS, makeEvents } from '../support/events/planted.js';
 import { eventually } from '../support/eventually.js';
 import { FlowsByHand } from '../support/flows-by-hand.js';
 import { FramesByHand, json, text } from '../support/frames-by-hand.js';
@@ -42,6 +43,7 @@ beforeAll(async () => {
   await makeFlows();
   await makeWaits();
   await makeFrames();
+  await makeEvents(desk);
   await desk.caughtUp();
 });
 afterAll(async () => {
@@ -262,6 +264,8 @@ const PLANTS: Readonly<Record<string, readonly string[]>> = {
   'settled-is-settled': [
     'update tailrace.flow set settled_at = now() where settled_at is null',
     'update tailrace.flow set began = false where settled_at is not null',
+    `insert into tailrace.unrouted (event, seq, idx, flow)
+       select e.id, e.seq, e.idx, f.id from tailrace.event e, tailrace.flow f where f.settled_at is not null limit 1`,
   ],
   'settles-in-time': ['update tailrace.flow set state = 1, settled_at = null, ended_at = null where state in (3, 4)'],
   'flow-tells-end': [
@@ -357,6 +361,7 @@ const PLANTS: Readonly<Record<string, readonly string[]>> = {
     `update tailrace.blocked set budget = ${ANY} where waits_for = 3`,
     'update tailrace.spent set lane = lane + 1000',
   ],
+  ...EVENT_PLANTS,
   'positions-without-gaps': [
     'update tailrace.log_run set base = base + 1 where base = (select max(base) from tailrace.log_run)',
     'delete from tailrace.log_run where base = 1',
@@ -389,6 +394,7 @@ const PLANTS: Readonly<Record<string, readonly string[]>> = {
     'update tailrace.counted set position = 1',
   ],
   'members-are-folded': ['update tailrace.flow_count set n = n + 1', 'delete from tailrace.flow_count where state = 0'],
+  'events-are-folded': ['update tailrace.event_count set n = n + 1', 'delete from tailrace.event_count'],
   'flow-is-logged': ['delete from tailrace.log where 40 = any (kind)', 'delete from tailrace.flow where state = 3'],
   'decision-is-logged': [
     'update tailrace.barrier set state = 5 where state = 2',
