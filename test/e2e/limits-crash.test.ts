@@ -10,7 +10,7 @@ import { leaseOf, refusal, seconds } from '../support/by-hand.js';
 import { crashAt, type Operation } from '../support/crash-point.js';
 import { eventually } from '../support/eventually.js';
 import { freshDatabase, type TestDatabase } from '../support/postgres.js';
-import type { WaitsByHand } from '../support/waits-by-hand.js';
+import { WaitsByHand } from '../support/waits-by-hand.js';
 
 const { BLOCKED, QUEUED, RUNNING } = ExecutionState;
 const long = { leaseDuration: seconds(600) };
@@ -196,6 +196,6 @@ afterAll(async () => database.drop());
 
 describe.each(Object.entries(OPERATIONS))('%s', (_, operation) => {
   test.each(operation.points)('leaks nothing when a server dies after statement %i', async (point) => {
-    await crashAt(point, operation, database);
+    await crashAt(point, operation, database, (clients) => new WaitsByHand(clients));
   });
 });

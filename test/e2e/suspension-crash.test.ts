@@ -10,7 +10,7 @@ import { refusal, seconds } from '../support/by-hand.js';
 import { crashAt, type Operation, type Prepared } from '../support/crash-point.js';
 import { eventually } from '../support/eventually.js';
 import { freshDatabase, type TestDatabase } from '../support/postgres.js';
-import { named, type WaitsByHand } from '../support/waits-by-hand.js';
+import { named, WaitsByHand } from '../support/waits-by-hand.js';
 
 const { SUSPENDED, QUEUED, FAILED, CANCELED, EXPIRED } = ExecutionState;
 const { FAIL, CANCEL, EXPIRE, RESUME, ESCALATE } = SuspensionTimeoutBehavior;
@@ -231,6 +231,6 @@ afterAll(async () => database.drop());
 
 describe.each(Object.entries(OPERATIONS))('%s', (_, operation) => {
   test.each(operation.points)('survives a server that dies after statement %i', async (point) => {
-    await crashAt(point, operation, database);
+    await crashAt(point, operation, database, (clients) => new WaitsByHand(clients));
   });
 });

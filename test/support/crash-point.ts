@@ -7,28 +7,33 @@ import { CrashProxy } from './crash-proxy.js';
 import { eventually } from './eventually.js';
 import type { TestDatabase } from './postgres.js';
 import { ServerProcess } from './server-process.js';
-import { clientsOf, startTailrace } from './tailrace.js';
-import { WaitsByHand } from './waits-by-hand.js';
+import { type Clients, clientsOf, startTailrace } from './tailrace.js';
+import type { WaitsByHand } from './waits-by-hand.js';
 
-export interface Prepared {
+export interface Prepared<Hand = WaitsByHand> {
   /** What is asked; safe to repeat, so it is, whether it was committed or not. */
-  readonly act: (hand: WaitsByHand) => Promise<unknown>;
+  readonly act: (hand: Hand) => Promise<unknown>;
   /** By the other server alone. */
-  readonly finished: (hand: WaitsByHand) => Promise<unknown>;
+  readonly finished: (hand: Hand) => Promise<unknown>;
 }
 
-export interface Operation {
+export interface Operation<Hand = WaitsByHand> {
   /** Names of the statements that matter. */
   readonly matters: RegExp;
   /** After which of them, counted from the act, the server dies. */
   readonly points: readonly number[];
-  readonly prepare: (hand: WaitsByHand) => Promise<Prepared>;
+  readonly prepare: (hand: Hand) => Promise<Prepared<Hand>>;
 }
 
-export async function crashAt(point: number, { matters, prepare }: Operation, database: TestDatabase): Promise<void> {
+export async function crashAt<Hand = WaitsByHand>(
+  point: number,
+  { matters, prepare }: Operation<Hand>,
+  database: TestDatabase,
+  handOf: (clients: Clients) => Hand,
+): Promise<void> {
   const { proxy, url } = await CrashProxy.before(database.url);
   const doomed = await ServerProcess.start({ ...database, url });
-  const hand = new WaitsByHand(clientsOf(doomed.url));
+  const hand = handOf(clientsOf(doomed.url));
   const { act, finished } = await prepare(hand);
   let left = point;
   proxy.crashAfter(
@@ -46,7 +51,7 @@ export async function crashAt(point: number, { matters, prepare }: Operation, da
 
   const survivor = await startTailrace({ database });
   try {
-    const there = new WaitsByHand(survivor);
+    const there = handOf(survivor);
     await act(there);
     await finished(there);
     const rules = await verify(survivor.running.engine.database);

@@ -11,7 +11,7 @@ import type { Claim } from '../../gen/tailrace/v1/lease_pb.js';
 import { type ByHand, leaseOf, seconds } from './by-hand.js';
 import { DEPENDENT_PATHS } from './dependent-paths.js';
 import type { FlowsByHand } from './flows-by-hand.js';
-import { type Path, path, soon, WHY } from './terminal-path.js';
+import { type Path, path, type Subject, soon, WHY } from './terminal-path.js';
 import { WAIT_PATHS } from './wait-paths.js';
 
 export { type Path, WHY };
@@ -150,9 +150,10 @@ export async function walk(
   name: string,
   lane: string,
   tags: Record<string, string> = {},
+  more: Subject = {},
 ): Promise<string> {
   const { spec, among } = PATHS[name] ?? path(SUCCEEDED, UNSPECIFIED, 1);
-  const subject = { type: name, lane, tags, ...spec() };
+  const subject = { type: name, lane, tags, ...more, ...spec() };
   const id = among ? await among(hand, subject) : await hand.createOne(subject);
   await finish(hand, name, id);
   return id;

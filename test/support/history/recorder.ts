@@ -40,6 +40,7 @@ import {
   WaitForChildrenRequestSchema,
   WaitForChildrenResponseSchema,
 } from '../../../gen/tailrace/v1/engine_service_pb.js';
+import { ErrorDetailSchema } from '../../../gen/tailrace/v1/error_pb.js';
 import type { Claim, LeaseRef } from '../../../gen/tailrace/v1/lease_pb.js';
 import { eventEvents, refusedEvents } from './event-events.js';
 import type { Claimed, Created, Held, HistoryEvent, HolderCall, Timed } from './history.js';
@@ -108,7 +109,9 @@ export class Recorder {
   }
 
   #refused(call: string, request: Message, error: unknown, timed: Timed): void {
-    const unanswered = !(error instanceof ConnectError) || UNCERTAIN.has(error.code);
+    // What the engine says has a detail; without one a connection broke.
+    const isTold = error instanceof ConnectError && error.findDetails(ErrorDetailSchema).length > 0;
+    const unanswered = !isTold || UNCERTAIN.has(error.code);
     const verdict = unanswered ? 'unanswered' : 'refused';
     this.events.push(...refusedUse(request, verdict, timed));
     this.events.push(...refusedEvents(request, verdict, timed));
