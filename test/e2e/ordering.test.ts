@@ -237,7 +237,7 @@ test('64 workers at two servers: no two of a key at once, and each key in its or
   const ended = new Map<string, string[]>(keys.map((key) => [key, []]));
   let making = true;
   const make = async () => {
-    for (let i = 0; i < 12; i++) {
+    for (let i = 0; i < 6; i++) {
       const ids = await hand.create(...keys.map((key) => ({ lane, orderingKey: key, tags: { key }, ...SKIP })));
       ids.forEach((id, k) => {
         left.add(id);
