@@ -681,3 +681,67 @@ begin
   end if;
   perform {schema}.append_folded(v_items, v_endings, v_now);
 end $$;
+
+-- Routes the event of a letter once more, with hops from 0: leaves it to the router, which closes the letter. Its flow is active
+-- again. The key of the request stands for the event. Lock order: flow, letter, request key.
+-- verdict: redriven | duplicate (an earlier call under this request id had done it) | reused | not_found | conflict (with the
+-- present version) | wrong_state (with the present state) | canceled (its flow is). Of a crash nothing is left.
+create function {schema}.redrive_event(p_namespace int, p_letter uuid, p_request_id text, p_hash bytea, p_expected bigint,
+  p_actor text, p_note text, out verdict text, out version bigint, out state int, out event uuid)
+language plpgsql volatile as $$
+#variable_conflict use_column
+declare
+  v_flow uuid;
+  v_held text;
+  v_now timestamptz;
+  v_letter {schema}.dead_letter;
+  v_event record;
+  v_key record;
+  v_was_settled boolean;
+begin
+  select d.flow into v_flow from {schema}.dead_letter d where d.id = p_letter and d.namespace = p_namespace;
+  v_held := {schema}.hold_flow(p_namespace, v_flow);
+  select d.* into v_letter from {schema}.dead_letter d where d.id = p_letter and d.namespace = p_namespace for update;
+  v_now := clock_timestamp();
+  event := v_letter.event;
+  version := v_letter.version;
+  state := v_letter.state;
+  select e.id, e.seq, e.idx, e.flow into v_event from {schema}.event e where e.id = v_letter.event;
+  if v_letter.id is null or v_event.id is null then
+    verdict := 'not_found';
+    return;
+  end if;
+  if p_request_id is not null then
+    select k.execution, k.hash into v_key from {schema}.request_key k where k.namespace = p_namespace and k.request_id = p_request_id;
+    if v_key.execution is not null then
+      verdict := case when v_key.hash = p_hash then 'duplicate' else 'reused' end;
+      event := v_key.execution;
+      return;
+    end if;
+  end if;
+  verdict := case when p_expected not in (0, version) then 'conflict' when state <> 1 then 'wrong_state'
+    when v_held = 'canceled' then 'canceled' end;
+  if verdict is not null then return; end if;
+  if p_request_id is not null then
+    insert into {schema}.request_key (namespace, request_id, execution, hash, created_at)
+      values (p_namespace, p_request_id, v_event.id, p_hash, v_now) on conflict do nothing;
+    if not found then
+      verdict := 'reused';
+      return;
+    end if;
+  end if;
+  insert into {schema}.unrouted (event, seq, idx, flow, forgiven)
+    values (v_event.id, v_event.seq, v_event.idx, v_event.flow, true) on conflict do nothing;
+  select f.settled_at is not null into v_was_settled from {schema}.flow f where f.id = v_flow;
+  update {schema}.flow f set state = 1, settled_at = null, ended_at = null, seal_at = null
+    where f.id = v_flow and f.state in (2, 3, 4);
+  update {schema}.dead_letter d set state = 2, redrives = d.redrives + 1, last_redrive_at = v_now, actor = p_actor,
+      note = p_note, version = d.version + 1
+    where d.id = p_letter;
+  verdict := 'redriven';
+  perform {schema}.append_items('{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', array[
+    row(p_namespace, 71, null, v_event.flow, null, null, null, null, jsonb_build_object('letter', p_letter, 'actor', p_actor,
+      'reason', p_note))::{schema}.log_item,
+    row(p_namespace, 44, null, v_event.flow, null, null, null, null,
+      jsonb_build_object('event', v_event.id, 'was_settled', v_was_settled))::{schema}.log_item]);
+end $$;

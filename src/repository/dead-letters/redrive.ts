@@ -104,7 +104,8 @@ export type RedriveAnswer =
    * closed: the lane takes no new work. not_execution: an event or an entry was given up. canceled: its flow is, and only a
    * detached redrive is possible.
    */
-  | { readonly verdict: 'not_found' | 'closed' | 'not_execution' | 'canceled' };
+  | { readonly verdict: 'not_found' | 'closed' | 'canceled' }
+  | { readonly verdict: 'not_execution' };
 
 export interface Redriven {
   /** duplicate: an earlier call with this request id had done it. */

@@ -38,8 +38,10 @@ import {
   letterNotFound,
   NOTE_BYTES,
 } from './deps.js';
+import { routeAgain } from './redrive-event.js';
 
-export function redriveDeadLetterCall({ database, registry, after, maxPayloadBytes }: DeadLetterServiceDeps) {
+export function redriveDeadLetterCall(deps: DeadLetterServiceDeps) {
+  const { database, registry, after, maxPayloadBytes } = deps;
   const request = z.object({
     namespace,
     requestId,
@@ -70,6 +72,7 @@ export function redriveDeadLetterCall({ database, registry, after, maxPayloadByt
       actor: asked.actor,
       note: asked.note,
     });
+    if (answer.verdict === 'not_execution') return await routeAgain(deps, asked, namespaceId);
     if (!isDone(answer)) throw refusalOf(answer, letter);
     // Another lane may have got a class of this type, which a wake-up must know.
     if (lane !== null) await registry.refresh();
@@ -89,11 +92,13 @@ export function redriveDeadLetterCall({ database, registry, after, maxPayloadByt
   };
 }
 
+type Refused = Exclude<RedriveAnswer, Redriven | { readonly verdict: 'not_execution' }>;
+
 function isDone(answer: RedriveAnswer): answer is Redriven {
   return answer.verdict === 'redriven' || answer.verdict === 'duplicate';
 }
 
-function refusalOf(answer: Exclude<RedriveAnswer, Redriven>, letter: string): EngineError {
+function refusalOf(answer: Refused, letter: string): EngineError {
   switch (answer.verdict) {
     case 'not_found':
       return letterNotFound(letter);
@@ -112,10 +117,6 @@ function refusalOf(answer: Exclude<RedriveAnswer, Redriven>, letter: string): En
     case 'canceled':
       return new EngineError('WRONG_STATE', 'its flow is canceled; only a detached redrive is possible', {
         metadata: { dead_letter_id: letter, state: 'CANCELED' },
-      });
-    case 'not_execution':
-      return new EngineError('UNIMPLEMENTED', 'only executions can be redriven yet', {
-        metadata: { dead_letter_id: letter },
       });
   }
 }
