@@ -58,12 +58,13 @@ export const eventInvariants = [
   ),
   invariant(
     'reacts-once',
-    'a subscription has started at most one execution for an event, in its flow, beside redrives',
+    'a subscription has started at most one execution for an event beside redrives, and in its flow unless that was its past',
     `select format('%s by %s', x.event, x.subscription) as sample from (${REACTIONS}) x
      group by x.event, x.subscription having count(*) > 1
      union all
      select x.id::text from {schema}.execution x left join {schema}.event e on e.id = x.event
-     where x.event is not null and (e.namespace is distinct from x.namespace or e.flow <> x.flow)`,
+     left join {schema}.subscription s on s.id = x.subscription
+     where x.event is not null and (e.namespace is distinct from x.namespace or e.flow <> x.flow and s.since <= e.subscriptions)`,
   ),
   // Asked of filters that never changed. A canceled flow starts nothing, nor does an event over the limit of hops.
   invariant(
