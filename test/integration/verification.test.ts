@@ -102,6 +102,16 @@ async function makeWaits(): Promise<void> {
   await hand.setLane('keyed', { defaultKeyLimit: 2 });
   await hand.create(...Array.from({ length: 4 }, () => ({ lane: 'keyed', concurrencyKey: 'k' })));
   await hand.claimOne({ lanes: [{ lane: 'keyed' }], leaseDuration: seconds(600) });
+  const ordered = { lane: 'ordered', orderingKey: 'k' };
+  await hand.create(
+    ordered,
+    ordered,
+    ordered,
+    { ...ordered, orderingKey: 'dead' },
+    { ...ordered, orderingKey: 'dead' },
+  );
+  await hand.claimOne({ lanes: [{ lane: 'ordered' }], leaseDuration: seconds(600) });
+  await hand.fail(await hand.claimOne({ lanes: [{ lane: 'ordered' }] }), FailureClass.PERMANENT);
 
   for (const [lane, hardLimit] of [
     ['spending', 10n],
@@ -328,12 +338,32 @@ const PLANTS: Readonly<Record<string, readonly string[]>> = {
     'delete from tailrace.concurrency_key',
     'update tailrace.concurrency_key set lane = lane + 1',
     "update tailrace.execution set concurrency_key = 'other' where concurrency_key is not null",
+    "update tailrace.execution set ordering_key = 'other' where ordering_key is not null",
+    'update tailrace.concurrency_key set ordered = not ordered',
   ],
   'key-within-limit': ['update tailrace.concurrency_key set max_running = 1'],
   'key-slots-are-taken': [
     'update tailrace.concurrency_key set max_running = 3',
     'delete from tailrace.ready where gate is not null',
     "update tailrace.lane set default_key_limit = null where name = 'keyed'",
+  ],
+  'order-one-place': [
+    'update tailrace.blocked set waits_for = 3, budget = execution where waits_for = 4',
+    'update tailrace.ready set gate = b.gate from tailrace.blocked b where b.waits_for = 4',
+  ],
+  'order-goes-on': [
+    'delete from tailrace.lease where gate is not null',
+    'update tailrace.dead_letter set state = 3, resolution = 1, closed_at = now() where gate is not null',
+    'update tailrace.dead_letter set gate_place = 9e18 where gate is not null',
+  ],
+  'order-waits-in-its-line': [
+    'update tailrace.blocked set waits_for = 2 where waits_for = 4',
+    'update tailrace.blocked set waits_for = 4 where waits_for = 2',
+  ],
+  'order-blocked-by-its-own': [
+    'update tailrace.execution set dead_head = 2 where dead_head = 1',
+    'update tailrace.dead_letter set gate_place = null where gate is not null',
+    "update tailrace.execution set ordering_key = 'other' where ordering_key is not null",
   ],
   'budget-is-kept': ['update tailrace.budget_dimension set hard_limit = 9 where hard_limit = 10'],
   'use-adds-up': [

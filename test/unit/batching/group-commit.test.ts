@@ -105,6 +105,33 @@ describe('proof 30: batches', () => {
     await submitted;
     expect(group.batches).toEqual([[1, 4], [2], [3]]);
   });
+
+  test('of one line run one after the other, and hold as many of it as there are; others pass by', async () => {
+    const lines = new Map([
+      [1, 'a'],
+      [2, 'a'],
+      [3, 'a'],
+      [5, 'a'],
+      [6, 'b'],
+    ]);
+    const group = new Group({ maxItems: 3, lineOf: ({ id }) => lines.get(id), keysOf: ({ keys = [] }) => keys });
+    const submitted = group.commit.submit([
+      { id: 1 },
+      { id: 2, keys: ['x'] },
+      { id: 4 },
+      { id: 3 },
+      { id: 5 },
+      { id: 6 },
+    ]);
+    await group.begun(2);
+    expect(group.batches).toEqual([[1, 2, 4], [6]]);
+    group.letGo();
+    await group.begun(3);
+    group.letGo();
+    group.letGo();
+    await submitted;
+    expect(group.batches).toEqual([[1, 2, 4], [6], [3, 5]]);
+  });
 });
 
 describe('proof 30: an item that Postgres refuses', () => {
