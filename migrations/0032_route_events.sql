@@ -578,6 +578,10 @@ begin
     taken := taken + 1;
   elsif v_next.whole then
     update {schema}.subscription s set state = 1, past_from = null where s.id = v_sub.id and s.state = 2;
+    if v_sub.joins then
+      perform {schema}.look_at_batches(v_sub.id);
+      follows := true;
+    end if;
     taken := taken + 1;
   else
     waiting := true;

@@ -66,7 +66,6 @@ end $$;
 create function {schema}.open_joins(p_events {schema}.event[], p_n int[], p_subscription int[], p_now timestamptz,
   out items {schema}.log_item[]) language plpgsql volatile as $$
 declare
-  c_timeout_ms constant bigint := 24 * 3600 * 1000;
   v_barriers uuid[] := {schema}.uuids_v7(cardinality(p_n));
   v_ids uuid[] := {schema}.uuids_v7(cardinality(p_n));
   v_rows {schema}.reaction[];
@@ -123,13 +122,12 @@ begin
     where v_made[r.ordinality];
   insert into {schema}.barrier (id, namespace, kind, downstream, flow, mode, quorum, on_timeout, timeout_ms, sealed, slots,
       created_at, expires_at, due_at, subscription, batch)
-    select v_barriers[r.ordinality], r.namespace, 3, r.id, r.flow, j.mode, j.quorum, j.on_timeout, t.ms, true, e.batch_size,
-      p_now, p_now + t.ms * interval '1 ms', p_now + t.ms * interval '1 ms', r.subscription, e.batch
+    select v_barriers[r.ordinality], r.namespace, 3, r.id, r.flow, j.mode, j.quorum, j.on_timeout, j.timeout_ms, true,
+      e.batch_size, p_now, p_now + j.timeout_ms * interval '1 ms', p_now + j.timeout_ms * interval '1 ms', r.subscription, e.batch
     from unnest(v_rows) with ordinality r
     cross join lateral (select (p_events[p_n[r.ordinality]]).batch, (p_events[p_n[r.ordinality]]).batch_size) e
     cross join lateral (select x.join_policy from {schema}.subscription x where x.id = r.subscription offset 0) s
     cross join lateral jsonb_to_record(s.join_policy) j (mode smallint, quorum int, on_timeout smallint, timeout_ms bigint)
-    cross join lateral (select coalesce(j.timeout_ms, c_timeout_ms) ms) t
     where v_made[r.ordinality];
   insert into {schema}.blocked (execution, state, barrier, blocked_at, run_at, class, priority, kind, attempt, failures,
       reclaims, timeout_ms, start_by, deadline, redrive, flow, linked, resume, gate)
@@ -307,7 +305,7 @@ begin
       from unnest(v_batch, v_place) u (batch, place)
       cross join lateral (
         select y.barrier, y.subscription from {schema}.batch_join y where y.batch = u.batch offset 0) j
-      cross join lateral (select from {schema}.subscription y where y.id = j.subscription and y.state not in (2, 4) offset 0) p
+      cross join lateral (select from {schema}.subscription y where y.id = j.subscription and y.state <> 4 and y.past_from is null offset 0) p
       cross join lateral (
         select y.outcome from {schema}.slot y where y.barrier = j.barrier and y.idx = u.place and y.event is null
           and (y.outcome is null or (y.outcome > 1 and not y.late)) offset 0) s

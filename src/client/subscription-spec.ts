@@ -73,8 +73,8 @@ export interface SubscriptionRules<E extends EventSchemas = AnyEvents> extends P
   readonly start?: 'latest' | 'earliest' | { readonly cursor: string };
 }
 
-/** When a batch is complete. `timeoutMs` is 24 h by default. */
-export type BatchRules = Omit<JoinRules, 'distinctSources'>;
+/** When a batch is complete. `timeoutMs` is 24 h by default. Its members go on in any case. */
+export type BatchRules = Omit<JoinRules, 'distinctSources' | 'onSatisfied'>;
 
 export interface NewSubscription<E extends EventSchemas = AnyEvents> extends SubscriptionRules<E> {
   /** Unique in the namespace. 1 to 200 bytes. */

@@ -95,8 +95,8 @@ function subscriptionSamples(
   } satisfies Subscription;
   const put = (more: Subscription) => ({ namespace, subscription: { ...spec, ...more }, expectedVersion: 0n });
   const policy = {
-    ...{ mode: JoinMode.QUORUM, quorum: 1, distinctSources: true, timeout: seconds(600) },
-    ...{ onSatisfied: OnSatisfied.CANCEL_REST, onTimeout: OnJoinTimeout.RELEASE_PARTIAL },
+    ...{ mode: JoinMode.QUORUM, quorum: 1, timeout: seconds(600) },
+    ...{ onSatisfied: OnSatisfied.LET_RUN, onTimeout: OnJoinTimeout.RELEASE_PARTIAL },
   };
   const from = (source: KeySource['source']) => ({ source });
   const { BLOCK } = DeadHeadPolicy;

@@ -130,7 +130,8 @@ export type BatchJoin = Message<"tailrace.v1.BatchJoin"> & {
   eventType: string;
 
   /**
-   * Policy. Its timeout is 24 h by default; a slot whose execution failed counts as failed.
+   * Policy. Its timeout is 24 h by default; a slot whose execution failed counts as failed. Members go on in any
+   * case, and have no sources: CANCEL_REST and distinct_sources are refused.
    *
    * @generated from field: tailrace.v1.JoinPolicy policy = 2;
    */

@@ -33,7 +33,7 @@ export const batchInvariants = [
     'an open slot of a batch can still be filled, or is due to be looked at; one that has its event is being filled',
     `select b.id as sample from {schema}.barrier b join {schema}.slot s on s.barrier = b.id and s.outcome is null
      join {schema}.subscription p on p.id = b.subscription
-     where b.kind = 3 and p.state not in (2, 4)
+     where b.kind = 3 and p.state <> 4 and p.past_from is null
        and not exists (select from {schema}.filling f where f.barrier = b.id and f.idx = s.idx)
        and (s.event is not null or not (
          exists (select from {schema}.execution e where e.batch = b.batch and e.batch_index = s.idx

@@ -38,7 +38,15 @@ const MAX_CAPABILITIES = 64;
 const PAYLOAD_MATCHES = 16;
 const PREFIXES = 64;
 
-const batchJoin = z.object({ eventType: optionalName(), policy: joinPolicy } satisfies Shape<BatchJoin>).optional();
+/** What owns a slot may have been started for others too, so that no join cancels it; and events have no sources. */
+const batchJoin = z
+  .object({ eventType: optionalName(), policy: joinPolicy } satisfies Shape<BatchJoin>)
+  .check(({ issues, value: { policy } }) => {
+    const wrong = (message: string, field: string) => refuse(issues, policy, message, ['policy', field]);
+    if (policy?.cancelRest) wrong('must be LET_RUN for a batch', 'onSatisfied');
+    if (policy?.distinctSources) wrong('must be false for a batch', 'distinctSources');
+  })
+  .optional();
 
 export const subscriptionSpec = (maxPayloadBytes: number) =>
   z
