@@ -7,14 +7,19 @@
  */
 import type { MessageInitShape } from '@bufbuild/protobuf';
 import type { EmittedEventSchema } from '../../gen/tailrace/v1/event_pb.js';
+import type { Payload } from '../../gen/tailrace/v1/payload_pb.js';
 import { lengthOf } from '../client/content.js';
 import type { EventSchemas } from '../client/event-schemas.js';
 import { type NewEvent, toEmittedEvent } from '../client/new-event.js';
 
-export type EmittedEvent = MessageInitShape<typeof EmittedEventSchema>;
+export type EmittedEvent = MessageInitShape<typeof EmittedEventSchema> & { readonly payload?: Payload };
 
 /** Type, ids and what else is said of an event besides its payload, roughly. */
 const ENVELOPE_BYTES = 256;
+
+export function lengthOfEvent({ payload }: EmittedEvent): number {
+  return ENVELOPE_BYTES + lengthOf(payload);
+}
 
 export class Emissions {
   readonly completed: EmittedEvent[] = [];
@@ -35,7 +40,7 @@ export class Emissions {
   /** All of them or, if one does not fit its schema, none. */
   emit(events: readonly NewEvent[]): void {
     const made = events.map((event) => toEmittedEvent(this.#schemas, event));
-    for (const event of made) this.#bytes += ENVELOPE_BYTES + lengthOf(event.payload);
+    for (const event of made) this.#bytes += lengthOfEvent(event);
     this.completed.push(...made);
   }
 

@@ -13,6 +13,7 @@ import type { Payload } from '../../gen/tailrace/v1/payload_pb.js';
 import { lengthOf } from '../client/content.js';
 import { fromItemError, type TailraceError } from '../client/errors.js';
 import { monotonicMs } from '../runtime/clock.js';
+import { lengthOfEvent } from './emissions.js';
 import type { EngineClient } from './engine-client.js';
 import type { HandOver } from './hand-over.js';
 import type { HeldLease } from './held-lease.js';
@@ -67,7 +68,9 @@ export class Reporter {
     } else if (outcome.kind === 'delayed') {
       this.#delays.add({ lease, content: outcome, bytes: 0 });
     } else {
-      this.#failures.add({ lease, content: outcome, bytes: lengthOf(outcome.failure.details) });
+      const { failure, failureEvents = [] } = outcome;
+      const bytes = failureEvents.reduce((sum, event) => sum + lengthOfEvent(event), lengthOf(failure.details));
+      this.#failures.add({ lease, content: outcome, bytes });
     }
   }
 

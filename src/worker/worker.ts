@@ -119,7 +119,8 @@ export class Worker<E extends EventSchemas = AnyEvents> {
 
   /**
    * Names the handler of events of these types, before `start()`, which puts the subscription: from then on each such event
-   * starts one execution. `order.*` is every type that begins so, `*` every one.
+   * starts one execution. `order.*` is every type that begins so, `*` every one; with schemas, one of a type that has none
+   * fails for good.
    *
    * Throws an InvalidOptionsError, or an EventContentError for a failure event that does not fit its schema.
    */

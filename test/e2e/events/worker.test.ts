@@ -93,6 +93,24 @@ test('a worker that starts again leaves its subscription as it is; one that says
   expect(await version('again/order.paid')).toBe(1n);
   await newWorker('again').on('order.paid', react, { priority: 5 }).start();
   expect(await version('again/order.paid')).toBe(2n);
+
+  const byHand = { name: 'by hand', events: ['order.*', 'line.packed'], type: 'any', lane: 'again' } as const;
+  const { subscription, warnings } = await client.subscriptions.put({
+    ...byHand,
+    where: { payload: { '/order': 'a' } },
+  });
+  expect({ version: subscription?.version, warnings }).toEqual({ version: 1n, warnings: [] });
+  await expect(client.subscriptions.put(byHand, { expectedVersion: 7n })).rejects.toMatchObject({
+    reason: 'VERSION_CONFLICT',
+  });
+  const names = async (eventType: string) =>
+    (await client.subscriptions.list({ lane: 'again', eventType })).map(({ spec }) => spec?.name);
+  expect(await names('order.paid')).toEqual(['again/order.paid', 'by hand']);
+  expect(await names('line.packed')).toEqual(['by hand']);
+  expect([await client.subscriptions.delete('by hand'), await client.subscriptions.delete('by hand')]).toEqual([
+    true,
+    false,
+  ]);
 });
 
 test('what is given up publishes what was declared for it, or what its handler says; nothing else of it is published', async () => {

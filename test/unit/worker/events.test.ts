@@ -9,11 +9,10 @@ import { ErrorDetailSchema } from '../../../gen/tailrace/v1/error_pb.js';
 import { DeadHeadPolicy } from '../../../gen/tailrace/v1/execution_pb.js';
 import { JoinMode, OnJoinTimeout, SlotOutcome } from '../../../gen/tailrace/v1/join_pb.js';
 import { Content, text, toPayload } from '../../../src/client/content.js';
-import type { NewEvent } from '../../../src/client/index.js';
+import { Client, type NewEvent } from '../../../src/client/index.js';
 import {
   type BatchMember,
   EventContentError,
-  type FailureDescription,
   type HandlerContext,
   type Reaction,
   type ReceivedEvent,
@@ -210,7 +209,7 @@ test('any handler emits', async () => {
   expect(textOf(engine.completions[0]?.result)).toBe('"done"');
 });
 
-test('what does not compile is refused, too', () => {
+test('what does not compile is refused, too', async () => {
   const any = newWorker();
   // @ts-expect-error no such type
   any.on('order.lost', () => {});
@@ -228,8 +227,13 @@ test('what does not compile is refused, too', () => {
   // @ts-expect-error a stock keeping unit is no number
   const declare = () => any.on('order.placed', () => {}, { type: '5', failureEvents: [wrong] });
   expect(declare).toThrow(EventContentError);
-  const description = { message: '' } as FailureDescription;
-  expect(description.message).toBe('');
+  const client = new Client({ url: '', transport: engine.transport, events });
+  // @ts-expect-error no such type
+  await expect(client.publish({ type: 'order.lost' })).rejects.toThrow(EventContentError);
+  // @ts-expect-error an amount is a number
+  await expect(client.publish({ type: 'order.placed', payload: { order: 'a', amount: '1' } })).rejects.toThrow(
+    /amount/,
+  );
 });
 
 describe('a batch', () => {
