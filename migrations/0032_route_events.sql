@@ -168,21 +168,24 @@ begin
 end $$;
 
 -- As above, and if the data are at fault: one by one, up to the event at fault, which halts the subscription. done: how many
--- events, from the first, are done with.
+-- events, from the first, are done with; none if somebody else has what they need.
 create function {schema}.react(p_sub {schema}.subscription, p_events {schema}.event[], p_now timestamptz, out done int,
-  out classes int[], out items {schema}.log_item[], out endings {schema}.ending[], out follows boolean)
+  out halted boolean, out classes int[], out items {schema}.log_item[], out endings {schema}.ending[], out follows boolean)
 language plpgsql volatile as $$
 declare
   v_part record;
 begin
   done := 0;
+  halted := false;
   follows := false;
   if coalesce(cardinality(p_events), 0) = 0 then return; end if;
   begin
     select m.* into v_part from {schema}.make_reactions(p_sub, p_events, p_now) m;
     done := cardinality(p_events);
-  exception when data_exception or integrity_constraint_violation then
-    if not {schema}.is_data_fault(sqlstate, sqlerrm) then raise; end if;
+  exception
+    when lock_not_available then return;
+    when data_exception or integrity_constraint_violation then
+      if not {schema}.is_data_fault(sqlstate, sqlerrm) then raise; end if;
   end;
   if done > 0 then
     classes := v_part.classes;
@@ -195,9 +198,12 @@ begin
     begin
       select m.* into v_part from {schema}.make_reactions(p_sub, p_events[i:i], p_now) m;
       done := i;
-    exception when data_exception or integrity_constraint_violation then
-      if not {schema}.is_data_fault(sqlstate, sqlerrm) then raise; end if;
-      items := items || {schema}.halt_subscription(p_sub.id, sqlerrm);
+    exception
+      when lock_not_available then return;
+      when data_exception or integrity_constraint_violation then
+        if not {schema}.is_data_fault(sqlstate, sqlerrm) then raise; end if;
+        items := items || {schema}.halt_subscription(p_sub.id, sqlerrm);
+        halted := true;
     end;
     exit when done < i;
     classes := classes || v_part.classes;
@@ -371,7 +377,7 @@ begin
   follows := {schema}.left_nothing(v_muted) or v_part.follows;
   v_ids := array(select e.id from unnest(v_wanted[1:v_part.done] || v_muted) e);
   delete from {schema}.unrouted u where u.subscription = p_sub.id and u.event = any (v_ids);
-  taken := cardinality(v_ids) + (v_part.done < cardinality(v_wanted))::int;
+  taken := cardinality(v_ids) + v_part.halted::int;
 end $$;
 
 -- In which flow a past event of one that has ended is handled for a subscription: always the same one, and made near it.
@@ -563,7 +569,7 @@ begin
         select true from {schema}.unrouted u where u.event = e.id and u.subscription = v_sub.id), false))) or follows;
     delete from {schema}.unrouted u where u.subscription = v_sub.id and u.event = any (v_ids[1:v_cut - 1]);
   end if;
-  taken := v_cut - 1 + (v_part.done < cardinality(v_go))::int;
+  taken := v_cut - 1 + v_part.halted::int;
   waiting := v_cut <= cardinality(v_ids);
   if waiting or v_next.is_full or not v_sub.ordered then
     update {schema}.subscription s set past_id = v_ids[v_cut - 1], past_base = coalesce(v_next.bases[v_cut - 1], s.past_base),
@@ -595,7 +601,7 @@ end $$;
 create function {schema}.sweep_routes(p_limit int, out taken int, out classes int[], out next_ms double precision,
   out follows boolean) language plpgsql volatile as $$
 declare
-  c_most constant int := 20000; -- reactions of one sweep, about
+  c_most constant int := 5000; -- reactions to events that were not looked up, of one sweep, about
   c_lines constant int := 64; -- parts of ordered subscriptions
   v_now timestamptz := clock_timestamp();
   v_subs {schema}.subscription[];
@@ -655,7 +661,7 @@ begin
     end if;
   end loop;
   if v_ids <> '{}' then
-    v_rows := {schema}.next_in_order(v_ids, v_parts, p_limit);
+    v_rows := {schema}.next_in_order(v_ids, v_parts, greatest(16, 4 * p_limit / cardinality(v_ids)));
     for v_line in
       select y.subscription, array_agg(y.ordinality order by y.ordinality) places from unnest(v_rows) with ordinality y
       group by y.subscription, y.part order by 1
