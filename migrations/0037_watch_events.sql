@@ -213,27 +213,29 @@ create function {schema}.tree_root(p_flow uuid, p_is_event boolean, p_after uuid
 declare
   v_rows refcursor;
   v_id uuid;
-  v_above uuid;
+  v_root boolean;
   v_read int;
 begin
   looked := 0;
   upto := p_after;
   while looked < p_budget loop
     if p_is_event then
-      open v_rows for select x.id, coalesce(x.cause_execution, x.cause) from {schema}.event x
-        where x.flow = p_flow and x.id > upto order by x.id limit 20;
+      open v_rows for select x.id, not coalesce(
+          (select y.flow = p_flow from {schema}.execution y where y.id = x.cause_execution),
+          (select y.flow = p_flow from {schema}.event y where y.id = x.cause and x.cause_execution is null), false)
+        from {schema}.event x where x.flow = p_flow and x.id > upto order by x.id limit 20;
     else
-      open v_rows for select x.id, coalesce(x.event, x.parent) from {schema}.execution x
-        where x.flow = p_flow and x.flow is not null and x.id > upto order by x.id limit 20;
+      open v_rows for select x.id, not coalesce(
+          (select y.flow = p_flow from {schema}.event y where y.id = x.event),
+          (select y.flow = p_flow from {schema}.execution y where y.id = x.parent and x.event is null), false)
+        from {schema}.execution x where x.flow = p_flow and x.flow is not null and x.id > upto order by x.id limit 20;
     end if;
     v_read := 0;
     loop
-      fetch v_rows into v_id, v_above;
+      fetch v_rows into v_id, v_root;
       exit when not found;
       v_read := v_read + 1;
-      if v_above is null or not coalesce(
-          (select x.flow = p_flow from {schema}.execution x where x.id = v_above),
-          (select x.flow = p_flow from {schema}.event x where x.id = v_above), false) then
+      if v_root then
         id := v_id;
         exit;
       end if;
