@@ -5,6 +5,7 @@ import { type Join, SlotOutcome } from '../../../gen/tailrace/v1/join_pb.js';
 import type { Claim } from '../../../gen/tailrace/v1/lease_pb.js';
 import type { BatchJoin, SubscriptionSpec } from '../../../gen/tailrace/v1/subscription_pb.js';
 import { ByHand, type Init, leaseOf, ok, only, seconds, text } from '../by-hand.js';
+import { eventually } from '../eventually.js';
 import type { Clients } from '../tailrace.js';
 
 const LEASE = { leaseDuration: seconds(60) };
@@ -67,8 +68,14 @@ export class BatchesByHand extends ByHand {
     return await this.claimOne({ lanes: [{ lane: name }], ...LEASE });
   }
 
-  async joinsOf(subscription: string): Promise<Join[]> {
-    return (await this.clients.admin.listJoins({ subscription })).joins;
+  /** The only join of a subscription, once it is so. */
+  async joinOf(subscription: string, isSo: (join: Join) => boolean): Promise<Join> {
+    let found: Join[] = [];
+    await eventually(async () => {
+      found = (await this.clients.admin.listJoins({ subscription })).joins;
+      return found.some(isSo);
+    });
+    return only(found);
   }
 }
 

@@ -63,12 +63,13 @@ export function nothingRunsBeforeItsJoin(history: History): string[] {
   const found: string[] = [];
   const states = new Map<string, ExecutionState>();
   const decided = new Map<string, LogEntryKind>();
-  const edges = new Set(history.final.joins.filter(({ kind }) => kind === JoinKind.EDGES).map(({ join }) => join));
-  const downstreams = new Set(history.final.joins.flatMap((join) => (edges.has(join.join) ? [join.downstream] : [])));
+  const begins = history.final.joins.filter(({ kind }) => kind !== JoinKind.CHILDREN);
+  const firsts = new Set(begins.map(({ join }) => join));
+  const downstreams = new Set(begins.map(({ downstream }) => downstream));
   for (const entry of wholeFeed(history) ?? []) {
     const { execution, kind, from, to } = entry;
     if (execution === '') continue;
-    if (isDecision(entry)) decided.set(waitOf(execution, edges.has(entry.join) ? BLOCKED : WAITING_CHILDREN), kind);
+    if (isDecision(entry)) decided.set(waitOf(execution, firsts.has(entry.join) ? BLOCKED : WAITING_CHILDREN), kind);
     if (to === ExecutionState.UNSPECIFIED) continue;
     const before = states.get(execution);
     if (to === WAITING_CHILDREN && before !== to) decided.delete(waitOf(execution, to));
