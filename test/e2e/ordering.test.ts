@@ -90,6 +90,11 @@ describe('the head of an ordering key', () => {
     await hand.signal(a);
     await stays(QUEUED);
     const parent = await hand.claimOne(from(lane));
+    const below = { type: 'child', lane, orderingKey: 'k' };
+    // It would wait for the place of who waits for it.
+    expect(await refusal(hand.waitForChildren(parent, [{ name: 'below', execution: below }]))).toMatchObject({
+      fieldViolations: [{ field: 'children[0].execution.ordering_key' }],
+    });
     await hand.waitForChildren(parent, [{ name: 'child', execution: { type: 'child', lane: 'children' } }]);
     await stays(WAITING_CHILDREN);
     await hand.drain('children', 1);
@@ -210,7 +215,7 @@ describe('a member of a flow', () => {
     expect(await flow.states()).toEqual({ up: 'QUEUED', down: 'BLOCKED', aside: 'QUEUED' });
     await flow.extend({ members: { more: {} }, links: [['more', 'aside']] });
     await flow.complete('up');
-    await eventually(async () => (await flow.states('down')).down === 'QUEUED');
+    await becomes(flow.of('down'), QUEUED);
     await flow.complete('more');
     await eventually(async () => (await hand.execution(flow.of('aside'))).block?.kind === BlockKind.ORDERING_KEY);
     await flow.complete('down');
@@ -238,7 +243,7 @@ test('64 workers at two servers: no two of a key at once, and each key in its or
   let making = true;
   const make = async () => {
     for (let i = 0; i < 6; i++) {
-      const ids = await hand.create(...keys.map((key) => ({ lane, orderingKey: key, tags: { key }, ...SKIP })));
+      const ids = await hand.create(...keys.map((orderingKey) => ({ lane, orderingKey, ...SKIP })));
       ids.forEach((id, k) => {
         left.add(id);
         made.get(keys[k] ?? '')?.push(id);
@@ -252,8 +257,7 @@ test('64 workers at two servers: no two of a key at once, and each key in its or
     const own = new KeyedByHand(clients, 'worker', `ordering ${i}`);
     while (making || left.size > 0) {
       for (const claim of await own.claim({ ...from(lane), maxExecutions: 2, wait: seconds(0.3) })) {
-        const { executionId: id } = claim;
-        const key = claim.tags['key'] ?? '';
+        const { executionId: id, orderingKey: key } = claim;
         expect(running.get(key) ?? id, key).toBe(id);
         running.set(key, id);
         const way = random.below(10);

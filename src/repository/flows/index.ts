@@ -6,6 +6,7 @@ export { readDefaultNames } from './default-names.js';
 export { extendFlow, type FlowExtension } from './extend.js';
 export * from './graph.js';
 export { type KnownEdge, readDepths, readGraph } from './graph-read.js';
+export { type KeptOrder, readKeptOrders } from './kept-orders.js';
 export type { NewMember } from './members.js';
 export * from './reading/index.js';
 export { type Sealing, sealFlow } from './seal.js';

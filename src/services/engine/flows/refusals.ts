@@ -1,7 +1,7 @@
 /** Why a flow was refused, as the contract says it. */
 import { EngineError, type FieldViolation } from '../../../domain/errors.js';
 import type { Excess } from '../../../domain/flow-graph.js';
-import type { RefusedChildren, RefusedFlow } from '../../../repository/flows/index.js';
+import type { KeptOrder, RefusedChildren, RefusedFlow } from '../../../repository/flows/index.js';
 import { leaseLost } from '../refusals.js';
 
 /** All violations at once. There is at least one. */
@@ -46,6 +46,16 @@ export function depthLimitExceeded(limit: number, { member, size }: Excess): Eng
     'DEPTH_LIMIT_EXCEEDED',
     `a path through a flow has at most ${limit} edges; the one to ${member} would have ${size}`,
     { metadata: { limit: String(limit), member, size: String(size) } },
+  );
+}
+
+/** Who waits for a child keeps its place, and the child would stand behind it for good. */
+export function keptOrders(kept: readonly KeptOrder[]): EngineError {
+  return invalidFields(
+    kept.map(({ child, keeper }) => ({
+      field: `children[${child}].execution.ordering_key`,
+      description: `must not be that of execution ${keeper}, which keeps the key's place while it waits`,
+    })),
   );
 }
 

@@ -7,7 +7,12 @@ import {
   WaitForChildrenResponseSchema,
 } from '../../../../gen/tailrace/v1/engine_service_pb.js';
 import { ExecutionState } from '../../../domain/states.js';
-import { areRefusedChildren, DEFAULT_POLICY, waitForChildren } from '../../../repository/flows/index.js';
+import {
+  areRefusedChildren,
+  DEFAULT_POLICY,
+  readKeptOrders,
+  waitForChildren,
+} from '../../../repository/flows/index.js';
 import { isRefused } from '../../../repository/leases/index.js';
 import { uuidV7 } from '../../../runtime/random.js';
 import { list, namespace, refuse, type Shape, validate } from '../../validation.js';
@@ -20,7 +25,7 @@ import { specHash } from '../spec.js';
 import { childrenOf, childSpec, MAX_CHILDREN } from './children.js';
 import { tellMade, tellTimeouts } from './follow-up.js';
 import { joinPolicy } from './join-policy.js';
-import { childRefusal, joinLimitExceeded } from './refusals.js';
+import { childRefusal, joinLimitExceeded, keptOrders } from './refusals.js';
 
 export function waitForChildrenCall(deps: EngineServiceDeps) {
   const { database, registry, after, flowLimits, maxPayloadBytes } = deps;
@@ -60,6 +65,8 @@ export function waitForChildrenCall(deps: EngineServiceDeps) {
       parent,
       children.map(({ execution }) => execution),
     );
+    const kept = await readKeptOrders(database, parent, made);
+    if (kept.length > 0) throw keptOrders(kept);
     const join = {
       id: uuidV7(),
       downstream: parent,
