@@ -300,7 +300,10 @@ begin
       select y.id from {schema}.barrier y where y.downstream = case when r.resume then r.execution end and y.kind = 2
         and y.created_at >= p.started_at order by y.id desc limit 1) c on true
     left join lateral (
-      select y.id from {schema}.barrier y where y.downstream = case when r.flow is not null then r.execution end and y.kind in (1, 3)
+      select y.id from {schema}.barrier y
+      where y.kind in (1, 3) and y.downstream = case
+          when e.subscription is not null and e.event is null then coalesce(e.root, e.id) -- a batch's, also when run again
+          when r.flow is not null then r.execution end
       limit 1) b on true
     order by r.token;
   perform {schema}.append_log(array_fill(p_namespace, array[v_n]), array_fill(20::smallint, array[v_n]),
@@ -482,4 +485,226 @@ begin
   verdict := case when v_canceled then 'canceled'
     when v_lease.cancel_at is not null or {schema}.is_loser(p_execution) then 'cancel_requested'
     when flow is not null and {schema}.flow_is_full(flow, p_more, p_max_members) then 'full' else 'held' end;
+end $$;
+
+-- failure_events: told with the failure, in place of the declared ones.
+alter type {schema}.ending add attribute failure_events jsonb;
+
+-- The lease's columns of an ending, with what was decided. p_content: the result of a success, else the failure's details.
+create or replace function {schema}.ending_of(l {schema}.lease, p_call smallint, p_hash bytea, p_attempt_outcome smallint,
+  p_state smallint, p_reason smallint, p_run_at timestamptz, p_next_kind smallint, p_failures int, p_reclaims int,
+  p_failure_class smallint, p_failure_code text, p_message text, p_content_type text, p_content bytea)
+returns {schema}.ending language sql immutable as $$
+  select row(l.execution, l.namespace, l.class, l.priority, 4::smallint, l.kind, l.attempt, p_failures, p_reclaims,
+    l.timeout_ms, l.start_by, l.deadline, l.redrive, l.lease, l.token, l.worker, l.worker_name, l.ready_at, l.started_at,
+    l.progress_percent, l.progress_message, l.progress_at, p_call, p_hash, p_attempt_outcome, p_state, p_reason, p_run_at,
+    p_next_kind, p_failure_class, p_failure_code, p_message, p_content_type, p_content, l.flow, l.linked, false,
+    null, l.gate, l.usage, null)::{schema}.ending
+$$;
+
+-- For work without a lease. One that is to be resumed has an open attempt: settle closes it.
+create or replace function {schema}.ending_of_waiting(w {schema}.waiting, p_namespace int, p_state smallint, p_reason smallint,
+  p_message text, p_content_type text default null, p_content bytea default null)
+returns {schema}.ending language sql immutable as $$
+  select row(w.execution, p_namespace, w.class, w.priority, w.from_state, null, w.attempt, w.failures, w.reclaims, null,
+    w.start_by, w.deadline, w.redrive, null, null, null, null, null, null, null, null, null, null, null, null, p_state,
+    p_reason, null, null, null, null, p_message, p_content_type, p_content, w.flow, w.linked, w.resume,
+    w.barrier, w.gate, null, null)::{schema}.ending
+$$;
+
+-- Events that were declared, or told with the failure, for executions that are given up; null when there are none. They are
+-- left to the router: an end must not wait for flows, nor grow with what reacts to it. Nothing that they meet can refuse them:
+-- streams take them at whatever version they have. Those in no batch of their own stand in the slot that the execution owned.
+-- The caller appends them to the log after its own row; of a crash before its commit nothing is left of either.
+create function {schema}.failure_emissions(p_endings {schema}.ending[], p_now timestamptz) returns {schema}.staged
+language plpgsql volatile as $$
+declare
+  c_reasons constant text[] := '{RETRIES_EXHAUSTED,PERMANENT,TIMEOUT,RECLAIMS_EXHAUSTED,TTL,DEADLINE,NO_HANDLER,SUSPENSION_TIMEOUT,'
+    'JOIN_EXPIRED,HOP_LIMIT,BUDGET,INVALID_RESULT,CONSUMER_ENTRY}';
+  c_classes constant text[] := '{TRANSIENT,PERMANENT,RATE_LIMITED,TIMEOUT,CANCELED,INVALID_RESULT}';
+  v_at int[]; -- of the ending of each
+  v_one jsonb[];
+  v_flow uuid[]; -- of each ending
+  v_new record;
+  v_begun {schema}.log_item[];
+  v_streams record;
+  v_ids uuid[];
+  v_events {schema}.event[];
+  v_staged {schema}.staged;
+begin
+  select array_agg(x.ordinality::int order by x.ordinality, f.n), array_agg(f.one order by x.ordinality, f.n) into v_at, v_one
+    from unnest(p_endings) with ordinality x
+    cross join lateral (select y.failure_events from {schema}.execution y where y.id = x.execution offset 0) e
+    cross join lateral jsonb_array_elements(coalesce(x.failure_events, e.failure_events)) with ordinality f (one, n)
+    where x.state in (8, 10) and (coalesce(f.one -> 'reasons', '[]') = '[]' or f.one -> 'reasons' @> to_jsonb(x.reason));
+  if v_at is null then return null; end if;
+  select array_agg(coalesce(x.flow, f.id) order by x.ordinality) into v_flow
+    from unnest(p_endings) with ordinality x
+    left join lateral (
+      select ({schema}.uuids_v7(1))[1] id where x.flow is null and x.ordinality = any (v_at) offset 0) f on true;
+  select array_agg(v_flow[x.ordinality] order by x.ordinality) flows, array_agg(x.namespace order by x.ordinality) namespaces
+    into v_new from unnest(p_endings) with ordinality x where x.flow is null and x.ordinality = any (v_at);
+  if v_new.flows is not null then
+    v_begun := {schema}.start_flows(v_new.flows, v_new.namespaces, p_now);
+  end if;
+  with named as materialized (
+      select array_agg(p_endings[u.at].namespace) namespaces, array_agg(u.one ->> 'stream') names
+      from unnest(v_at, v_one) u (at, one) where u.one ->> 'stream' is not null)
+    select array_agg(s.namespace) namespaces, array_agg(s.name) names, array_agg(s.stream) streams, array_agg(s.version) versions
+      into v_streams from named n cross join lateral {schema}.enter_streams(n.namespaces, n.names) s where n.names is not null;
+  v_ids := {schema}.uuids_v7(cardinality(v_at));
+  with declared as materialized (
+      select u.n, u.at, u.id, u.one, u.one ->> 'batch_group' grouped, x.execution, x.namespace, x.reason, x.failure_class,
+        x.failure_code, x.message, x.attempt, x.class, s.stream,
+        s.version + row_number() over (partition by s.stream order by u.n) as version
+      from unnest(v_at, v_one, v_ids) with ordinality u (at, one, id, n)
+      cross join lateral (
+        select (y.x).execution, (y.x).namespace, (y.x).reason, (y.x).failure_class, (y.x).failure_code, (y.x).message,
+          (y.x).attempt, (y.x).class from (select p_endings[u.at] x offset 0) y) x
+      left join unnest(v_streams.namespaces, v_streams.names, v_streams.streams, v_streams.versions)
+        s (namespace, name, stream, version) on s.namespace = x.namespace and s.name = u.one ->> 'stream'),
+    batch as materialized (
+      select g.at, g.grouped, ({schema}.uuids_v7(1))[1] id, g.size from (
+        select d.at, d.grouped, count(*)::int size from declared d where d.grouped is not null group by d.at, d.grouped) g),
+    placed as materialized (
+      select d.*, b.id batch, b.size, case when d.grouped is not null then
+          (row_number() over (partition by d.at, d.grouped order by d.n) - 1)::int end as idx
+      from declared d left join batch b on b.at = d.at and b.grouped = d.grouped)
+    select array_agg(row(p.id, p.namespace, null, null, null, p.one ->> 'type', p.stream,
+          case when p.stream is not null then p.version end, v_flow[p.at], e.event, p.execution, e.hops + 1,
+          coalesce(p.batch, e.batch), coalesce(p.idx, e.batch_index), coalesce(p.size, e.batch_size),
+          coalesce((p.one ->> 'schema_version')::int, 0), coalesce(p.one -> 'tags', '{}'), coalesce(p.one -> 'headers', '{}'),
+          (p.one ->> 'occurred_at')::timestamptz, p_now, null, coalesce(p.one ->> 'payload_type', 'application/json'),
+          case when p.one ? 'payload_type' then decode(coalesce(p.one ->> 'payload', ''), 'base64')
+            else convert_to(json_build_object('execution_id', p.execution, 'type', c.type, 'lane', c.lane,
+              'reason', c_reasons[p.reason], 'failure_class', c_classes[p.failure_class], 'message', coalesce(p.message, ''),
+              'code', p.failure_code, 'attempts', p.attempt)::text, 'UTF8') end)::{schema}.event order by p.n)
+      into v_events
+      from placed p
+      cross join lateral (
+        select y.event, y.hops, y.batch, y.batch_index, y.batch_size from {schema}.execution y
+        where y.id = p.execution offset 0) e
+      cross join lateral (
+        select k.type, l.name lane from {schema}.claim_class k join {schema}.lane l on l.id = k.lane
+        where k.id = p.class offset 0) c;
+  v_staged := {schema}.stage_events(v_events, p_now, 0);
+  update {schema}.stream s set version = u.version
+    from (select y.stream, max(y.version) as version from unnest(v_events) y where y.stream is not null group by y.stream) u
+    where s.id = u.stream;
+  v_staged.items := v_begun || v_staged.items;
+  return v_staged;
+end $$;
+
+drop function {schema}.end_attempts(smallint, int[], uuid[], uuid[], bigint[], bytea[], smallint[], text[], text[],
+  timestamptz[], bigint[], text[], int[], int[], bytea);
+-- Ends attempts on their holders' word. p_call: 1 complete, 2 fail, 3 delay, 4 release.
+-- verdict: done | duplicate (the first answer again) | busy | one of explain_refusals. Of what an end released in its flow,
+-- its answer names the executions and their classes.
+-- p_failure_events: what to publish if the failure gives up, in place of what was declared; null: that.
+-- Items are distinct by execution. A crash before the commit leaves the lease; after it the repeat is a duplicate.
+create function {schema}.end_attempts(p_call smallint, p_namespace int[], p_execution uuid[], p_lease uuid[],
+  p_token bigint[], p_hash bytea[], p_class smallint[], p_code text[], p_message text[], p_run_at timestamptz[],
+  p_delay_ms bigint[], p_content_type text[], p_content_at int[], p_content_length int[], p_content bytea, p_failure_events jsonb[] default null)
+returns setof {schema}.ended
+language plpgsql volatile as $$
+#variable_conflict use_column
+declare
+  v_now timestamptz;
+  v_locked {schema}.lease[];
+  v_held boolean[];
+  v_losers int[];
+  v_ord int[];
+  v_endings {schema}.ending[];
+  v_executions uuid[];
+  v_settled record;
+begin
+  select k.locked into v_locked from {schema}.lock_leases(p_execution, p_lease) k;
+  v_now := clock_timestamp();
+  v_held := {schema}.held_leases(v_locked, p_namespace, p_lease, p_token, v_now);
+  if p_call = 1 then
+    -- A join that was satisfied without them cancels them; until that has come about they may not complete.
+    select array_agg(l.ordinality::int) into v_losers from unnest(v_locked) with ordinality l
+      where l.linked and v_held[l.ordinality] and {schema}.is_loser(l.execution);
+    select array_agg(u.ord::int order by u.ord), array_agg({schema}.ending_of(k.x, p_call, u.hash, 1::smallint, 7::smallint,
+        null, null, null, (k.x).failures, (k.x).reclaims, null, null, null, u.content_type,
+        case when u.content_type is not null then substring(p_content from u.content_at + 1 for u.content_length) end)
+        order by u.ord)
+      into v_ord, v_endings
+      from unnest(v_held, p_hash, p_content_type, p_content_at, p_content_length) with ordinality
+        u (held, hash, content_type, content_at, content_length, ord)
+      cross join lateral (select v_locked[u.ord] x offset 0) k
+      where u.held and ((k.x).cancel_at is null or (k.x).cancel_accepts_late)
+        and (v_losers is null or not u.ord = any (v_losers));
+  elsif p_call = 2 then
+    select array_agg(u.ord::int order by u.ord), array_agg({schema}.ending_of(k.x, p_call, u.hash,
+        (case u.class when 4 then 3 when 3 then 7 when 5 then 8 else 2 end)::smallint, d.state, d.reason, d.run_at,
+        (case u.class when 3 then 4 else 2 end)::smallint, d.failures, (k.x).reclaims, u.class, u.code,
+        case when (k.x).cancel_at is not null then coalesce(nullif((k.x).cancel_reason, ''), u.message) else u.message end,
+        u.content_type,
+        case when u.content_type is not null then substring(p_content from u.content_at + 1 for u.content_length) end)
+        order by u.ord)
+      into v_ord, v_endings
+      from unnest(v_held, p_execution, p_hash, p_class, p_code, p_message, p_run_at, p_delay_ms, p_content_type, p_content_at,
+        p_content_length) with ordinality
+        u (held, execution, hash, class, code, message, run_at, delay_ms, content_type, content_at, content_length, ord)
+      cross join lateral (select v_locked[u.ord] x offset 0) k
+      cross join lateral (select e from {schema}.execution e where e.id = u.execution offset 0) e
+      cross join lateral {schema}.after_failure(k.x, e.e, u.class,
+        coalesce(u.run_at, v_now + u.delay_ms * interval '1 ms'), v_now) d
+      where u.held;
+  else
+    -- Delayed or released: the attempt counts nothing. A cancel that waited for the holder is over with it.
+    select array_agg(u.ord::int order by u.ord), array_agg({schema}.ending_of(k.x, p_call, u.hash,
+        (case p_call when 3 then 6 else 5 end)::smallint,
+        (case when (k.x).cancel_at is not null then 9 when t.run_at > v_now then 2 else 3 end)::smallint,
+        (case when (k.x).cancel_at is not null then coalesce((k.x).cancel_cause, 20) end)::smallint,
+        case when (k.x).cancel_at is null and t.run_at > v_now then t.run_at end, 4::smallint, (k.x).failures,
+        (k.x).reclaims, null, null,
+        case when (k.x).cancel_at is not null then (k.x).cancel_reason else u.message end, null, null) order by u.ord)
+      into v_ord, v_endings
+      from unnest(v_held, p_hash, p_message, p_run_at, p_delay_ms) with ordinality
+        u (held, hash, message, run_at, delay_ms, ord)
+      cross join lateral (select v_locked[u.ord] x offset 0) k
+      cross join lateral (select coalesce(u.run_at, v_now + u.delay_ms * interval '1 ms') run_at) t
+      where u.held;
+  end if;
+  if p_failure_events is not null then
+    for i in 1 .. coalesce(cardinality(v_ord), 0) loop
+      v_endings[i].failure_events := p_failure_events[v_ord[i]];
+    end loop;
+  end if;
+  if v_ord is not null then
+    v_executions := array(select y.execution from unnest(v_endings) y);
+    delete from {schema}.lease l where l.execution = any (v_executions);
+    select s.* into v_settled from {schema}.settle(v_endings, v_now) s;
+    -- A loser of a join has ended canceled, whatever its holder said.
+    return query select v_ord[y.ordinality], 'done', coalesce(o.state, y.state), y.attempt, y.token,
+        case when o.state is null then y.run_at end, y.attempt_outcome, coalesce(o.reason, y.reason), y.failures, v_now,
+        y.class, case when coalesce(o.state, y.state) in (8, 10) then {schema}.letter_of(y.execution) end,
+        r.executions, r.classes, v_settled.follows
+      from unnest(v_endings) with ordinality y
+      left join (
+        select z.cause, array_agg(z.execution) executions, array_agg(z.class) classes
+        from unnest(v_settled.released, v_settled.woken, v_settled.causes) z (execution, class, cause)
+        group by z.cause) r on r.cause = y.execution
+      left join lateral (
+        select z.state, z.reason from {schema}.outcome z
+        where z.execution = case when y.linked and y.state <> 7 then y.execution end offset 0) o on true;
+  end if;
+  if v_losers is not null then
+    return query select u, 'canceling', null::smallint, v_locked[u].attempt, v_locked[u].token, null::timestamptz,
+        null::smallint, null::smallint, null::int, null::timestamptz, null::int, null::uuid, null::uuid[], null::int[], true
+      from unnest(v_losers) u;
+  end if;
+  if coalesce(cardinality(v_ord), 0) + coalesce(cardinality(v_losers), 0) < cardinality(p_execution) then
+    return query
+      select r.ord, r.verdict, r.state, r.attempt, r.token, r.run_at, r.outcome, r.reason, r.failures, r.ended_at, r.class,
+        r.letter, null::uuid[], null::int[], null::boolean
+      from (select array_agg(u.ord::int) ord, array_agg(u.namespace) namespace, array_agg(u.execution) execution,
+          array_agg(u.lease) lease, array_agg(u.token) token, array_agg(u.hash) hash
+        from unnest(p_namespace, p_execution, p_lease, p_token, p_hash) with ordinality
+          u (namespace, execution, lease, token, hash, ord)
+        where not u.ord = any (coalesce(v_ord || v_losers, '{}'))) m
+      cross join lateral {schema}.explain_refusals(m.ord, m.namespace, m.execution, m.lease, m.token, p_call, m.hash) r;
+  end if;
 end $$;

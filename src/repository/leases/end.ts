@@ -14,6 +14,13 @@ const end = statement(
      $15::bytea)`,
 );
 
+const endWithEvents = statement(
+  'leases.end-with-events',
+  `select * from {schema}.end_attempts($1::smallint, $2::int[], $3::uuid[], $4::uuid[], $5::bigint[], $6::bytea[],
+     $7::smallint[], $8::text[], $9::text[], $10::timestamptz[], $11::bigint[], $12::text[], $13::int[], $14::int[],
+     $15::bytea, $16::jsonb[])`,
+);
+
 export interface Ending extends LeaseRef {
   /** Of the call's content: the same again is answered as the first time. */
   readonly hash: Buffer;
@@ -28,6 +35,8 @@ export interface Ending extends LeaseRef {
   readonly frames?: readonly NewFrame[];
   /** What it emits with a completion. */
   readonly events?: readonly NewEmission[];
+  /** What to publish if a failure gives up, in place of what was declared: JSON as failure_emissions reads it. */
+  readonly failureEvents?: string | null;
 }
 
 export interface Ended {
@@ -59,7 +68,8 @@ export type EndAnswer = Ended | Refused;
 /** In the order of the items, which are distinct by execution. */
 export async function endAttempts(runner: Runner, call: number, items: readonly Ending[]): Promise<EndAnswer[]> {
   const content = packContents(items.map((item) => item.content));
-  const rows = await runner.query<EndAnswer & { readonly ord: number }>(end, [
+  const told = items.some(({ failureEvents = null }) => failureEvents !== null);
+  const rows = await runner.query<EndAnswer & { readonly ord: number }>(told ? endWithEvents : end, [
     call,
     int4Array(items.map((item) => item.namespace)),
     uuidArray(items.map((item) => item.execution)),
@@ -75,6 +85,7 @@ export async function endAttempts(runner: Runner, call: number, items: readonly 
     int4Array(content.positions),
     int4Array(content.lengths),
     content.bytes,
+    ...(told ? [items.map(({ failureEvents = null }) => failureEvents)] : []),
   ]);
   return inOrder(rows);
 }

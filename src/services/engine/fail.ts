@@ -26,11 +26,12 @@ import {
   refuse,
   type Shape,
   timestamp,
-  unbuilt,
   validate,
 } from '../validation.js';
 import { contentHash } from './content-hash.js';
 import type { EngineServiceDeps } from './deps.js';
+import { emittedHash } from './events/emitted-event.js';
+import { failureReportEvents, storedEvents } from './events/failure-event.js';
 import { failureMessage } from './failure-message.js';
 import { answerEach, checkItems, refuseRepeats } from './items.js';
 import { heldLease, leaseRef } from './lease-ref.js';
@@ -59,10 +60,13 @@ export function failExecutionsCall({ registry, writers, maxPayloadBytes }: Engin
       (items) =>
         writers.end(
           EndCall.FAIL,
-          items.map(({ lease, failure, retryTime, retryDelay }) => ({
+          items.map(({ lease, failure, retryTime, retryDelay, failureEvents: told }) => ({
             ...heldLease(lease, namespaceId),
             hash: contentHash(
-              [failure.failureClass, failure.message, failure.code, retryTime, retryDelay],
+              [
+                ...[failure.failureClass, failure.message, failure.code, retryTime, retryDelay],
+                ...(told.length > 0 ? [told.map(emittedHash)] : []),
+              ],
               failure.details,
             ),
             failure: { class: failure.failureClass, code: failure.code },
@@ -70,6 +74,7 @@ export function failExecutionsCall({ registry, writers, maxPayloadBytes }: Engin
             runAt: retryTime,
             delayMs: retryDelay,
             content: failure.details,
+            failureEvents: told.length > 0 ? JSON.stringify(storedEvents(told)) : null,
           })),
         ),
       (answer, item) => toFailed(answer, item.lease.executionId),
@@ -91,7 +96,7 @@ function failureReport(maxPayloadBytes: number) {
       failure: required(failure),
       retryTime: timestamp,
       retryDelay: duration(0, CENTURY_MS),
-      failureEvents: unbuilt('events'),
+      failureEvents: failureReportEvents(maxPayloadBytes),
     } satisfies Shape<FailureReport>)
     .check((context) => {
       const { retryTime, retryDelay, failure: told } = context.value;

@@ -27,9 +27,9 @@ import {
   shown,
   tags,
   timestamp,
-  unbuilt,
 } from '../validation.js';
 import { contentHash, sortedEntries } from './content-hash.js';
+import { failureEvents, failureEventsHash, storedFailureEvents } from './events/failure-event.js';
 
 const MAX_ATTEMPTS = 1_000;
 const MAX_CAPABILITIES = 64;
@@ -105,7 +105,7 @@ export function executionSpec(maxPayloadBytes: number, place: SpecPlace) {
       deadHeadPolicy: enumNumber(DeadHeadPolicySchema),
       flowId: optionalId,
       optionalInFlow: z.boolean(),
-      failureEvents: unbuilt('events'),
+      failureEvents: failureEvents(maxPayloadBytes),
     } satisfies Shape<ExecutionSpec>)
     .check((context) => {
       const { runTime, delay, deadlineTime, flowId, optionalInFlow } = context.value;
@@ -194,6 +194,7 @@ function toNewExecution(spec: Spec, classId: number, lane: LaneDefaults): NewExe
     concurrencyKey: spec.concurrencyKey,
     orderingKey: spec.orderingKey,
     deadHead: spec.orderingKey === null ? null : spec.deadHeadPolicy || DeadHeadPolicy.BLOCK,
+    failureEvents: storedFailureEvents(spec.failureEvents),
   };
 }
 
@@ -223,7 +224,12 @@ function hashOf(spec: Spec): Buffer {
 export function specHash(spec: Spec): Buffer {
   const { input, tags: labels, requiredCapabilities, requestId: _key, ...asked } = spec;
   // As it came: requests that were stored when it was empty always keep their hash.
-  const rest = { ...asked, concurrencyKey: asked.concurrencyKey ?? '', orderingKey: asked.orderingKey ?? '' };
+  const rest = {
+    ...asked,
+    concurrencyKey: asked.concurrencyKey ?? '',
+    orderingKey: asked.orderingKey ?? '',
+    failureEvents: failureEventsHash(asked.failureEvents),
+  };
   return contentHash([rest, sortedEntries(labels), [...requiredCapabilities].sort()], input);
 }
 

@@ -165,7 +165,8 @@ export class Writers {
     return new GroupCommit({
       name,
       keysOf: (item) => [item.execution],
-      bytesOf: (item) => (item.content?.body.length ?? 0) + bytesIn(item.frames ?? []) + bytesIn(item.events ?? []),
+      bytesOf: ({ content, frames, events, failureEvents }) =>
+        (content?.body.length ?? 0) + bytesIn(frames ?? []) + bytesIn(events ?? []) + (failureEvents?.length ?? 0),
       isBusy: (answer) => answer.verdict === 'busy',
       run: async (items) => {
         const answers = await end(items);

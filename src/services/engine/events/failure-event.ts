@@ -45,9 +45,9 @@ export function storedFailureEvents(declared: readonly Declared[]): StoredFailur
   return declared.length === 0 ? null : declared.map(({ reasons, event }) => ({ ...stored(event), reasons }));
 }
 
-/** Of a failure that was told; null: those that were declared. */
-export function storedEvents(told: readonly Emitted[]): StoredFailureEvent[] | null {
-  return told.length === 0 ? null : told.map(stored);
+/** Of a failure that was told. */
+export function storedEvents(told: readonly Emitted[]): StoredFailureEvent[] {
+  return told.map(stored);
 }
 
 /** Of everything that was asked for. */
