@@ -8,6 +8,7 @@ import { randomBytes } from 'node:crypto';
 import pg from 'pg';
 import type { TestProject } from 'vitest/node';
 import { migrate } from '../../src/repository/migrations/index.js';
+import { compiledTo, removeCompiled } from './compiled.js';
 import { postgres15, startPostgres15, startTestServer, type TestServer } from './postgres-server.js';
 
 const SCHEMA = 'tailrace';
@@ -28,6 +29,7 @@ interface Prepared {
 const shared = globalThis as { tailraceServers?: Map<string, Promise<Prepared>> };
 shared.tailraceServers ??= new Map();
 const prepared = shared.tailraceServers;
+const compiled = compiledTo();
 
 export default async function setup(project: TestProject): Promise<() => Promise<void>> {
   const version = project.name.endsWith('-pg15') ? '15' : 'newest';
@@ -36,7 +38,11 @@ export default async function setup(project: TestProject): Promise<() => Promise
   const { server, template } = await made;
   (await made).users++;
   project.provide('postgres', { url: server.url, template, schema: SCHEMA, outlives: server.outlives });
-  return async () => await release(await made);
+  project.provide('compiled', compiled);
+  return async () => {
+    await release(await made);
+    await removeCompiled(compiled);
+  };
 }
 
 async function prepare(version: '15' | 'newest'): Promise<Prepared> {

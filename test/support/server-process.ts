@@ -2,6 +2,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { createInterface } from 'node:readline';
+import { compiledMain } from './compiled.js';
 import type { TestDatabase } from './postgres.js';
 import { SECRETS_KEY } from './tailrace.js';
 
@@ -25,7 +26,7 @@ export class ServerProcess {
       TAILRACE_DATABASE_CONNECTIONS: '4',
       TAILRACE_SECRETS_KEY: SECRETS_KEY,
     };
-    const child = spawn(process.execPath, ['--import', 'tsx', 'src/main.ts', 'serve'], {
+    const child = spawn(process.execPath, [await compiledMain(), 'serve'], {
       env: { ...outside, ...environment },
       stdio: ['ignore', 'pipe', 'inherit'],
     });

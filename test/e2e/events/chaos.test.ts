@@ -11,7 +11,7 @@ import { drive } from '../../support/events/drive.js';
 import { Recorded } from '../../support/history/recorded.js';
 import { Mortal } from '../../support/mortal.js';
 
-const FOR_MS = 6_000;
+const CALLS = 40;
 const given = process.env['TAILRACE_TEST_SEED'];
 
 let recorded: Recorded;
@@ -30,17 +30,11 @@ test('proof 2, 6, 7: servers and workers die, and everything that is subscribed 
     return [...alive, ...alive, recorded.clients];
   };
   try {
-    expect(await drive({ recorded, servers, forMs: FOR_MS, dice })).toBeGreaterThan(100);
+    expect(await drive({ recorded, servers, calls: CALLS, dice })).toBeGreaterThan(100);
   } finally {
     await Promise.all(mortals.map((mortal) => mortal.stop()));
   }
   for (const { kills } of mortals) expect(kills).toBeGreaterThan(0);
-  const { reactions } = await countsOf(recorded);
-  expect(reactions).toBeGreaterThan(100);
+  const { createdCount } = await recorded.clients.admin.getStats({});
+  expect(createdCount).toBeGreaterThan(100n);
 });
-
-/** Something has happened at all. */
-async function countsOf({ clients }: Recorded): Promise<{ reactions: number }> {
-  const { createdCount } = await clients.admin.getStats({});
-  return { reactions: Number(createdCount) };
-}

@@ -30,17 +30,22 @@ export class BatchesByHand extends ByHand {
   }
 
   /** One execution for all events of this type that are of one batch. */
-  async join(name: string, eventType: string, batchJoin: Init<BatchJoin> = {}): Promise<void> {
-    await this.subscribe(name, eventType, { batchJoin });
+  async join(
+    name: string,
+    eventType: string,
+    batchJoin: Init<BatchJoin> = {},
+    more: Init<SubscriptionSpec> = {},
+  ): Promise<void> {
+    await this.subscribe(name, eventType, { batchJoin, ...more });
   }
 
   /** A batch whose events tell their place. */
-  async publish(type: string, size: number, more: Init<EventSpec> = {}): Promise<Published> {
+  async publish(type: string, size: number, more: (place: number) => Init<EventSpec> = () => ({})): Promise<Published> {
     const events = Array.from({ length: size }, (_, i) => ({
       type,
       payload: text(`${type} ${i}`),
       batchGroup: 'all',
-      ...more,
+      ...more(i),
     }));
     const results = (await this.clients.engine.publishEvents({ events })).results.map(ok);
     const ids = results.map(({ eventId }) => eventId);

@@ -8,7 +8,7 @@ import { DeadLetterResolution, DeadLetterState } from '../../../gen/tailrace/v1/
 import { ErrorDetailSchema } from '../../../gen/tailrace/v1/error_pb.js';
 import { ExecutionState } from '../../../gen/tailrace/v1/execution_state_pb.js';
 import type { Claim } from '../../../gen/tailrace/v1/lease_pb.js';
-import { monotonicMs, pause } from '../../../src/runtime/clock.js';
+import { pause } from '../../../src/runtime/clock.js';
 import { ItemRefused, seconds } from '../by-hand.js';
 import type { Chance } from '../chance.js';
 import { EventsByHand } from '../events-by-hand.js';
@@ -21,33 +21,35 @@ export interface Circumstances {
   readonly recorded: Recorded;
   /** Where they call; asked for each call, because servers come and go. */
   readonly servers: () => readonly Clients[];
-  readonly forMs: number;
+  /** Of each publisher. */
+  readonly calls: number;
   readonly dice: Chance;
 }
 
 const SUBSCRIPTIONS = 7;
+/** While events are published. */
+const LATE = 3;
 const PUBLISHERS = 2;
 const WORKERS = 4;
 const BOUND_MS = 20_000;
 const LIVE = [1, 2, 3, 4, 5, 6].map((state) => state as ExecutionState);
 
 /** How many events were accepted. */
-export async function drive({ recorded, servers, forMs, dice }: Circumstances): Promise<number> {
-  const untilMs = monotonicMs() + forMs;
+export async function drive({ recorded, servers, calls, dice }: Circumstances): Promise<number> {
   const sure = new EventsByHand(recorded.clients);
   let published = 0;
   let isOver = false;
   const someone = (own: Chance) => new EventsByHand(own.pick(servers()) ?? recorded.clients, 'someone');
 
   const publish = async (own: Chance) => {
-    while (monotonicMs() < untilMs) {
+    for (let call = 0; call < calls; call++) {
       const events = publication(own);
       published += await repeated(
         async () => (await someone(own).clients.engine.publishEvents({ events })).results.length,
       );
       // Who was answered may still ask again.
       if (own.percent(10)) await unlessLost(someone(own).clients.engine.publishEvents({ events }));
-      await pause(own.below(250));
+      await pause(own.below(150));
     }
   };
   const work = async (own: Chance) => {
@@ -60,13 +62,10 @@ export async function drive({ recorded, servers, forMs, dice }: Circumstances): 
       await Promise.all(claims.map((claim) => answer(claim, someone(own), own)));
     }
   };
-  const changeSubscriptions = async (own: Chance) => {
-    for (let n = SUBSCRIPTIONS; monotonicMs() < untilMs; n++) {
-      await pause(forMs / 4);
-      const name = `rule ${n}`;
-      await repeated(() =>
-        someone(own).clients.admin.putSubscription({ subscription: { ...subscription(n, own), name } }),
-      );
+  const subscribeLate = async (own: Chance) => {
+    for (let n = SUBSCRIPTIONS; n < SUBSCRIPTIONS + LATE; n++) {
+      await pause(1_000);
+      await repeated(() => someone(own).clients.admin.putSubscription({ subscription: subscription(n, own) }));
     }
   };
 
@@ -74,10 +73,7 @@ export async function drive({ recorded, servers, forMs, dice }: Circumstances): 
     await sure.clients.admin.putSubscription({ subscription: subscription(n, dice) });
   await sure.clients.admin.putSubscription({ subscription: JOINING });
   const workers = Array.from({ length: WORKERS }, () => work(dice.fork()));
-  await Promise.all([
-    ...Array.from({ length: PUBLISHERS }, () => publish(dice.fork())),
-    changeSubscriptions(dice.fork()),
-  ]);
+  await Promise.all([...Array.from({ length: PUBLISHERS }, () => publish(dice.fork())), subscribeLate(dice.fork())]);
   let left: readonly string[] = [];
   await eventually(async () => {
     await letThemPass(sure);
