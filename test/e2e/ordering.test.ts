@@ -78,8 +78,9 @@ describe('the head of an ordering key', () => {
     expect(await holdsOf(b)).toContainEqual(['ORDERING_KEY', a]);
     await due();
     await stays(QUEUED);
-    await hand.delay(await hand.claimOne(from(lane)), { delay: seconds(0.05) });
+    await hand.delay(await hand.claimOne(from(lane)), { delay: seconds(600) });
     await stays(SCHEDULED);
+    await due();
     await hand.release(await hand.claimOne(from(lane)));
     await stays(QUEUED);
     await recorded.clients.admin.changeExecution({ executionId: a, runTime: later() });
@@ -256,7 +257,7 @@ test('64 workers at two servers: no two of a key at once, and each key in its or
     const { clients } = i % 2 === 0 ? recorded : another;
     const own = new KeyedByHand(clients, 'worker', `ordering ${i}`);
     while (making || left.size > 0) {
-      for (const claim of await own.claim({ ...from(lane), maxExecutions: 2, wait: seconds(0.3) })) {
+      for (const claim of await own.claim({ ...from(lane), maxExecutions: 2, wait: seconds(1) })) {
         const { executionId: id, orderingKey: key } = claim;
         expect(running.get(key) ?? id, key).toBe(id);
         running.set(key, id);
