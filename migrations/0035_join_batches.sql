@@ -14,7 +14,7 @@ create index barrier_open on {schema}.barrier (subscription) where subscription 
 create index subscription_named on {schema}.subscription (namespace, name, id);
 
 -- Slots that failed, but are filled after all by a new run, while their join is open: the join counts them as open again. The
--- caller has locked the slots. A join that somebody else folds is waited for by no one: the transaction is tried again.
+-- caller has locked the slots. Where somebody else folds the join just now, the transaction is tried again (lock not available).
 create function {schema}.reopen_slots(p_barrier uuid[], p_idx int[]) returns void language plpgsql volatile as $$
 begin
   perform 1 from {schema}.barrier b where b.id = any (p_barrier) order by b.id for update nowait;
@@ -189,7 +189,7 @@ begin
         select y.barrier from {schema}.batch_join y where y.subscription = u.subscription and y.batch = e.batch offset 0) j
       cross join lateral (select y.slots from {schema}.barrier y where y.id = j.barrier offset 0) b
       where b.slots = e.batch_size order by j.barrier, e.batch_index, u.n) x;
-  -- Nobody holds a slot that has no event but for filling that very slot: then all of this is tried again.
+  -- Who holds a slot is filling it, or comes back to fill it should that come to nothing: so it is not free.
   select array_agg(x.barrier), array_agg(x.idx), array_agg(u.event), array_agg(x.outcome is not null)
     into v_barrier, v_idx, v_event, v_failed
     from unnest(v_barrier, v_idx, v_event) u (barrier, idx, event)
@@ -198,7 +198,7 @@ begin
       where s.barrier = u.barrier and s.idx = u.idx and s.event is null and (s.outcome is null or (s.outcome > 1 and not s.late))
         and (s.outcome is null or (select b.state from {schema}.barrier b where b.id = s.barrier) = 1)
         and coalesce((select false from {schema}.filling f where f.barrier = s.barrier and f.idx = s.idx), true)
-      for update of s nowait) x;
+      for update of s skip locked) x;
   if true = any (v_failed) then
     perform {schema}.reopen_slots(
       array(select u.barrier from unnest(v_barrier, v_failed) u (barrier, failed) where u.failed),

@@ -3,6 +3,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { FailureClass } from '../../../gen/tailrace/v1/attempt_pb.js';
 import { ExecutionState } from '../../../gen/tailrace/v1/execution_state_pb.js';
 import { JoinKind, JoinMode, JoinState, OnJoinTimeout } from '../../../gen/tailrace/v1/join_pb.js';
+import { StartPosition } from '../../../gen/tailrace/v1/log_pb.js';
 import { only, seconds, text } from '../../support/by-hand.js';
 import { BatchesByHand, slotsOf } from '../../support/events/batches-by-hand.js';
 import { Recorded } from '../../support/history/recorded.js';
@@ -79,6 +80,12 @@ test('27: a failed member counts as failed and one without an event as empty; no
     [2, 'OK', 'good'],
   ]);
   expect(gathered.joinedInputs.map(({ eventId }) => eventId === '')).toEqual([true, true, false]);
+  // Run again, the execution gets the same.
+  const { deadLetterId } = await hand.fail(gathered, FailureClass.PERMANENT);
+  await recorded.clients.deadLetters.redriveDeadLetter({ deadLetterId });
+  const again = await hand.joined('gather');
+  expect(slotsOf(again)).toEqual(slotsOf(gathered));
+  await hand.complete(again);
   const skipped = await hand.joinOf('all', ({ state }) => state === JoinState.IMPOSSIBLE);
   expect(skipped.failedCount).toBe(1);
   expect(await hand.end(skipped.downstreamExecutionId)).toMatchObject({ state: ExecutionState.SKIPPED });
@@ -143,6 +150,16 @@ test('4: when its time is up a batch passes with what is there, or fails and nam
   await hand.complete(partial);
 });
 
+test('a subscription that reads the past joins its batches too', async () => {
+  const { flow, events } = await hand.publish('old', 3, (place) => (place === 1 ? { type: 'other' } : {}));
+  const key = { concurrencyKey: { source: { case: 'header' as const, value: 'none' } }, tags: { of: 'the past' } };
+  await hand.join('late', 'old', {}, { start: StartPosition.EARLIEST, ...key });
+  const claim = await hand.joined('late');
+  expect(claim).toMatchObject({ flowId: flow, tags: { of: 'the past' }, concurrencyKey: '' });
+  expect(claim.joinedInputs.map(({ eventId }) => eventId)).toEqual([events[0], '', events[2]]);
+  await hand.complete(claim);
+});
+
 test('of a deleted subscription open joins get nothing more and expire', async () => {
   await hand.subscribe('work', 'task');
   await hand.join('leave', 'task.done', { policy: { timeout: seconds(1) } });
@@ -162,7 +179,7 @@ test('two servers that route at once make one execution per batch, narrow or wid
   const [BATCHES, NARROW, WIDE] = [30, 3, 200];
   const other = await recorded.another();
   const hands = [hand, new BatchesByHand(other.clients, 'other')];
-  await hand.join('sum', 'number');
+  await hand.join('sum', 'number', {}, { concurrencyKey: { source: { case: 'flow', value: true } } });
   const sizes = Array.from({ length: BATCHES }, (_, i) => (i === 0 ? WIDE : NARROW));
   const published = await Promise.all(sizes.map((size, i) => hands[i % 2]?.publish('number', size)));
   const claims = await hand.members('sum', BATCHES);
