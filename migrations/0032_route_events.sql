@@ -114,10 +114,11 @@ declare
 begin
   if p_payload then
     select count(*) into v_n from (
-      select sum(octet_length(e.payload)) over (order by u.n) - octet_length(e.payload) before
+      select sum(e.bytes) over (order by u.n) - e.bytes before
       from unnest(p_id) with ordinality u (id, n)
-      cross join lateral (select x.payload from {schema}.event x where x.id = u.id offset 0) e) x
-      where coalesce(x.before, 0) < c_bytes;
+      cross join lateral (
+        select coalesce(octet_length(x.payload), 0) bytes from {schema}.event x where x.id = u.id offset 0) e) x
+      where x.before < c_bytes;
   end if;
   return array(
     select row(e.id, e.namespace, e.event_id, e.seq, e.idx, e.type, e.stream, e.version, e.flow, e.cause, e.cause_execution,
@@ -685,10 +686,13 @@ begin
   v_endings := v_endings || v_part.endings;
   follows := follows or v_part.follows;
   if v_part.waiting then next_ms := 20; end if;
-  -- What has no position yet, whose flow is somebody else's, or who is being routed elsewhere.
-  if v_subs is not null or coalesce((select true from {schema}.unrouted u where u.subscription = 0 limit 1), false) then
-    next_ms := 4;
-  end if;
+  -- What has no position yet, whose flow is somebody else's, or who is being routed elsewhere: soon, unless that lasts.
+  select coalesce(min(x.ms), next_ms) into next_ms
+    from (select 0 id union all select s.id from unnest(v_subs) s where s.state <> 2 or not s.ordered) w
+    cross join lateral (
+      select case when e.published_at < v_now - interval '2 s' then 50 else 4 end ms
+      from (select u.event from {schema}.unrouted u where u.subscription = w.id limit 1) u
+      cross join lateral (select y.published_at from {schema}.event y where y.id = u.event offset 0) e) x;
   perform {schema}.append_folded(v_items, v_endings, v_now);
 end $$;
 
