@@ -26,7 +26,7 @@ end $$;
 
 -- Locks streams until the commit, in the order of their numbers, and tells which version each has. One that is met for the
 -- first time is made, in the order of the names, before any is locked: two who make the same ones queue there.
--- It stays without events, and counts as not there, if what was meant for it is refused.
+-- To be left by leave_streams.
 create function {schema}.enter_streams(p_namespace int[], p_stream text[])
 returns table (namespace int, name text, stream int, version bigint) language plpgsql volatile as $$
 #variable_conflict use_column
@@ -43,6 +43,12 @@ begin
       cross join lateral (
         select y.id from {schema}.stream y where y.namespace = u.namespace and y.name = u.stream offset 0) s))
     order by x.id for no key update;
+end $$;
+
+-- Takes those back that were made here and got no event: nobody else has seen them, and who waits to make one makes it.
+create function {schema}.leave_streams(p_stream int[]) returns void language plpgsql volatile as $$
+begin
+  delete from {schema}.stream s where s.id = any (p_stream) and s.version = 0 and s.xmin = pg_current_xact_id()::xid;
 end $$;
 
 -- Publishes many events; the nth answer belongs to the nth event. Columns that no event has may be null as a whole.
@@ -194,8 +200,10 @@ begin
     end if;
     if v_verdict[i] is null and v_fell then
       v_verdict[i] := 'unit_refused';
-    elsif v_verdict[i] is null and v_at[i] is not null then
-      if p_expected[i] <> v_stream_version[v_at[i]] then
+    elsif v_verdict[i] is null and p_stream[i] is not null then
+      if v_at[i] is null then
+        raise exception using errcode = 'serialization_failure', message = 'a stream went away';
+      elsif p_expected[i] <> v_stream_version[v_at[i]] then
         v_verdict[i] := 'conflict';
         v_version[i] := v_stream_version[v_at[i]];
       else
@@ -253,6 +261,7 @@ begin
           order by m.id) into v_begun from made m;
     v_seq := {schema}.append_staged(v_staged, v_begun);
   end if;
+  if 0 = any (v_stream_version) then perform {schema}.leave_streams(v_stream); end if;
   return query
     with asked as materialized (
       select u.ordinality::int n, coalesce(u.verdict, 'published') verdict,

@@ -140,8 +140,7 @@ describe('proof 6: the same event id', () => {
 
 describe('streams', () => {
   it('proof 25: of fifty appenders that expect one version one wins, and there is no gap', async () => {
-    await events.one({ stream: 'contested' });
-    for (const expected of [1n, 2n]) {
+    for (const expected of [0n, 1n, 2n]) {
       const asks = Array.from({ length: 50 }, (_, i) =>
         at(i).ask([{ stream: 'contested', expectedStreamVersion: expected }]),
       );
@@ -156,5 +155,15 @@ describe('streams', () => {
     const free = Array.from({ length: 50 }, (_, i) => at(i).ask([{ stream: 'contested' }]));
     await Promise.all(free);
     expect(await events.versionsOf('contested')).toEqual(Array.from({ length: 53 }, (_, i) => BigInt(i + 1)));
+  });
+
+  it('begin with whoever is accepted, also beside others that would have made them and are refused', async () => {
+    const stream = 'begun beside the refused';
+    const asks = Array.from({ length: 30 }, (_, i) =>
+      at(i).ask([{ stream, ...(i % 3 > 0 && { expectedStreamVersion: 77n }) }]),
+    );
+    const told = (await Promise.all(asks)).flat().map(verdictOf);
+    expect(told).toEqual(told.map((_, i) => (i % 3 > 0 ? 'STREAM_VERSION_CONFLICT' : 'published')));
+    expect(await events.versionsOf(stream)).toEqual(Array.from({ length: 10 }, (_, i) => BigInt(i + 1)));
   });
 });
