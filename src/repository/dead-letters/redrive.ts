@@ -147,6 +147,7 @@ interface Original {
 }
 
 const OPEN = 1;
+const BLOCKED = 1;
 const QUEUED = 3;
 
 export async function redriveDeadLetter(database: Database, asked: Redrive): Promise<RedriveAnswer> {
@@ -193,7 +194,9 @@ export async function redriveDeadLetter(database: Database, asked: Redrive): Pro
     const { input, actor, note } = asked;
     await runner.query(markRedriving, [asked.letter, execution, input?.type ?? null, input?.body ?? null, actor, note]);
     const woken = made.state === QUEUED ? [classId] : [];
-    if (held !== 'held') return { verdict: 'redriven', execution, downstreams: [], woken, follows: false };
+    // Its key may have been somebody else's at that moment.
+    const waits = made.state === BLOCKED;
+    if (held !== 'held') return { verdict: 'redriven', execution, downstreams: [], woken, follows: waits };
     const [redone] = await runner.query<{ made: string[]; woken: number[] | null; follows: boolean }>(redoSkipped, [
       asked.namespace,
       flow,
@@ -205,7 +208,7 @@ export async function redriveDeadLetter(database: Database, asked: Redrive): Pro
       execution,
       downstreams: redone?.made.slice(0, DOWNSTREAMS_SHOWN) ?? [],
       woken: [...woken, ...(redone?.woken ?? [])],
-      follows: redone?.follows ?? false,
+      follows: waits || (redone?.follows ?? false),
     };
   });
 }
