@@ -9,7 +9,7 @@ import { render } from '../../src/repository/statement.js';
 import { INVARIANTS, verify } from '../../src/repository/verification/index.js';
 import { seconds } from '../support/by-hand.js';
 import { type Desk, startDesk } from '../support/desk.js';
-import { EVENT_PLANTS, makeEvents } from '../support/events/planted.js';
+import { BATCH_PLANTS, EVENT_PLANTS, makeBatches, makeEvents } from '../support/events/planted.js';
 import { eventually } from '../support/eventually.js';
 import { FlowsByHand } from '../support/flows-by-hand.js';
 import { FramesByHand, json, text } from '../support/frames-by-hand.js';
@@ -44,6 +44,7 @@ beforeAll(async () => {
   await makeWaits();
   await makeFrames();
   await makeEvents(desk);
+  await makeBatches(desk);
   await desk.caughtUp();
 });
 afterAll(async () => {
@@ -223,9 +224,9 @@ const PLANTS: Readonly<Record<string, readonly string[]>> = {
     `update tailrace.execution set letter = ${ANY} where letter is not null`,
   ],
   'blocked-has-join': [
-    'update tailrace.barrier set state = 2, decided_at = now() where state = 1',
+    'update tailrace.barrier set state = 2, decided_at = now(), due_at = null where state = 1',
     `update tailrace.blocked set barrier = ${ANY} where waits_for = 1`,
-    'update tailrace.barrier set kind = 3 - kind',
+    'update tailrace.barrier set kind = 3 - kind where kind in (1, 2)',
   ],
   'open-join-has-downstream': ['delete from tailrace.blocked'],
   'one-open-join': [
@@ -257,6 +258,7 @@ const PLANTS: Readonly<Record<string, readonly string[]>> = {
     'update tailrace.barrier set quorum = 1 where mode = 3',
     'update tailrace.slot set outcome = 2 where barrier in (select id from tailrace.barrier where state = 1 and mode = 1)',
   ],
+  ...BATCH_PLANTS,
   'member-has-flow': [
     `update tailrace.execution set flow = ${ANY} where flow is not null`,
     `update tailrace.flow set namespace = ${WRONG}`,

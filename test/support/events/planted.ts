@@ -1,6 +1,7 @@
 /** Events for the rules to hold over, and what breaks each rule that is about them. */
 import { leaseOf, ok, only, seconds, text } from '../by-hand.js';
 import type { Desk } from '../desk.js';
+import { eventually } from '../eventually.js';
 
 /** Published with and without ids, into streams, for a cause; reacted to, with an event that is emitted; and to nobody. */
 export async function makeEvents({ admin, engine, hand }: Desk): Promise<void> {
@@ -20,10 +21,41 @@ export async function makeEvents({ admin, engine, hand }: Desk): Promise<void> {
   ok(only((await engine.completeExecutions({ completions })).results));
 }
 
+/** A batch of which two places are filled by events, and the third is owned by an execution that runs. */
+export async function makeBatches({ admin, engine, hand }: Desk): Promise<void> {
+  const own = { type: 'own', lane: 'owns', name: 'owns', filter: { eventTypes: ['owned'] } };
+  const join = { type: 'join', lane: 'joins', name: 'joins', filter: { eventTypes: ['piece'] }, batchJoin: {} };
+  for (const subscription of [own, join]) await admin.putSubscription({ subscription });
+  const events = ['piece', 'piece', 'owned'].map((type) => ({ type, batchGroup: 'all' }));
+  (await engine.publishEvents({ events })).results.map(ok);
+  await hand.claimOne({ lanes: [{ lane: 'owns' }], leaseDuration: seconds(600) });
+  await eventually(async () => {
+    const { joins } = await admin.listJoins({ subscription: 'joins' });
+    return joins.length === 1 && joins[0]?.okCount === 2;
+  });
+}
+
 const ANY = "'0198a0a0-0000-7000-8000-000000000001'";
 const WRONG = 77;
 
 const UNROUTED = 'insert into tailrace.unrouted (event, subscription, seq, idx, flow)';
+
+export const BATCH_PLANTS: Readonly<Record<string, readonly string[]>> = {
+  'batch-has-join': [
+    'delete from tailrace.batch_join',
+    `update tailrace.batch_join set execution = ${ANY}`,
+    'update tailrace.execution set subscription = null where id in (select execution from tailrace.batch_join)',
+  ],
+  'batch-slot-tells': [
+    'update tailrace.slot set outcome = 2 where event is not null',
+    `update tailrace.event set batch = ${ANY} where batch is not null`,
+    'update tailrace.slot set event = null, outcome = 2 where event is not null',
+  ],
+  'batch-slot-is-due': [
+    'update tailrace.execution set batch = null where batch is not null',
+    'update tailrace.slot s set event = (select id from tailrace.event where batch_index = s.idx) where outcome is null',
+  ],
+};
 
 export const EVENT_PLANTS: Readonly<Record<string, readonly string[]>> = {
   'event-is-logged': [
