@@ -187,6 +187,7 @@ declare
   v_letters {schema}.log_item[];
   v_started record;
 begin
+  perform pg_current_xact_id(); -- before it looks up subscriptions: a backfill waits for older transactions
   v_staged.events := p_events;
   v_staged.follows := false;
   v_staged.pending := '{}';
@@ -232,9 +233,12 @@ begin
     v_staged.pending := coalesce(v_at, '{}');
     v_staged.subscriptions := array_fill(0, array[coalesce(cardinality(v_at), 0)]);
   end if;
-  for i in 1 .. cardinality(p_events) loop
-    v_staged.events[i].subscriptions := coalesce(p_events[i].subscriptions, v_version, 0);
-  end loop;
+  -- In one statement: one assignment per element would copy the array each time (36 s for 10,000).
+  v_staged.events := array(
+    select row(e.id, e.namespace, e.event_id, e.seq, e.idx, e.type, e.stream, e.version, e.flow, e.cause, e.cause_execution,
+      e.hops, e.batch, e.batch_index, e.batch_size, e.schema_version, e.tags, e.headers, e.occurred_at, e.published_at,
+      coalesce(e.subscriptions, v_version, 0), e.payload_type, e.payload)::{schema}.event
+    from unnest(p_events) with ordinality e order by e.ordinality);
   -- Side by side by flow where the order is that of the flow.
   v_staged.parts := array(
     select (case when s.key_source = 1 and s.ordered
