@@ -124,7 +124,7 @@ create table {schema}.subscription (
   past_seq bigint not null default 0,
   past_idx int not null default 0,
   past_id uuid not null default '00000000-0000-0000-0000-000000000000',
-  past_xid xid8, -- of the transaction that made it: older ones may still publish into its past
+  past_xid xid8, -- transactions before it may still publish into its past
   halted_reason text,
   halted_at timestamptz,
   actor text not null default '',

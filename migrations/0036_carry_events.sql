@@ -408,7 +408,7 @@ begin
   if coalesce((select true from {schema}.unrouted u limit 1), false) then
     route_ms := coalesce((select 0 from {schema}.unrouted u where u.subscription = 0 limit 1), (
       select 0 from {schema}.subscription s
-      cross join lateral (select from {schema}.unrouted u where u.subscription = s.id limit 1) u where s.state = 1 limit 1));
+      cross join lateral (select from {schema}.unrouted u where u.subscription = s.id limit 1) u where s.state in (1, 4) limit 1));
   end if;
   route_ms := coalesce(route_ms, (select 0 from {schema}.subscription s where s.state = 2 limit 1));
   select array_agg(distinct s.class) into non_empty

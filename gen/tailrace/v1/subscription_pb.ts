@@ -273,7 +273,7 @@ export type SubscriptionSpec = Message<"tailrace.v1.SubscriptionSpec"> & {
 
   /**
    * Source of their ordering key: executions of one key run one after the other in log order. Absent: none. Whether there
-   * is one cannot be changed later, nor whether there is a batch_join.
+   * is one cannot be changed later, nor whether there is a batch_join. Not together with batch_join.
    *
    * @generated from field: tailrace.v1.KeySource ordering_key = 21;
    */
