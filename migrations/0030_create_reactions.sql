@@ -262,8 +262,11 @@ begin
   end if;
   -- What started nothing may have been the last thing of its flow, or of a slot of its batch.
   with idle as materialized (
-      select e.flow, e.namespace, e.batch, e.batch_index from unnest(p_events) with ordinality e
-      where not e.ordinality = any (coalesce(v_n, '{}')) and not e.ordinality = any (v_staged.pending)),
+      select e.flow, e.namespace, e.batch, e.batch_index from (
+        select u from generate_series(1, cardinality(p_events)) u
+        except select u from unnest(v_n) u except select u from unnest(v_staged.pending) u) x
+      cross join lateral (select (p_events[x.u]).flow, (p_events[x.u]).namespace, (p_events[x.u]).batch,
+        (p_events[x.u]).batch_index) e),
     flows as (
       insert into {schema}.follow_up (kind, subject) select distinct 1, i.flow from idle i returning 1),
     slots as (
