@@ -21,6 +21,9 @@ const REFUSALS = [
   'WORKER_NOT_FOUND',
   'FLOW_NOT_FOUND',
   'BUDGET_NOT_FOUND',
+  'EVENT_NOT_FOUND',
+  'STREAM_NOT_FOUND',
+  'SUBSCRIPTION_NOT_FOUND',
   'INVALID_WAITPOINT_TOKEN',
   'BAD_CURSOR',
   'VERSION_CONFLICT', // of a lane that is not there
@@ -146,7 +149,7 @@ function field(method: DescMethod, name: string) {
 
 /** What only the victim knows, in an answer. */
 function disclosed(answer: Answered, { output }: DescMethod): string[] {
-  const { queued, scheduled, succeeded, held, letter, flow, secret, suspended, resumed, waitpoint } = victim;
+  const { queued, scheduled, succeeded, held, letter, flow, secret, suspended, resumed, waitpoint, event } = victim;
   const told = 'message' in answer ? toJsonString(output, answer.message) : '';
   const known = [
     queued,
@@ -157,6 +160,7 @@ function disclosed(answer: Answered, { output }: DescMethod): string[] {
     letter.id,
     ...[suspended, resumed.executionId, resumed.leaseId, waitpoint.token],
     ...Object.values(flow),
+    ...[event.flow, event.batch, victim.reaction],
     secret,
   ];
   // An item that is refused may name what it was asked for.
@@ -191,6 +195,7 @@ async function everythingOf({ namespace }: Estate): Promise<Record<string, strin
         ...['execution', 'lease', 'attempt', 'outcome', 'request_key', 'dead_letter', 'lane', 'flow', 'barrier'],
         ...['suspension', 'waitpoint', 'waitpoint_secret', 'concurrency_key', 'quota'],
         ...['budget', 'budget_attachment', 'spent'],
+        ...['event', 'event_key', 'stream', 'subscription', 'subscription_lead'],
       ],
       `namespace = ${mine}`,
     ),
@@ -202,6 +207,8 @@ async function everythingOf({ namespace }: Estate): Promise<Record<string, strin
       `execution in ${executions}`,
     ),
     ...within(['budget_dimension', 'budget_delta'], `budget in ${budgets}`),
+    ...within(['unrouted'], `event in (select id from ${schema}.event where namespace = ${mine})`),
+    ...within(['batch_join'], `subscription in (select id from ${schema}.subscription where namespace = ${mine})`),
     ['worker', `select (to_jsonb(t) - 'seen_at')::text from ${schema}.worker t where namespace = ${mine}`] as const,
     ['slot', `select t::text from ${schema}.slot t where downstream in ${executions}`] as const,
     ['log', `select l.seq::text from ${schema}.log l where ${mine} = any (l.namespace)`] as const,

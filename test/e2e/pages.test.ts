@@ -53,6 +53,14 @@ const waitpoints = (filter: () => { executionId?: string }): List => ({
   },
 });
 
+const events = (filter: { types?: string[]; stream?: string; tags?: Record<string, string> }): List => ({
+  insert: () => tailrace.engine.publishEvents({ events: [{ type: 'paged', stream: 'paged', tags: { paged: 'yes' } }] }),
+  read: async ({ admin }, page) => {
+    const { events, nextPageToken } = await admin.listEvents({ ...page, ...filter });
+    return { keys: events.map(({ eventId }) => eventId), nextPageToken };
+  },
+});
+
 const LISTS: Readonly<Record<string, readonly List[]>> = {
   'AdminService/ListExecutions': [
     {
@@ -199,6 +207,19 @@ const LISTS: Readonly<Record<string, readonly List[]>> = {
       },
     },
   ],
+  'AdminService/ListSubscriptions': [
+    {
+      insert: (_, n) =>
+        tailrace.admin.putSubscription({
+          subscription: { name: `s ${(n * 7) % 100}`, type: 'x', headers: { no: 'one' } },
+        }),
+      read: async ({ admin }, page) => {
+        const { subscriptions, nextPageToken } = await admin.listSubscriptions(page);
+        return { keys: subscriptions.map(({ spec }) => spec?.name ?? ''), nextPageToken };
+      },
+    },
+  ],
+  'AdminService/ListEvents': [{}, { types: ['paged'] }, { stream: 'paged' }, { tags: { paged: 'yes' } }].map(events),
   'DeadLetterService/ListDeadLetters': [
     {
       insert: async (hand) => hand.fail(await hand.claimNamed(await insert(hand)), FailureClass.PERMANENT),

@@ -91,6 +91,7 @@ function subscriptionSamples(
     retryPolicy,
     requiredCapabilities: ['gpu'],
     tags: { team: 'b' },
+    failureEvents,
     optionalInFlow: true,
   } satisfies Subscription;
   const put = (more: Subscription) => ({ namespace, subscription: { ...spec, ...more }, expectedVersion: 0n });

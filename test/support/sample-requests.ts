@@ -18,7 +18,7 @@ import { JoinKind, JoinState } from '../../gen/tailrace/v1/join_pb.js';
 import { LogEntryKind } from '../../gen/tailrace/v1/log_pb.js';
 import { WorkerState } from '../../gen/tailrace/v1/worker_pb.js';
 import { DAY, type Estate, HOUR, instant, seconds, text } from './estate.js';
-import { emittedEvent, eventSamples } from './event-samples.js';
+import { emittedEvent, eventSamples, failureEvents } from './event-samples.js';
 import { cancelPolicy, flowSamples } from './flow-samples.js';
 import { type SampleRequest, sample } from './sample.js';
 import { waitSamples } from './wait-samples.js';
@@ -89,6 +89,7 @@ export function requestsTo(estate: Estate): ReadonlyMap<string, SampleRequest> {
     requiredCapabilities: ['gpu'],
     concurrencyKey: `key-${mark}`,
     optionalInFlow: true,
+    failureEvents,
   };
   const flows = flowSamples(estate, spec);
   const engine = EngineService.method;
@@ -144,6 +145,7 @@ export function requestsTo(estate: Estate): ReadonlyMap<string, SampleRequest> {
           lease,
           failure: { failureClass: FailureClass.TRANSIENT, message: 'it broke', code: 'Broken', details: text('why') },
           retryTime: instant(Date.now() + HOUR),
+          failureEvents: [emittedEvent],
         },
       ],
     }),
@@ -210,6 +212,7 @@ export function requestsTo(estate: Estate): ReadonlyMap<string, SampleRequest> {
         maxEndTime: created.maxCreateTime,
         flowId: flow.id,
         parentExecutionId: queued,
+        subscription: estate.subscription,
       },
       ...page,
       includePayloads: true,

@@ -29,6 +29,7 @@ export interface Circumstances {
 const SUBSCRIPTIONS = 7;
 /** While events are published. */
 const LATE = 3;
+const FLOWS = 8;
 const PUBLISHERS = 2;
 const WORKERS = 4;
 const BOUND_MS = 20_000;
@@ -37,13 +38,14 @@ const LIVE = [1, 2, 3, 4, 5, 6].map((state) => state as ExecutionState);
 /** How many events were accepted. */
 export async function drive({ recorded, servers, calls, dice }: Circumstances): Promise<number> {
   const sure = new EventsByHand(recorded.clients);
+  const flows = await Promise.all(Array.from({ length: FLOWS }, async () => (await sure.flow({}, { open: true })).id));
   let published = 0;
   let isOver = false;
   const someone = (own: Chance) => new EventsByHand(own.pick(servers()) ?? recorded.clients, 'someone');
 
   const publish = async (own: Chance) => {
     for (let call = 0; call < calls; call++) {
-      const events = publication(own);
+      const events = publication(flows, own);
       published += await repeated(
         async () => (await someone(own).clients.engine.publishEvents({ events })).results.length,
       );

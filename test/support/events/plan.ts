@@ -63,12 +63,13 @@ function orderedBy(dice: Chance): Init<KeySource> {
 }
 
 /** One call: events of their own or of a group, now and then with a stream that must be where it is not. */
-export function publication(dice: Chance): Init<EventSpec>[] {
+export function publication(flows: readonly string[], dice: Chance): Init<EventSpec>[] {
   const group = dice.percent(30) ? 'together' : '';
   return Array.from({ length: 1 + dice.below(5) }, () => ({
     ...fact(0, dice),
     eventId: dice.percent(50) ? uuidV7() : `event ${uuidV7()}`,
     batchGroup: group,
+    flowId: dice.percent(90) ? pick(flows, dice) : '',
     ...(group === '' && dice.percent(5) && { stream: 'orders/1', expectedStreamVersion: 1_000_000n }),
   }));
 }
