@@ -49,7 +49,9 @@ begin
         from unnest(v_locked) l join {schema}.flow f on f.id = l.id
         where f.id = any (looked) and f.began and f.ended_at is null
           and coalesce((select false from {schema}.flow_live y where y.flow = f.id limit 1), true)
-          and coalesce((select false from {schema}.unrouted y where y.flow = f.id limit 1), true)) f
+          -- What is unrouted of a canceled flow starts nothing any more, whoever it waits for.
+          and (f.canceled_at is not null or f.failing_at is not null
+            or coalesce((select false from {schema}.unrouted y where y.flow = f.id limit 1), true))) f
       cross join lateral (
         select coalesce((select true from {schema}.flow_failed y where y.flow = f.id limit 1), false) fails) x),
     ended as (
