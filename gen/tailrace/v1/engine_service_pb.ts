@@ -1077,7 +1077,7 @@ export type FailureReport = Message<"tailrace.v1.FailureReport"> & {
   retryDelay?: Duration | undefined;
 
   /**
-   * Events to publish if this failure gives up, in place of the declared ones.
+   * Events to publish if this failure gives up, in place of the declared ones. Up to 100.
    *
    * @generated from field: repeated tailrace.v1.EmittedEvent failure_events = 5;
    */

@@ -20,8 +20,10 @@ export const file_tailrace_v1_event: GenFile = /*@__PURE__*/
 
 /**
  * EmittedEvent is an event that comes from an execution: published with its completion, or when it is given
- * up. It gets a fresh event id, the execution's flow, the execution's trigger as cause and one hop more. It
- * is made once, with the one accepted outcome.
+ * up. It gets a fresh event id, the execution's flow (a new one if it has none), the execution's trigger as
+ * cause and one hop more. It is made once, with the one accepted outcome. Of an execution that owns a slot of a batch, the
+ * only event without a group, or the only such one of a type that a batch join names, takes the slot over; so does every
+ * failure event without a group.
  *
  * @generated from message tailrace.v1.EmittedEvent
  */
@@ -50,7 +52,7 @@ export type EmittedEvent = Message<"tailrace.v1.EmittedEvent"> & {
 
   /**
    * With a stream: the version it must have now, 0 for a new stream. Absent: any. A mismatch refuses the
-   * whole completion with STREAM_VERSION_CONFLICT.
+   * whole completion with STREAM_VERSION_CONFLICT. Must be absent in a failure event, which nothing can refuse.
    *
    * @generated from field: optional int64 expected_stream_version = 4;
    */

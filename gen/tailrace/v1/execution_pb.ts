@@ -181,7 +181,7 @@ export type ExecutionSpec = Message<"tailrace.v1.ExecutionSpec"> & {
   optionalInFlow: boolean;
 
   /**
-   * Events published when it is given up, in the same transaction as its dead letter.
+   * Events published when it is given up, in the same transaction as its dead letter. Up to 100.
    *
    * @generated from field: repeated tailrace.v1.FailureEvent failure_events = 20;
    */

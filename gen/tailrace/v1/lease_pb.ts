@@ -143,7 +143,7 @@ export type Trigger = Message<"tailrace.v1.Trigger"> & {
    */
   subject: {
     /**
-     * An event.
+     * An event, without its payload, which is the input, and without its cursor.
      *
      * @generated from field: tailrace.v1.Event event = 3;
      */
@@ -245,7 +245,7 @@ export type Claim = Message<"tailrace.v1.Claim"> & {
   joinedInputs: JoinedInput[];
 
   /**
-   * The event or log entry it reacts to, if any.
+   * The event or log entry it reacts to, if any. For the join of a batch the subscription alone.
    *
    * @generated from field: tailrace.v1.Trigger trigger = 11;
    */
