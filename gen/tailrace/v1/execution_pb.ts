@@ -151,8 +151,8 @@ export type ExecutionSpec = Message<"tailrace.v1.ExecutionSpec"> & {
   concurrencyKey: string;
 
   /**
-   * Executions of one lane with the same key run strictly one after the other, in order of creation. Up to
-   * 200 bytes; empty: none.
+   * Executions of one lane with the same key run strictly one after the other, in order of creation; one that waits for a
+   * join comes when that lets it go. Up to 200 bytes; empty: none.
    *
    * @generated from field: string ordering_key = 16;
    */
