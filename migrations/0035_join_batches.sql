@@ -301,7 +301,8 @@ begin
       into done, v_batch, v_place from asked a;
   -- One snapshot for all of it.
   with left_ones as materialized (
-      select j.barrier, u.place, coalesce(f.outcome, 1::smallint) outcome, coalesce(f.id, o.id) upstream, s.outcome is not null failed
+      select j.barrier, u.place, coalesce(f.outcome, 1::smallint) outcome, coalesce(f.id, o.id) upstream,
+        s.outcome is not null failed
       from unnest(v_batch, v_place) u (batch, place)
       cross join lateral (
         select y.barrier, y.subscription from {schema}.batch_join y where y.batch = u.batch offset 0) j
