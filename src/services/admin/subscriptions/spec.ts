@@ -150,11 +150,11 @@ function storedPolicy(policy: Policy): object {
  * events are stored beside it.
  */
 function storedSpec(message: SubscriptionSpec): unknown {
-  const spec = clone(SubscriptionSpecSchema, message);
+  // Failure events have a column of their own; a payload in JSON may hold text that a copy would refuse.
+  const spec = clone(SubscriptionSpecSchema, { ...message, failureEvents: [] });
   spec.lane ||= DEFAULT_LANE;
   spec.start = StartPosition.UNSPECIFIED;
   spec.cursor = '';
-  spec.failureEvents = [];
   spec.eventTypePrefixes = inOrder(spec.eventTypePrefixes);
   spec.streamPrefixes = inOrder(spec.streamPrefixes);
   spec.requiredCapabilities = inOrder(spec.requiredCapabilities);
