@@ -2,13 +2,6 @@
 -- their event and block their ordering key, and work for the router.
 -- Locks: creates only. older-servers: refused
 
-do $$
-begin
-  if to_regprocedure('{schema}.failure_emissions({schema}.ending[], timestamptz)') is null then
-    create function {schema}.failure_emissions(p_endings {schema}.ending[], p_now timestamptz) returns {schema}.staged language plpgsql as 'begin return null; end';
-  end if;
-end $$;
-
 -- Opens a letter for each execution that gave up; a redrive that gave up reopens the letter it came from, and one that
 -- succeeded closes it. Letters are locked last and in the order of their ids; whoever else locks letters does nothing
 -- under that lock but write them, so this wait is short and cannot be part of a cycle.
