@@ -42,6 +42,8 @@ const INDEXES = [
   // Of waits and limits, empty here too: suspension-plans.test.ts and budget-plans.test.ts fill them.
   ...['suspension_pkey', 'suspension_due', 'waitpoint_due', 'quota_pkey', 'spent_pkey', 'budget_pkey', 'budget_reset'],
   ...['follow_up_budget', 'lease_limited'],
+  // Of events and ordering keys: ordering-plans.test.ts fills the latter.
+  ...['event_pkey', 'subscription_pkey', 'subscription_past', 'unrouted_flow', 'blocked_line'],
 ];
 const ONE_ROW = ['registry', 'ready_seq', 'log_incarnation', 'counted'];
 
