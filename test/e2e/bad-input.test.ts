@@ -102,6 +102,9 @@ const NAMES = { lane: expect.anything(), claim_class: expect.anything(), version
 
 const ABREAST = 16;
 
+/** What follows commits by itself. */
+const MOVING = ['log_run', 'state_count', 'flow_count', 'event_count', 'counted', 'follow_up', 'passing_frame'];
+
 let tailrace: TestTailrace;
 let client: pg.Client;
 /** Of those whose cases are all refused: they change nothing in it. */
@@ -155,8 +158,10 @@ describe('proof 24', () => {
 });
 
 /** `named`: INVALID_ARGUMENT that names the field. */
-function expectedOf({ field, what }: BadCase): string {
+function expectedOf({ field, path, what }: BadCase): string {
   if (what === 'sent') return 'UNIMPLEMENTED';
+  // What is declared for later cannot know which version a stream will have.
+  if (field === 'EmittedEvent.expected_stream_version' && path.includes('failure_events')) return 'named';
   if (OPAQUE.test(field) && what === 'garbage') return 'BAD_CURSOR';
   return EXCEPTIONS[field]?.[what] ?? 'named';
 }
@@ -208,9 +213,7 @@ async function stored(): Promise<object> {
     [tailrace.database.schema],
   );
   const counts = tables.rows
-    .filter(
-      ({ name }) => !['log_run', 'state_count', 'flow_count', 'counted', 'follow_up', 'passing_frame'].includes(name),
-    )
+    .filter(({ name }) => !MOVING.includes(name))
     .map(({ name }) => `(select count(*) from ${tailrace.database.schema}.${name}) as ${name}`);
   const { rows } = await client.query<object>(
     `select ${counts.join(', ')}, (select version from ${tailrace.database.schema}.registry) as version`,

@@ -148,7 +148,7 @@ function field(method: DescMethod, name: string) {
 }
 
 /** What only the victim knows, in an answer. */
-function disclosed(answer: Answered, { output }: DescMethod): string[] {
+function disclosed(answer: Answered, { output, name }: DescMethod): string[] {
   const { queued, scheduled, succeeded, held, letter, flow, secret, suspended, resumed, waitpoint, event } = victim;
   const told = 'message' in answer ? toJsonString(output, answer.message) : '';
   const known = [
@@ -163,9 +163,9 @@ function disclosed(answer: Answered, { output }: DescMethod): string[] {
     ...[event.flow, event.batch, victim.reaction],
     secret,
   ];
-  // An item that is refused may name what it was asked for.
-  const refused = 'message' in answer && refusalsIn(answer).length > 0;
-  return known.filter((one) => told.includes(one) && !(refused && one !== secret));
+  // An item that is refused may name what it was asked for, and a rule is answered as it was put.
+  const isAnswered = 'message' in answer && (refusalsIn(answer).length > 0 || name === 'PutSubscription');
+  return known.filter((one) => told.includes(one) && !(isAnswered && one !== secret));
 }
 
 function refusalsIn(answer: Answered): string[] {

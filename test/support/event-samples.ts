@@ -66,7 +66,6 @@ function subscriptionSamples(
 ): SampleRequest[] {
   const { method } = AdminService;
   const spec = {
-    name: `new-${mark}`,
     filter: {
       kinds: [LogEntryKind.EVENT_PUBLISHED],
       flowId: flow.id,
@@ -94,7 +93,12 @@ function subscriptionSamples(
     failureEvents,
     optionalInFlow: true,
   } satisfies Subscription;
-  const put = (more: Subscription) => ({ namespace, subscription: { ...spec, ...more }, expectedVersion: 0n });
+  let put = 0;
+  const asked = (more: Subscription) => ({
+    namespace,
+    subscription: { ...spec, ...more, name: `new-${++put}-${mark}` },
+    expectedVersion: 0n,
+  });
   const policy = {
     ...{ mode: JoinMode.QUORUM, quorum: 1, timeout: seconds(600) },
     ...{ onSatisfied: OnSatisfied.LET_RUN, onTimeout: OnJoinTimeout.RELEASE_PARTIAL },
@@ -104,12 +108,12 @@ function subscriptionSamples(
   return [
     sample(
       method.putSubscription,
-      put({ orderingKey: from({ case: 'tag', value: 'team' }), deadHeadPolicy: BLOCK }),
-      put({ concurrencyKey: from({ case: 'pointer', value: '/country' }), start: StartPosition.LATEST }),
-      put({ orderingKey: from({ case: 'flow', value: true }) }),
-      put({ orderingKey: from({ case: 'stream', value: true }) }),
-      put({ orderingKey: from({ case: 'header', value: 'trace' }) }),
-      put({ batchJoin: { eventType: 'order.paid', policy } }),
+      asked({ orderingKey: from({ case: 'tag', value: 'team' }), deadHeadPolicy: BLOCK }),
+      asked({ concurrencyKey: from({ case: 'pointer', value: '/country' }), start: StartPosition.LATEST }),
+      asked({ orderingKey: from({ case: 'flow', value: true }) }),
+      asked({ orderingKey: from({ case: 'stream', value: true }) }),
+      asked({ orderingKey: from({ case: 'header', value: 'trace' }) }),
+      asked({ batchJoin: { eventType: 'order.paid', policy } }),
     ),
     sample(method.deleteSubscription, { namespace, subscription, expectedVersion: 0n }),
     sample(method.getSubscription, { namespace, subscription }),

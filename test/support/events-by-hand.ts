@@ -39,7 +39,7 @@ export class EventsByHand extends WaitsByHand {
 
   /** Oldest first. */
   async reactionsOf(subscription: string): Promise<Execution[]> {
-    const asked = { filter: { lanes: [subscription] }, pageSize: PAGE };
+    const asked = { filter: { subscription }, pageSize: PAGE };
     return (await this.clients.admin.listExecutions(asked)).executions.reverse();
   }
 }
