@@ -53,8 +53,8 @@ create function {schema}.complete_with_events(p_takers jsonb, p_namespace int[],
   p_token bigint[], p_hash bytea[], p_content_type text[], p_content_at int[], p_content_length int[], p_content bytea,
   p_until int[], p_item int[], p_mode int[], p_frame_type text[], p_frame_payload_type text[], p_frame_payload_at int[],
   p_frame_payload_length int[], p_frame_payload bytea, p_max int, p_summary_bytes int,
-  p_event_item int[], p_type text[], p_stream text[], p_expected bigint[], p_batch uuid[], p_batch_index int[], p_batch_size int[],
-  p_schema_version int[], p_tags jsonb[], p_headers jsonb[], p_occurred_at timestamptz[], p_payload_type text[],
+  p_event_item int[], p_type text[], p_stream text[], p_expected bigint[], p_batch uuid[],
+  p_batch_index int[], p_batch_size int[], p_schema_version int[], p_tags jsonb[], p_headers jsonb[], p_occurred_at timestamptz[], p_payload_type text[],
   p_payload_at int[], p_payload_length int[], p_payload bytea)
 returns table (ended {schema}.ended, taker int, claim {schema}.granted, emitted uuid[], stream text, version bigint)
 language plpgsql volatile as $$
@@ -125,8 +125,10 @@ begin
     v_at := v_streams.places;
     for i in 1 .. v_n loop
       if p_event_item[i] is distinct from p_event_item[i - 1] then v_first := i; end if;
-      continue when v_at[i] is null or not v_emits[p_event_item[i]] or v_verdict[p_event_item[i]] is not null;
-      if p_expected[i] <> v_version[v_at[i]] then
+      continue when p_stream[i] is null or not v_emits[p_event_item[i]] or v_verdict[p_event_item[i]] is not null;
+      if v_at[i] is null then
+        raise exception using errcode = 'serialization_failure', message = 'a stream went away';
+      elsif p_expected[i] <> v_version[v_at[i]] then
         v_verdict[p_event_item[i]] := 'stream_conflict';
         v_refused_stream[p_event_item[i]] := p_stream[i];
         v_refused_version[p_event_item[i]] := v_version[v_at[i]];
@@ -212,6 +214,7 @@ begin
       where s.id = u.id and s.version <> u.version;
     perform {schema}.append_staged(v_staged, v_begun);
   end if;
+  if 0 = any (v_version) then perform {schema}.leave_streams(v_stream); end if;
   for v_one in select y.* from unnest(v_ended) y loop
     ended := v_one;
     stream := v_refused_stream[v_one.ord];
@@ -519,8 +522,8 @@ $$;
 create function {schema}.failure_emissions(p_endings {schema}.ending[], p_now timestamptz) returns {schema}.staged
 language plpgsql volatile as $$
 declare
-  c_reasons constant text[] := '{RETRIES_EXHAUSTED,PERMANENT,TIMEOUT,RECLAIMS_EXHAUSTED,TTL,DEADLINE,NO_HANDLER,SUSPENSION_TIMEOUT,'
-    'JOIN_EXPIRED,HOP_LIMIT,BUDGET,INVALID_RESULT,CONSUMER_ENTRY}';
+  c_reasons constant text[] := '{RETRIES_EXHAUSTED,PERMANENT,TIMEOUT,RECLAIMS_EXHAUSTED,TTL,DEADLINE,NO_HANDLER,'
+    'SUSPENSION_TIMEOUT,JOIN_EXPIRED,HOP_LIMIT,BUDGET,INVALID_RESULT,CONSUMER_ENTRY}';
   c_classes constant text[] := '{TRANSIENT,PERMANENT,RATE_LIMITED,TIMEOUT,CANCELED,INVALID_RESULT}';
   v_at int[]; -- of the ending of each
   v_one jsonb[];
@@ -587,6 +590,12 @@ begin
       cross join lateral (
         select k.type, l.name lane from {schema}.claim_class k join {schema}.lane l on l.id = k.lane
         where k.id = p.class offset 0) c;
+  if exists (
+      select from unnest(v_one) with ordinality u (one, n)
+      where u.one ->> 'stream' is not null and v_events[u.n].stream is null)
+  then
+    raise exception using errcode = 'serialization_failure', message = 'a stream went away';
+  end if;
   v_staged := {schema}.stage_events(v_events, p_now, 0);
   update {schema}.stream s set version = u.version
     from (select y.stream, max(y.version) as version from unnest(v_events) y where y.stream is not null group by y.stream) u
@@ -604,7 +613,8 @@ drop function {schema}.end_attempts(smallint, int[], uuid[], uuid[], bigint[], b
 -- Items are distinct by execution. A crash before the commit leaves the lease; after it the repeat is a duplicate.
 create function {schema}.end_attempts(p_call smallint, p_namespace int[], p_execution uuid[], p_lease uuid[],
   p_token bigint[], p_hash bytea[], p_class smallint[], p_code text[], p_message text[], p_run_at timestamptz[],
-  p_delay_ms bigint[], p_content_type text[], p_content_at int[], p_content_length int[], p_content bytea, p_failure_events jsonb[] default null)
+  p_delay_ms bigint[], p_content_type text[], p_content_at int[], p_content_length int[], p_content bytea,
+  p_failure_events jsonb[] default null)
 returns setof {schema}.ended
 language plpgsql volatile as $$
 #variable_conflict use_column
