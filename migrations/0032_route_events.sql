@@ -315,31 +315,45 @@ end $$;
 -- Of each ordered subscription and part (which the caller holds): the rows that come next, in the order of positions. What has
 -- none yet comes after all that have one. Nothing is answered behind an event that was not looked up. All of it is seen by
 -- one snapshot: what has a position in it was committed before, and so was everything with a lower position.
-create function {schema}.next_in_order(p_subscription int[], p_part smallint[], p_limit int) returns {schema}.unrouted[]
-language plpgsql stable as $$
+-- What is late stands anywhere behind what is not, so where a page has nothing else, more of that line is read. p_most: rows
+-- to be answered of each; null: a page.
+create function {schema}.next_in_order(p_subscription int[], p_part smallint[], p_limit int, p_most int default null)
+returns {schema}.unrouted[] language plpgsql stable as $$
 declare
   c_zero constant int := 200;
+  v_rows {schema}.unrouted[];
+  v_on int[]; -- lines of which more is to be read
 begin
-  return array(
-    with zero as materialized (
-        select case when p.base is not null then array[p.base, z.seq, z.idx] end place, p.late from (
-          select u.seq, u.idx from {schema}.unrouted u where u.subscription = 0 order by u.part, u.seq, u.idx limit c_zero) z
-        cross join lateral {schema}.place_of(z.seq) p),
-      -- Only what is late stands elsewhere than where it was drawn: behind the first that is not, there is nothing lower.
-      bound as materialized (
-        select min(z.place) place, count(*) = c_zero and not coalesce(bool_or(not z.late), false) blind from zero z),
-      mine as materialized (
-        select n.n, x.u, case when p.base is not null then array[p.base, (x.u).seq, (x.u).idx] end place, p.late
-        from unnest(p_subscription, p_part) with ordinality n (subscription, part, n)
-        cross join lateral (
-          select u from {schema}.unrouted u where u.subscription = n.subscription and u.part = n.part
-          order by u.seq, u.idx limit p_limit) x
-        cross join lateral {schema}.place_of((x.u).seq) p),
-      known as materialized (
-        select m.n, count(*) < p_limit whole, max(m.place) filter (where not m.late) place from mine m group by m.n)
-    select m.u from mine m join known k on k.n = m.n cross join bound b
-    where m.place is not null and not b.blind and (b.place is null or m.place < b.place) and (k.whole or m.place <= k.place)
-    order by m.n, m.place);
+  with zero as materialized (
+      select case when p.base is not null then array[p.base, z.seq, z.idx] end place, p.late from (
+        select u.seq, u.idx from {schema}.unrouted u where u.subscription = 0 order by u.part, u.seq, u.idx limit c_zero) z
+      cross join lateral {schema}.place_of(z.seq) p),
+    -- Only what is late stands elsewhere than where it was drawn: behind the first that is not, there is nothing lower.
+    bound as materialized (
+      select min(z.place) place, count(*) = c_zero and not coalesce(bool_or(not z.late), false) blind from zero z),
+    mine as materialized (
+      select n.n, x.u, case when p.base is not null then array[p.base, (x.u).seq, (x.u).idx] end place, p.late
+      from unnest(p_subscription, p_part) with ordinality n (subscription, part, n)
+      cross join lateral (
+        select u from {schema}.unrouted u where u.subscription = n.subscription and u.part = n.part
+        order by u.seq, u.idx limit p_limit) x
+      cross join lateral {schema}.place_of((x.u).seq) p),
+    known as materialized (
+      select m.n, count(*) < p_limit whole, max(m.place) filter (where not m.late) place, bool_or(m.late) late
+      from mine m group by m.n),
+    next as materialized (
+      select m.n, m.u, m.place, row_number() over (partition by m.n order by m.place) nth
+      from mine m join known k on k.n = m.n cross join bound b
+      where m.place is not null and not b.blind and (b.place is null or m.place < b.place) and (k.whole or m.place <= k.place))
+    select (select coalesce(array_agg(x.u order by x.n, x.place), '{}') from next x where x.nth <= coalesce(p_most, p_limit)),
+        (select array_agg(k.n::int) from known k cross join bound b
+          where not b.blind and not k.whole and k.place is null and k.late)
+      into v_rows, v_on;
+  if v_on is not null then
+    v_rows := v_rows || {schema}.next_in_order(array(select p_subscription[u] from unnest(v_on) u),
+      array(select p_part[u] from unnest(v_on) u), 8 * p_limit, coalesce(p_most, 4 * p_limit));
+  end if;
+  return v_rows;
 end $$;
 
 -- Whether a subscription looks at payloads.
@@ -529,7 +543,7 @@ begin
     from (
       select u.n::int n, e.subscriptions < v_sub.since and e.hops <= m.max_hops and (v_sub.past_from = 0
           or (v_sub.ordered and v_next.bases[u.n] > v_sub.past_from)
-          or {schema}.position_of(e.seq) + e.idx - 1 > v_sub.past_from) past,
+          or coalesce({schema}.position_of(e.seq) + e.idx - 1 > v_sub.past_from, true)) past, -- what has none yet comes later
         coalesce(r.live, false) live, coalesce(r.forgiven, false) forgiven,
         v_sub.ordered and e.subscriptions >= v_sub.since and coalesce((
           select true from {schema}.unrouted y where y.event = e.id and y.subscription = 0), false) unknown
