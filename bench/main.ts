@@ -7,8 +7,10 @@ import { Arena } from './arena/arena.js';
 import { costs } from './costs.js';
 import { appends } from './measures/appends.js';
 import { budgets } from './measures/budgets.js';
+import { events } from './measures/events.js';
 import { fairness } from './measures/fairness.js';
 import { frames } from './measures/frames.js';
+import { hotFlow } from './measures/hot-flow.js';
 import { limits } from './measures/limits.js';
 import type { Measure } from './measures/measure.js';
 import { p1 } from './measures/p1-throughput.js';
@@ -22,6 +24,7 @@ import { p7 } from './measures/p7-cancel-rest.js';
 import { p8 } from './measures/p8-waits.js';
 import { p9 } from './measures/p9-delivery.js';
 import { p10 } from './measures/p10-idle.js';
+import { routing } from './measures/routing.js';
 import { helpText, type Options, readOptions, UsageError } from './options.js';
 import { report } from './report.js';
 import { Recorder, type Results } from './results.js';
@@ -31,6 +34,7 @@ import { store } from './store.js';
 const MEASURES: readonly Measure[] = [
   ...[p1, p2, p3, p4, p6, p6b, p6c, p7, p8, p9, p10],
   ...[limits, fairness, budgets, frames, appends],
+  ...[events, routing, hotFlow],
 ];
 
 async function main(args: readonly string[]): Promise<void> {

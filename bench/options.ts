@@ -87,8 +87,8 @@ options
   --profile NAME    ${Object.keys(PROFILES).join(', ')} or all (default; with --quick: plain)
   --repeats N       how often everything is measured (default 3, with --quick 1); shown are median, least and most
   --quick           a minute that shows that everything works; its figures mean little and are not kept
-  --costs           where Tailrace's time goes in P1, or with --only in P6, P6B, P7, P8, LIMITS, BUDGETS, FRAMES and APPENDS:
-                    its statements, also those inside functions, and its server's CPU
+  --costs           where Tailrace's time goes in P1, or with --only in P6, P6B, P7, P8, LIMITS, BUDGETS, FRAMES, APPENDS, EVENTS,
+                    ROUTING and HOT-FLOW: its statements, also those inside functions, and its server's CPU
   --json            the results as JSON instead of the table
   --directory PATH  where the temporary database lies, whose disk is the one measured (default: the system's)
   -h, --help        this text

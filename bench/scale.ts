@@ -51,6 +51,10 @@ export interface Scale {
   };
   /** Frames appended to a stream that is empty, and those that another one has before and after. */
   readonly appends: { readonly few: number; readonly from: number; readonly to: number };
+  /** As fast as it goes, and at a steady rate. */
+  readonly routing: { readonly ceilingSeconds: number; readonly steadySeconds: number };
+  /** Events of one flow, and how many are told of together. */
+  readonly hotFlow: { readonly events: number; readonly step: number };
 }
 
 export const FULL: Scale = {
@@ -72,6 +76,8 @@ export const FULL: Scale = {
     ],
   },
   appends: { few: 500, from: 9_000, to: 10_000 },
+  routing: { ceilingSeconds: 15, steadySeconds: 60 },
+  hotFlow: { events: 10_000, step: 1_000 },
 };
 
 export const QUICK: Scale = {
@@ -86,4 +92,6 @@ export const QUICK: Scale = {
   fairness: { rounds: 1, seconds: 1, keys: 200, backlog: 500 },
   frames: { seconds: 1, rounds: [{ streams: 8, readers: 2 }] },
   appends: { few: 20, from: 180, to: 200 },
+  routing: { ceilingSeconds: 0.5, steadySeconds: 1 },
+  hotFlow: { events: 100, step: 50 },
 };
