@@ -438,15 +438,15 @@ begin
     select f.id from {schema}.flow f where f.id = any (v_held.held) and f.state = 2 order by f.id for no key update skip locked);
   v_free := array(
     select f.id from {schema}.flow f where f.id = any (v_held.held) and (f.state not in (2, 3, 4) or f.id = any (v_idle)));
-  update {schema}.flow f set state = 1, began = true, settled_at = null, seal_at = null where f.id = any (v_idle);
   muted := v_held.canceled;
   events := p_events;
   done := 0;
   for i in 1 .. cardinality(p_events) loop
     events[i].flow := v_to[array_position(v_from, p_events[i].flow)];
-    exit when not events[i].flow = any (v_free);
-    done := i;
+    if done = i - 1 and events[i].flow = any (v_free) then done := i; end if;
   end loop;
+  update {schema}.flow f set state = 1, began = true, settled_at = null, seal_at = null
+    where f.id = any (v_idle) and f.id = any (array(select e.flow from unnest(events[1:done]) e));
 end $$;
 
 -- The events that a subscription which reads its past (state 2) looks at next, in its order, with their places in the log where
@@ -577,6 +577,13 @@ begin
   items := v_flows.items || v_part.items;
   endings := v_part.endings;
   follows := v_part.follows;
+  -- Of flows that were opened for what then was not made, somebody looks whether they are quiet again.
+  if v_part.done < cardinality(v_flows.events) then
+    insert into {schema}.follow_up (kind, subject)
+      select distinct 1, e.flow from unnest(v_flows.events) e where not e.flow = any (v_flows.muted)
+        and not e.flow = any (array(select g.flow from unnest(v_go[1:v_part.done]) g));
+    follows := follows or found;
+  end if;
   if v_sub.ordered and true = any (v_live) then
     -- Live rows that were passed are done with; those of canceled flows started nothing.
     follows := {schema}.left_nothing(array(

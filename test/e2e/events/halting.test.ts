@@ -4,7 +4,7 @@ import { afterAll, beforeAll, expect, it } from 'vitest';
 import { FlowMilestone } from '../../../gen/tailrace/v1/completion_service_pb.js';
 import type { Execution } from '../../../gen/tailrace/v1/execution_pb.js';
 import { FlowState } from '../../../gen/tailrace/v1/flow_pb.js';
-import { LogEntryKind } from '../../../gen/tailrace/v1/log_pb.js';
+import { LogEntryKind, StartPosition } from '../../../gen/tailrace/v1/log_pb.js';
 import type { Subscription, SubscriptionSpec } from '../../../gen/tailrace/v1/subscription_pb.js';
 import { type Init, seconds } from '../../support/by-hand.js';
 import { EventsByHand } from '../../support/events-by-hand.js';
@@ -117,5 +117,26 @@ it('keeps flows unsettled by what waits, until that is canceled, deleted or not 
     const { flow } = await tailrace.completion.awaitFlow({ flowId, until: FlowMilestone.ENDED, timeout: seconds(20) });
     expect(flow?.state).toBe(name === 'canceled' ? FlowState.CANCELED : FlowState.SUCCEEDED);
     expect(await hand.reactionsOf(name)).toEqual([]);
+  }
+});
+
+it('leaves nothing open behind a subscription that is deleted, by whomever, or that reads its past', async () => {
+  const { schema } = tailrace.database;
+  const names = ['live', 'past'];
+  for (const name of names) {
+    const flow = await hand.flow({}, { open: true });
+    const filter = { eventTypes: [name] };
+    const start = name === 'past' ? StartPosition.EARLIEST : StartPosition.LATEST;
+    const subscribed = () => subscribe(name, { filter, start });
+    if (name === 'live') await subscribed();
+    await publish(name, [{ bad: name }], flow.id);
+    if (name === 'past') {
+      await flow.settled();
+      await subscribed();
+    }
+    await eventually(async () => (await look(name)).haltReason !== '');
+    // As a server does that tells nobody of it.
+    await client.query(`select from ${schema}.delete_subscription(1, $1, 0, '')`, [name]);
+    await flow.settled();
   }
 });
