@@ -14,6 +14,7 @@ import {
   readLogHead,
   stepLog,
 } from '../../../src/repository/log/index.js';
+import { eventually } from '../../support/eventually.js';
 import { freshDatabase, type TestDatabase } from '../../support/postgres.js';
 
 let database: TestDatabase;
@@ -59,6 +60,14 @@ async function step() {
   return step;
 }
 
+/** A hole that rolled back stays while any transaction of the cluster is older than it, also one of another database. */
+async function closeHoles(client: pg.Client): Promise<void> {
+  await eventually(async () => {
+    await append(client, ['closes holes']);
+    return (await step()).openHoles === 0;
+  });
+}
+
 const A = '00000000-0000-7000-8000-00000000000a';
 const B = '00000000-0000-7000-8000-00000000000b';
 
@@ -80,6 +89,7 @@ test('rows whose arrays differ in length are refused, for they could never be re
 
 test('a late row gets the next position; nobody waits for it', async () => {
   const [late, other] = [await connect(), await connect()];
+  await closeHoles(other);
   const { head } = await readLogHead(log);
   await late.query('begin');
   const lateSeq = await append(late, ['late']);
@@ -97,17 +107,18 @@ test('a late row gets the next position; nobody waits for it', async () => {
 
 test('a rolled back row leaves no position, and its hole goes when all older transactions have ended', async () => {
   const [gone, other] = [await connect(), await connect()];
+  await closeHoles(other);
   await gone.query('begin');
   await append(gone, ['gone']);
   await gone.query('rollback');
   await append(other, ['stays']);
   expect(await step()).toMatchObject({ numbered: 1, openHoles: 1 });
-  await append(other, ['next']);
-  expect(await step()).toMatchObject({ numbered: 1, openHoles: 0 });
+  await closeHoles(other);
 });
 
 test('a hole from another cluster, restored from a dump, is dropped', async () => {
   const client = await connect();
+  await closeHoles(client);
   const { head } = await step();
   await client.query(
     `insert into tailrace.log_run select $1, 1, top + 1, top + 1, top + 2, array[int8range(top + 2, top + 3)], array['9000000000000'::xid8]
