@@ -9,6 +9,7 @@ import type { ClassKey, LaneDefaults } from '../../repository/registry/index.js'
 import { wallMs } from '../../runtime/clock.js';
 import { uuidV7 } from '../../runtime/random.js';
 import {
+  always,
   CENTURY_MS,
   DAY_MS,
   duration,
@@ -107,9 +108,9 @@ export function executionSpec(maxPayloadBytes: number, place: SpecPlace) {
       optionalInFlow: z.boolean(),
       failureEvents: failureEvents(maxPayloadBytes),
     } satisfies Shape<ExecutionSpec>)
+    .check(always(refuseKeys))
     .check((context) => {
       const { runTime, delay, deadlineTime, flowId, optionalInFlow } = context.value;
-      refuseKeys(context);
       if (place === 'alone') {
         if (optionalInFlow && flowId === null) {
           refuse(context.issues, optionalInFlow, 'needs flow_id', ['optionalInFlow']);

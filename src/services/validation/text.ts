@@ -7,8 +7,9 @@ import { refuse, rule, shown } from './refusals.js';
 
 export const NAME_BYTES = 200;
 export const LANE_BYTES = 64;
-const TAGS = 32;
-const TAG_KEY_BYTES = 64;
+const LABELS = 32;
+const MATCHED_HEADERS = 16;
+const LABEL_BYTES = 64;
 const TAG_VALUE_BYTES = 256;
 const HEADER_VALUE_BYTES = 1_024;
 
@@ -71,28 +72,38 @@ export function list<T extends z.ZodType>(item: T, most: number, least = 0) {
   );
 }
 
+/** The key of a tag or header. */
+export const label = name(LABEL_BYTES);
+
 /** For people and filters: up to 32, keys 1 to 64 bytes, values up to 256. */
-export const tags = labels(TAG_VALUE_BYTES);
+export const tags = labels(LABELS, TAG_VALUE_BYTES);
 
 /** For routing and tracing: as tags, values up to 1024 bytes. */
-export const headers = labels(HEADER_VALUE_BYTES);
+export const headers = labels(LABELS, HEADER_VALUE_BYTES);
 
-function labels(valueBytes: number) {
+/** That must all be there, with these values: up to 16. */
+export const matchedHeaders = labels(MATCHED_HEADERS, HEADER_VALUE_BYTES);
+
+function labels(most: number, valueBytes: number) {
   return z.custom<Readonly<Record<string, string>>>().check((context) => {
     const entries = Object.entries(context.value);
     if (entries.length === 0) return;
-    if (entries.length > TAGS)
-      refuse(context.issues, entries.length, `must have at most ${TAGS}; it has ${entries.length}`);
+    if (entries.length > most)
+      refuse(context.issues, entries.length, `must have at most ${most}; it has ${entries.length}`);
     for (const [key, value] of entries) {
-      const wrongKey = key === '' ? 'its key is empty' : wrongText(key, TAG_KEY_BYTES);
+      const wrongKey = key === '' ? 'is empty' : wrongText(key, LABEL_BYTES);
       const wrong = wrongKey === undefined ? wrongText(value, valueBytes) : `key ${wrongKey}`;
       if (wrong !== undefined) refuse(context.issues, value, wrong, [`[${shown(key)}]`]);
     }
   });
 }
 
+export function isUuid(value: string): boolean {
+  return UUID.test(value);
+}
+
 function wrongId(value: string): string | undefined {
-  return UUID.test(value) ? undefined : `must be a UUID; it is ${shown(value)}`;
+  return isUuid(value) ? undefined : `must be a UUID; it is ${shown(value)}`;
 }
 
 function wrongText(value: string, most: number): string | undefined {

@@ -7,8 +7,8 @@ import { refuseAs } from '../../validation/refusals.js';
 import {
   enumNumbers,
   LANE_BYTES,
+  label,
   list,
-  name,
   names,
   optionalId,
   refuse,
@@ -21,9 +21,6 @@ import { FILTER_VALUES } from '../selection.js';
 
 const POINTER_BYTES = 200;
 const MATCH_VALUES = 64;
-const HEADERS = 16;
-const LABEL_BYTES = 64;
-const HEADER_BYTES = 1_024;
 
 /** A JSON pointer as the path that Postgres takes. */
 export const pointer = text(POINTER_BYTES).transform((value, context) => {
@@ -62,22 +59,6 @@ export const eventFilter = z.object({
   streams: names(FILTER_VALUES),
 } satisfies Shape<LogFilter>);
 
-const headerName = name(LABEL_BYTES);
-const headerValue = text(HEADER_BYTES);
-
-/** That must all be there, with these values. */
-export const matchedHeaders = z.custom<Readonly<Record<string, string>>>().check((context) => {
-  const entries = Object.entries(context.value);
-  if (entries.length > HEADERS) {
-    refuse(context.issues, entries.length, `must have at most ${HEADERS}; it has ${entries.length}`);
-  }
-  for (const [key, value] of entries) {
-    const wrongKey = headerName.safeParse(key).error?.issues[0]?.message;
-    const wrong = wrongKey === undefined ? headerValue.safeParse(value).error?.issues[0]?.message : `key ${wrongKey}`;
-    if (wrong !== undefined) refuse(context.issues, value, wrong, [`[${shown(key)}]`]);
-  }
-});
-
 /** Where a key comes from, as columns. */
 export const keySource = z
   .object({ source: z.custom<KeySource['source']>() } satisfies Shape<KeySource>)
@@ -93,9 +74,9 @@ export const keySource = z
         return { kind: source.case === 'flow' ? KeySourceKind.FLOW : KeySourceKind.STREAM, name: null, path: null };
       case 'tag':
       case 'header': {
-        const label = headerName.safeParse(source.value);
-        if (!label.success) return wrong(label.error.issues[0]?.message ?? '');
-        return { kind: source.case === 'tag' ? KeySourceKind.TAG : KeySourceKind.HEADER, name: label.data, path: null };
+        const key = label.safeParse(source.value);
+        if (!key.success) return wrong(key.error.issues[0]?.message ?? '');
+        return { kind: source.case === 'tag' ? KeySourceKind.TAG : KeySourceKind.HEADER, name: key.data, path: null };
       }
       case 'pointer': {
         const path = pointer.safeParse(source.value);

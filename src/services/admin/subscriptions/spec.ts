@@ -14,12 +14,14 @@ import { failureEvents, storedFailureEvents } from '../../engine/events/failure-
 import { joinPolicy } from '../../engine/flows/join-policy.js';
 import { retryPolicy } from '../../engine/spec.js';
 import {
+  always,
   CENTURY_MS,
   DAY_MS,
   duration,
   enumNumber,
   integer,
   list,
+  matchedHeaders,
   name,
   names,
   optionalLane,
@@ -29,7 +31,7 @@ import {
   tags,
   text,
 } from '../../validation.js';
-import { eventFilter, keySource, matchedHeaders, payloadMatch } from './filter.js';
+import { eventFilter, keySource, payloadMatch } from './filter.js';
 
 export const DEFAULT_LANE = 'default';
 const CURSOR_BYTES = 1_000;
@@ -76,17 +78,19 @@ export const subscriptionSpec = (maxPayloadBytes: number) =>
       start: enumNumber(StartPositionSchema),
       cursor: text(CURSOR_BYTES),
     } satisfies Shape<SubscriptionSpec>)
-    .check((context) => {
-      const { concurrencyKey, orderingKey, deadHeadPolicy, batchJoin: join, start, cursor } = context.value;
-      const excluded = (value: unknown, other: string, field: string) =>
-        refuse(context.issues, value, `must be absent when ${other} is given`, [field]);
-      if (orderingKey && concurrencyKey) excluded(concurrencyKey, 'ordering_key', 'concurrencyKey');
-      if (orderingKey && join) excluded(orderingKey, 'batch_join', 'orderingKey');
-      if (!orderingKey && deadHeadPolicy !== DeadHeadPolicy.UNSPECIFIED) {
-        refuse(context.issues, deadHeadPolicy, 'needs ordering_key', ['deadHeadPolicy']);
-      }
-      if (cursor !== '' && start !== StartPosition.UNSPECIFIED) excluded(start, 'cursor', 'start');
-    });
+    .check(
+      always((context) => {
+        const { concurrencyKey, orderingKey, deadHeadPolicy, batchJoin: join, start, cursor } = context.value;
+        const excluded = (value: unknown, other: string, field: string) =>
+          refuse(context.issues, value, `must be absent when ${other} is given`, [field]);
+        if (orderingKey && concurrencyKey) excluded(concurrencyKey, 'ordering_key', 'concurrencyKey');
+        if (orderingKey && join) excluded(orderingKey, 'batch_join', 'orderingKey');
+        if (!orderingKey && deadHeadPolicy !== DeadHeadPolicy.UNSPECIFIED) {
+          refuse(context.issues, deadHeadPolicy, 'needs ordering_key', ['deadHeadPolicy']);
+        }
+        if (cursor !== '' && start !== StartPosition.UNSPECIFIED) excluded(start, 'cursor', 'start');
+      }),
+    );
 
 export type Spec = z.output<ReturnType<typeof subscriptionSpec>>;
 

@@ -3,11 +3,9 @@ import { z } from 'zod';
 import type { EventSpec } from '../../../../gen/tailrace/v1/event_pb.js';
 import { NEWEST_ID_MS, timeOfId } from '../../../domain/ids.js';
 import { wallMs } from '../../../runtime/clock.js';
-import { optionalId, optionalName, refuse, type Shape, shown } from '../../validation.js';
+import { always, isUuid, optionalId, optionalName, refuse, type Shape, shown } from '../../validation.js';
 import { contentHash, sortedEntries } from '../content-hash.js';
 import { eventFields, refuseExpectation } from './event-fields.js';
-
-const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i;
 
 export function eventSpec(maxPayloadBytes: number) {
   return z
@@ -17,21 +15,19 @@ export function eventSpec(maxPayloadBytes: number) {
       flowId: optionalId,
       causeEventId: optionalName(),
     } satisfies Shape<EventSpec>)
-    .check((context) => {
-      refuseExpectation(context);
-      const { eventId } = context.value;
-      if ((madeMsOf(eventId) ?? 0) <= wallMs() + NEWEST_ID_MS) return;
-      refuse(context.issues, eventId, `must not lie more than five minutes ahead; it is ${shown(eventId ?? '')}`, [
-        'eventId',
-      ]);
-    });
+    .check(always(refuseExpectation), always(refuseFuture));
+}
+
+function refuseFuture({ value: { eventId }, issues }: z.core.ParsePayload<{ readonly eventId: string | null }>): void {
+  if ((madeMsOf(eventId) ?? 0) <= wallMs() + NEWEST_ID_MS) return;
+  refuse(issues, eventId, `must not lie more than five minutes ahead; it is ${shown(eventId ?? '')}`, ['eventId']);
 }
 
 export type EventAsked = z.output<ReturnType<typeof eventSpec>>;
 
 /** When an id of version 7 says it was made; null for any other text. */
 export function madeMsOf(eventId: string | null): number | null {
-  return eventId !== null && UUID.test(eventId) ? (timeOfId(eventId.toLowerCase()) ?? null) : null;
+  return eventId !== null && isUuid(eventId) ? (timeOfId(eventId.toLowerCase()) ?? null) : null;
 }
 
 /**

@@ -7,7 +7,7 @@ import { DeadLetterReasonSchema } from '../../../../gen/tailrace/v1/dead_letter_
 import type { EmittedEvent } from '../../../../gen/tailrace/v1/event_pb.js';
 import type { FailureEvent } from '../../../../gen/tailrace/v1/execution_pb.js';
 import type { StoredFailureEvent } from '../../conversion/failure-event.js';
-import { enumNumbers, list, refuse, type Shape } from '../../validation.js';
+import { always, enumNumbers, list, refuse, type Shape } from '../../validation.js';
 import { required } from '../required.js';
 import { type Emitted, emittedHash } from './emitted-event.js';
 import { eventFields } from './event-fields.js';
@@ -16,12 +16,14 @@ import { eventFields } from './event-fields.js';
 export const MAX_FAILURE_EVENTS = 100;
 
 function unconditional(maxPayloadBytes: number) {
-  return z.object(eventFields(maxPayloadBytes) satisfies Shape<EmittedEvent>).check(({ value, issues }) => {
-    const { expectedStreamVersion: expected } = value;
-    if (expected === undefined) return;
-    const rule = 'must be absent: what is given up is given up whatever its streams have';
-    refuse(issues, expected, rule, ['expectedStreamVersion']);
-  });
+  return z.object(eventFields(maxPayloadBytes) satisfies Shape<EmittedEvent>).check(
+    always(({ value, issues }) => {
+      const { expectedStreamVersion: expected } = value;
+      if (expected === undefined) return;
+      const rule = 'must be absent: what is given up is given up whatever its streams have';
+      refuse(issues, expected, rule, ['expectedStreamVersion']);
+    }),
+  );
 }
 
 /** Told with a failure, in place of the declared ones. */
