@@ -146,9 +146,11 @@ create function {schema}.is_data_fault(p_state text, p_message text) returns boo
 $$;
 
 -- What a subscription makes of these events. The caller holds their flows, and took care that nobody else does it.
+-- Keys and joins that are met for the first time are made in order here, but not in one order over all that a sweep does: so
+-- whoever makes one of them meanwhile is waited for a moment only, and what needs it is left to the next sweep.
 create function {schema}.make_reactions(p_sub {schema}.subscription, p_events {schema}.event[], p_now timestamptz,
   out classes int[], out items {schema}.log_item[], out endings {schema}.ending[], out follows boolean)
-language plpgsql volatile as $$
+language plpgsql volatile set lock_timeout = '50ms' as $$
 declare
   v_n int[];
   v_part record;

@@ -1,4 +1,5 @@
 /** What publishing leaves over is routed: every event once to each subscription, ordered ones in the log's order. */
+import pg from 'pg';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { FlowMilestone } from '../../../gen/tailrace/v1/completion_service_pb.js';
 import { DeadLetterResolution, DeadLetterState } from '../../../gen/tailrace/v1/dead_letter_pb.js';
@@ -103,4 +104,24 @@ it('routes an event over the limit of hops once more, from 0, when its letter is
     timeout: seconds(20),
   });
   expect(flow?.state).toBe(FlowState.SUCCEEDED);
+});
+
+it('25 a key that somebody else is making holds up its own line, and no other subscription', async () => {
+  const filter = { eventTypes: ['kept'] };
+  for (const name of ['kept', 'free']) {
+    await hand.subscribe(name, { filter, orderingKey: { source: { case: 'tag', value: name } } });
+  }
+  const { url, schema } = (servers[0] as TestTailrace).database;
+  const client = new pg.Client({ connectionString: url });
+  await client.connect();
+  await client.query('begin');
+  await client.query(`insert into ${schema}.concurrency_key (id, namespace, lane, key, ordered)
+    select ${schema}.order_gate_of(l.id, 'one'), l.namespace, l.id, 'one', true from ${schema}.lane l where l.name = 'kept'`);
+  const { eventId } = await hand.publishOne({ type: 'kept', tags: { kept: 'one', free: 'one' } });
+  await eventually(async () => (await hand.reactionsOf('free')).length > 0);
+  expect(await hand.reactionsOf('kept')).toEqual([]);
+  await client.query('rollback');
+  await client.end();
+  await eventually(async () => (await hand.reactionsOf('kept')).length > 0);
+  for (const name of ['kept', 'free']) expect(triggers(await hand.reactionsOf(name))).toEqual([eventId]);
 });
