@@ -60,6 +60,7 @@ returns table (ended {schema}.ended, taker int, claim {schema}.granted, emitted 
 language plpgsql volatile as $$
 #variable_conflict use_column
 declare
+  c_most constant int := 1000; -- events whose reactions start here
   v_n constant int := cardinality(p_type);
   v_now timestamptz;
   v_locked {schema}.lease[];
@@ -209,7 +210,14 @@ begin
           payload_type, payload_at, payload_length, n)
       cross join lateral (select coalesce(v_heir[u.item] = u.n, false) inherits) h
       where u.item = any (v_done);
-    v_staged := {schema}.stage_events(v_events, v_now, 8, v_kept.canceled);
+    -- A subscription that cannot be evaluated is no fault of theirs: the router finds out which one it is. Nor is it theirs to
+    -- start what very many events do.
+    begin
+      v_staged := {schema}.stage_events(v_events, v_now, case when v_n <= c_most then 8 else 0 end, v_kept.canceled);
+    exception when data_exception or integrity_constraint_violation then
+      if not {schema}.is_data_fault(sqlstate, sqlerrm) then raise; end if;
+      v_staged := {schema}.stage_events(v_events, v_now, 0, v_kept.canceled);
+    end;
     update {schema}.stream s set version = u.version from unnest(v_stream, v_version) u (id, version)
       where s.id = u.id and s.version <> u.version;
     perform {schema}.append_staged(v_staged, v_begun);
@@ -580,8 +588,8 @@ begin
           (p.one ->> 'occurred_at')::timestamptz, p_now, null, coalesce(p.one ->> 'payload_type', 'application/json'),
           case when p.one ? 'payload_type' then decode(coalesce(p.one ->> 'payload', ''), 'base64')
             else convert_to(json_build_object('execution_id', p.execution, 'type', c.type, 'lane', c.lane,
-              'reason', c_reasons[p.reason], 'failure_class', c_classes[p.failure_class], 'message', coalesce(p.message, ''),
-              'code', p.failure_code, 'attempts', p.attempt)::text, 'UTF8') end)::{schema}.event order by p.n)
+              'reason', c_reasons[p.reason], 'failure_class', coalesce(c_classes[p.failure_class], ''),
+              'message', coalesce(p.message, ''), 'code', coalesce(p.failure_code, ''), 'attempts', p.attempt)::text, 'UTF8') end)::{schema}.event order by p.n)
       into v_events
       from placed p
       cross join lateral (

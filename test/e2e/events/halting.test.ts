@@ -96,6 +96,15 @@ it('halts the one at fault alone; put again, it goes on where it was', async () 
   await client.query(`alter table ${tailrace.database.schema}.execution enable trigger fail`);
 });
 
+it('takes a completion whose event somebody at fault wants, and halts that one', async () => {
+  await subscribe('unsound', { filter: { eventTypes: ['emitted'] } });
+  await hand.create({ lane: 'emitting' });
+  const claim = await hand.claimOne({ lanes: [{ lane: 'emitting' }] });
+  const { eventIds } = await hand.completeWith(claim, { type: 'emitted', tags: { bad: 'unsound' } });
+  expect(eventIds).toHaveLength(1);
+  await eventually(async () => (await look('unsound')).haltReason.includes('out of range'));
+});
+
 it('keeps flows unsettled by what waits, until that is canceled, deleted or not wanted any more', async () => {
   const names = ['canceled', 'deleted', 'unwanted'];
   const flows = new Map<string, string>();
