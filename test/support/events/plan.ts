@@ -10,9 +10,9 @@ import type { Chance } from '../chance.js';
 const LEVELS = 3;
 const NAMES = ['placed', 'paid', 'sent'];
 const STREAMS = ['', 'orders/1', 'orders/2', 'parcels/1'];
-const COLORS = ['red', 'blue'];
-const SHOPS = ['here', 'there'];
-const COUNTRIES = ['at', 'de', 7];
+const COLORS = ['red', 'blue', 'green', 'gray'];
+const SHOPS = ['here', 'there', 'nowhere'];
+const COUNTRIES = ['at', 'de', 'ch', 'it', 7];
 
 export const LANES = ['left', 'right'];
 
