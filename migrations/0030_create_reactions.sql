@@ -169,13 +169,17 @@ create type {schema}.staged as (events {schema}.event[], items {schema}.log_item
 
 -- Looks up who wants these events and starts what may start at once. The caller holds their flows (`hold_flows` or
 -- `enter_flows`) and their streams; ids, versions, hops and everything else that is theirs is decided.
--- p_most: reactions that one event may start here; one with more is left to the router whole. 0: all of them are.
+-- p_most: reactions that one event may start here; one with more is left to the router whole. 0: all of them are, as they are
+-- where so many subscriptions would be asked about so many events that their publisher had to wait for it. The greatest
+-- integer is the router's: however many there are.
 -- p_muted: flows that are canceled; their events are kept and start nothing.
 -- An event over the limit of hops starts nothing and becomes a dead letter.
 create function {schema}.stage_events(p_events {schema}.event[], p_now timestamptz, p_most int default 8,
   p_muted uuid[] default '{}') returns {schema}.staged language plpgsql volatile as $$
 declare
+  c_looks constant int := 20000; -- by one publisher: half a second where payloads are matched
   v_staged {schema}.staged;
+  v_here boolean;
   v_at int[]; -- events that are looked up
   v_asked {schema}.event[];
   v_version bigint;
@@ -198,7 +202,14 @@ begin
     where e.hops > n.max_hops);
   select array_agg(e.ordinality::int order by e.ordinality) into v_at from unnest(p_events) with ordinality e
     where not e.ordinality = any (v_over) and not e.flow = any (p_muted);
-  if p_most > 0 and v_at is not null then
+  v_here := p_most = 2147483647 or p_most > 0 and (
+    select coalesce(sum(t.n * l.n), 0) <= c_looks from (
+      select e.namespace, e.type, count(*) n from unnest(p_events) e group by e.namespace, e.type) t
+    cross join lateral (
+      select count(*) n from (
+        select from {schema}.subscription_lead d
+        where d.namespace = t.namespace and d.lead = any (array[t.type, '']) limit c_looks + 1) x) l);
+  if v_here and v_at is not null then
     v_asked := array(select p_events[u] from unnest(v_at) u);
     -- One statement, one snapshot: a subscription is looked at if and only if the version tells so.
     with found as materialized (select m.n, m.subscription, m.direct from {schema}.matching(v_asked) m)

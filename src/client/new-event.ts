@@ -38,8 +38,10 @@ export interface FailureDescription {
   readonly lane: string;
   /** Why it was given up, such as `PERMANENT`. */
   readonly reason: string;
+  /** Empty where nothing failed, as at a deadline. */
   readonly failure_class: string;
   readonly message: string;
+  /** The handler's own name for the failure; empty without one. */
   readonly code: string;
   readonly attempts: number;
 }

@@ -39,7 +39,7 @@ export class Subscriptions<E extends EventSchemas = AnyEvents> {
     this.#options = options;
   }
 
-  /** Makes or changes it; a repeat changes nothing. A change applies to what is published after it. */
+  /** Makes or changes it; a repeat changes nothing. A change applies to what is routed after it. */
   async put(asked: NewSubscription<E>, { expectedVersion = 0n }: ExpectedVersion = {}): Promise<PutSubscription> {
     const { admin, namespace, schemas } = this.#options;
     const request = { namespace, subscription: toSubscriptionSpec(schemas, asked), expectedVersion };

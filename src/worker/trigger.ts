@@ -39,7 +39,7 @@ export interface EventEnvelope {
 
 export interface Trigger {
   readonly subscription: string;
-  /** Of the subscription, when the event was published. */
+  /** Of the subscription, when the event was routed. */
   readonly subscriptionVersion: bigint;
   /** Undefined for a log entry of another kind, which is in the claim. */
   readonly event: EventEnvelope | undefined;

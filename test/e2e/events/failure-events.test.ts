@@ -61,7 +61,9 @@ test('26: exactly one for every reason of giving up, whoever or whatever ended i
   );
   const published = await events({ types: ['gave.up'] });
   const told = published.map((event) => {
-    const { execution_id: id, type, lane, reason, attempts } = described(event);
+    const { execution_id: id, type, lane, reason, attempts, ...rest } = described(event);
+    // Text for whoever reads it by a schema, also where nothing failed.
+    expect(Object.values(rest).map((value) => typeof value)).toEqual(['string', 'string', 'string']);
     return [id, type, lane, reason, attempts, event.causeExecutionId === id, event.flowId !== '', event.hops];
   });
   expect(told.sort()).toEqual(

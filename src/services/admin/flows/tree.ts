@@ -7,9 +7,9 @@ import {
   GetFlowTreeResponseSchema,
 } from '../../../../gen/tailrace/v1/admin_service_pb.js';
 import { cursorAt } from '../../../domain/cursor.js';
+import { EngineError } from '../../../domain/errors.js';
 import { readTree, type TreePlace } from '../../../repository/flows/index.js';
 import { toTreeNode } from '../../conversion/flow.js';
-import { executionNotFound } from '../../engine/refusals.js';
 import { namespaceIn } from '../../namespace-in.js';
 import { Pages } from '../../paging.js';
 import { id, integer, namespace, optionalName, pageSize, pageToken, type Shape, validate } from '../../validation.js';
@@ -44,7 +44,7 @@ export function getFlowTreeCall({ database, registry, source }: AdminServiceDeps
       size,
     });
     if (page === 'no_flow') throw flowNotFound(asked.flowId);
-    if (page === 'no_root') throw executionNotFound(asked.rootNodeId ?? '');
+    if (page === 'no_root') throw nodeNotFound(asked.flowId, asked.rootNodeId ?? '');
     const { incarnation } = await source.head();
     const cursorOf = (position: bigint) => cursorAt({ namespace: of, incarnation }, position);
     return create(GetFlowTreeResponseSchema, {
@@ -52,6 +52,13 @@ export function getFlowTreeCall({ database, registry, source }: AdminServiceDeps
       nextPageToken: pages.token(page.next && keysOf(page.next)),
     });
   };
+}
+
+/** An event may be asked for just as well; the contract has one reason for both. */
+function nodeNotFound(flow: string, node: string): EngineError {
+  return new EngineError('EXECUTION_NOT_FOUND', `flow ${flow} has no execution and no event ${node}`, {
+    metadata: { execution_id: node },
+  });
 }
 
 function keysOf({ id, scan }: TreePlace): [string, number] {
