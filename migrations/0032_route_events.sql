@@ -5,7 +5,8 @@
 
 alter table {schema}.subscription drop constraint subscription_namespace_name_key, drop constraint subscription_state_check,
   add constraint subscription_state_check check (state in (1, 2, 3, 4)), -- and deleted
-  add column past_top bigint; -- no row of the log above it is of its past
+  add column past_top bigint, -- no row of the log above it is of its past
+  add column parted boolean not null default false; -- its flows are routed side by side: always ordered by them
 create unique index subscription_name on {schema}.subscription (namespace, name) where state <> 4;
 
 -- Makes or changes a subscription; p_rule: its columns. p_from: position after which a new one begins; null: at the head.
@@ -25,6 +26,10 @@ declare
 begin
   due := false;
   select r.version + 1 into v_registry from {schema}.subscription_registry r for update;
+  -- What was routed side by side is not any more: whoever is at it finishes first.
+  perform pg_advisory_xact_lock(hashtext('tailrace routes {schema}'), s.id * 16 + g)
+    from {schema}.subscription s cross join generate_series(0, 15) g
+    where s.namespace = p_namespace and s.name = p_name and s.state <> 4 and s.parted and v_is.key_source <> 1;
   select s.* into v_was from {schema}.subscription s where s.namespace = p_namespace and s.name = p_name and s.state <> 4
     for update;
   v_now := clock_timestamp();
@@ -39,9 +44,9 @@ begin
   update {schema}.subscription_registry set version = v_registry;
   v_id := v_was.id;
   if v_id is null then
-    insert into {schema}.subscription (namespace, name, since, state, class, past_from, spec, created_at, changed_at)
-      values (p_namespace, p_name, v_registry, case when p_from is null then 1 else 2 end, v_is.class, p_from, v_is.spec,
-        v_now, v_now)
+    insert into {schema}.subscription (namespace, name, since, state, class, past_from, parted, spec, created_at, changed_at)
+      values (p_namespace, p_name, v_registry, case when p_from is null then 1 else 2 end, v_is.class, p_from,
+        v_is.ordered and v_is.key_source = 1, v_is.spec, v_now, v_now)
       returning id into v_id;
   end if;
   update {schema}.subscription s set version = s.version + (verdict = 'put' and v_was.id is not null)::int,
@@ -53,9 +58,9 @@ begin
       timeout_ms = v_is.timeout_ms, retry_max = v_is.retry_max, retry_initial_ms = v_is.retry_initial_ms,
       retry_factor = v_is.retry_factor, retry_cap_ms = v_is.retry_cap_ms, reclaims_max = v_is.reclaims_max,
       count_lost = v_is.count_lost, tags = v_is.tags, optional = v_is.optional, key_source = v_is.key_source,
-      key_name = v_is.key_name, key_path = v_is.key_path, ordered = v_is.ordered, dead_head = v_is.dead_head,
-      failure_events = v_is.failure_events, joins = v_is.joins, join_type = v_is.join_type,
-      join_policy = v_is.join_policy, spec = v_is.spec, actor = p_actor, changed_at = v_now
+      key_name = v_is.key_name, key_path = v_is.key_path, parted = s.parted and v_is.key_source = 1,
+      ordered = v_is.ordered, dead_head = v_is.dead_head, failure_events = v_is.failure_events, joins = v_is.joins,
+      join_type = v_is.join_type, join_policy = v_is.join_policy, spec = v_is.spec, actor = p_actor, changed_at = v_now
     where s.id = v_id returning s.version, s.state <> 1 or verdict = 'resumed' or v_was.state = 3 into version, due;
   delete from {schema}.subscription_lead d where d.subscription = v_id;
   insert into {schema}.subscription_lead (namespace, lead, subscription)
@@ -221,10 +226,9 @@ create function {schema}.parts_of(p_events {schema}.event[], p_n int[], p_subscr
 language plpgsql stable as $$
 begin
   return array(
-    select (case when s.key_source = 1 and s.ordered
-        then get_byte(sha256(uuid_send(p_events[u.n].flow)), 0) / 16 else 0 end)::smallint
+    select (case when s.parted then get_byte(sha256(uuid_send(p_events[u.n].flow)), 0) / 16 else 0 end)::smallint
     from unnest(p_n, p_subscription) with ordinality u (n, subscription, o)
-    left join lateral (select x.key_source, x.ordered from {schema}.subscription x where x.id = u.subscription offset 0) s on true
+    left join lateral (select x.parted from {schema}.subscription x where x.id = u.subscription offset 0) s on true
     order by u.o);
 end $$;
 
@@ -656,10 +660,13 @@ begin
     if v_sub.ordered and v_sub.state <> 4 then
       continue when v_sub.state = 2 or cardinality(v_ids) >= c_lines;
       for v_line in
-        select g part from generate_series(0, 15) g
-        where coalesce((select true from {schema}.unrouted u where u.subscription = v_sub.id and u.part = g limit 1), false)
+        select g part from generate_series(0, 15) g where case when not v_sub.parted then g = 0
+          else coalesce((select true from {schema}.unrouted u where u.subscription = v_sub.id and u.part = g limit 1), false) end
       loop
         continue when not pg_try_advisory_xact_lock(hashtext('tailrace routes {schema}'), v_sub.id * 16 + v_line.part);
+        if not v_sub.parted then -- any more
+          update {schema}.unrouted u set part = 0 where u.subscription = v_sub.id and u.part > 0;
+        end if;
         v_ids := v_ids || v_sub.id;
         v_parts := v_parts || v_line.part::smallint;
       end loop;
@@ -690,8 +697,10 @@ begin
       select y.subscription, array_agg(y.ordinality order by y.ordinality) places from unnest(v_rows) with ordinality y
       group by y.subscription, y.part order by 1
     loop
-      -- Halted by a part before this one, it stands still.
-      select s.* into v_sub from {schema}.subscription s where s.id = v_line.subscription and s.state = 1;
+      -- Halted by a part before this one, it stands still; as it does while not all of it is in one part that should be.
+      select s.* into v_sub from {schema}.subscription s where s.id = v_line.subscription and s.state = 1
+        and (s.parted or coalesce((
+          select false from {schema}.unrouted u where u.subscription = s.id and u.part > 0 limit 1), true));
       continue when v_sub.id is null;
       select r.* into v_part
         from {schema}.route_rows(v_sub, array(select v_rows[u] from unnest(v_line.places) u), true, v_now) r;

@@ -5,7 +5,7 @@ import { FlowMilestone } from '../../../gen/tailrace/v1/completion_service_pb.js
 import type { Execution } from '../../../gen/tailrace/v1/execution_pb.js';
 import { FlowState } from '../../../gen/tailrace/v1/flow_pb.js';
 import { LogEntryKind, StartPosition } from '../../../gen/tailrace/v1/log_pb.js';
-import type { Subscription, SubscriptionSpec } from '../../../gen/tailrace/v1/subscription_pb.js';
+import type { KeySource, Subscription, SubscriptionSpec } from '../../../gen/tailrace/v1/subscription_pb.js';
 import { type Init, seconds } from '../../support/by-hand.js';
 import { EventsByHand } from '../../support/events-by-hand.js';
 import { eventually } from '../../support/eventually.js';
@@ -103,6 +103,29 @@ it('takes a completion whose event somebody at fault wants, and halts that one',
   const { eventIds } = await hand.completeWith(claim, { type: 'emitted', tags: { bad: 'unsound' } });
   expect(eventIds).toHaveLength(1);
   await eventually(async () => (await look('unsound')).haltReason.includes('out of range'));
+});
+
+it('25 what waited by one key is taken in order by another one, after that was put', async () => {
+  const filter = { eventTypes: ['moved'] };
+  const by = (source: Init<KeySource>['source']) => subscribe('rekeyed', { filter, orderingKey: { source } });
+  await by({ case: 'flow', value: true });
+  const n = Array.from({ length: 12 }, (_, i) => `${i}`);
+  await publish(
+    'moved',
+    n.map((each) => ({ n: each, key: 'one', bad: 'rekeyed' })),
+  );
+  await eventually(async () => (await look('rekeyed')).haltReason !== '');
+  await client.query(`alter table ${tailrace.database.schema}.execution disable trigger fail`);
+  await by({ case: 'tag', value: 'key' });
+  const taken: (string | undefined)[] = [];
+  while (taken.length < n.length) {
+    for (const claim of await hand.claim({ lanes: [{ lane: 'rekeyed' }], maxExecutions: 5 })) {
+      if (claim.tags['key'] === 'one') taken.push(claim.tags['n']);
+      await hand.complete(claim);
+    }
+  }
+  expect(taken).toEqual(n);
+  await client.query(`alter table ${tailrace.database.schema}.execution enable trigger fail`);
 });
 
 it('keeps flows unsettled by what waits, until that is canceled, deleted or not wanted any more', async () => {
