@@ -252,10 +252,9 @@ begin
     from unnest(p_events) with ordinality e order by e.ordinality);
   -- Side by side by flow where the order is that of the flow.
   v_staged.parts := array(
-    select (case when s.key_source = 1 and s.ordered
-        then get_byte(sha256(uuid_send(p_events[u.n].flow)), 0) / 16 else 0 end)::smallint
+    select (case when s.parted then get_byte(sha256(uuid_send(p_events[u.n].flow)), 0) / 16 else 0 end)::smallint
     from unnest(v_staged.pending, v_staged.subscriptions) with ordinality u (n, subscription, o)
-    left join lateral (select x.key_source, x.ordered from {schema}.subscription x where x.id = u.subscription offset 0) s on true
+    left join lateral (select x.parted from {schema}.subscription x where x.id = u.subscription offset 0) s on true
     order by u.o);
   v_staged.follows := v_staged.follows or cardinality(v_staged.pending) > 0;
   if v_over <> '{}' then
