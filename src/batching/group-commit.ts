@@ -45,6 +45,8 @@ interface Entry<Item, Answer> {
   readonly item: Item;
   readonly keys: readonly string[];
   readonly line: string | undefined;
+  /** As they came. */
+  readonly place: number;
   readonly bytes: number;
   readonly until: number;
   resolve(answer: Answer): void;
@@ -60,8 +62,9 @@ export class GroupCommit<Item, Answer> {
   #queuedBytes = 0;
   /** Keys of what was taken and is not decided: their successors wait, or they would wait inside Postgres. */
   readonly #running = new Set<string>();
-  /** Lines of the batches that run. */
-  readonly #lines = new Set<string>();
+  /** Lines of the batches that run, and of items that are to be tried again: by how many each is held up. */
+  readonly #lines = new Map<string, number>();
+  #places = 0;
   #inFlight = 0;
   #scheduled = false;
   #startedMs = Number.NEGATIVE_INFINITY;
@@ -99,7 +102,9 @@ export class GroupCommit<Item, Answer> {
     return new Promise((resolve, reject) => {
       const { keysOf, bytesOf, lineOf } = this.#options;
       const until = monotonicMs() + BUSY_MS;
-      const entry = { item, keys: keysOf(item), line: lineOf(item), bytes: bytesOf(item), until, resolve, reject };
+      const place = this.#places++;
+      const [keys, line, bytes] = [keysOf(item), lineOf(item), bytesOf(item)];
+      const entry = { item, keys, line, place, bytes, until, resolve, reject };
       this.#queue.push(entry);
       this.#queuedBytes += entry.bytes;
       this.#schedule();
@@ -118,9 +123,9 @@ export class GroupCommit<Item, Answer> {
       this.#inFlight++;
       const lines = new Set(batch.flatMap(({ line }) => line ?? []));
       for (const { keys } of batch) for (const key of keys) this.#running.add(key);
-      for (const line of lines) this.#lines.add(line);
+      for (const line of lines) this.#holdUp(line);
       void this.#decide(batch).then(() => {
-        for (const line of lines) this.#lines.delete(line);
+        for (const line of lines) this.#letGo(line);
         this.#inFlight--;
         this.#schedule();
       });
@@ -192,7 +197,17 @@ export class GroupCommit<Item, Answer> {
     for (const key of keys) this.#running.delete(key);
   }
 
-  /** It keeps its keys while it pauses, and its place before those that came later. */
+  #holdUp(line: string): void {
+    this.#lines.set(line, (this.#lines.get(line) ?? 0) + 1);
+  }
+
+  #letGo(line: string): void {
+    const left = (this.#lines.get(line) ?? 1) - 1;
+    if (left > 0) this.#lines.set(line, left);
+    else this.#lines.delete(line);
+  }
+
+  /** It keeps its keys and holds up its line while it pauses, and keeps its place before those that came later. */
   #again(entry: Entry<Item, Answer>): void {
     if (monotonicMs() > entry.until) {
       this.#free(entry);
@@ -203,9 +218,13 @@ export class GroupCommit<Item, Answer> {
       );
       return;
     }
+    const { line, place } = entry;
+    if (line !== undefined) this.#holdUp(line);
     void pause(BUSY_PAUSE_MS).then(() => {
       this.#free(entry);
-      this.#queue.unshift(entry);
+      if (line !== undefined) this.#letGo(line);
+      const behind = this.#queue.findIndex((other) => other.place > place);
+      this.#queue.splice(behind < 0 ? this.#queue.length : behind, 0, entry);
       this.#queuedBytes += entry.bytes;
       this.#schedule();
     });

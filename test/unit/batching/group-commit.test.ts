@@ -132,6 +132,25 @@ describe('proof 30: batches', () => {
     await submitted;
     expect(group.batches).toEqual([[1, 2, 4], [6], [3, 5]]);
   });
+
+  test('of one line keep their order while the row of somebody before them is locked', async () => {
+    let locked = 2;
+    const group: Group = new Group(
+      {
+        maxItems: 2,
+        lineOf: () => 'a',
+        isBusy: (answer) => answer === 'busy',
+        run: async (batch) => batch.map((item) => (locked-- > 0 ? 'busy' : answerTo(item))),
+      },
+      false,
+    );
+    await group.commit.submit(items(1, 5));
+    expect(group.batches).toEqual([
+      [1, 2],
+      [1, 2],
+      [3, 4],
+    ]);
+  });
 });
 
 describe('proof 30: an item that Postgres refuses', () => {
