@@ -215,7 +215,10 @@ export const TARGETS: readonly Target[] = [
     measure: 'ROUTING',
     text: '5,000 per second for a minute, three at once',
     unit: '/s',
-    value: (find) => (find(STEADY, 'keptUp') === 1 ? find(STEADY, 'offered') : 0),
+    value: (find) => {
+      const offered = find(STEADY, 'offered');
+      return offered === undefined || find(STEADY, 'keptUp') === 1 ? offered : 0;
+    },
     reached: atLeast(5_000),
   },
   {
