@@ -38,7 +38,7 @@ $$;
 
 -- Which subscriptions want these events; n: the place of the event. direct: it may start at once, wherever the log is.
 -- An event that was looked up before knows by its version which subscriptions there were for it.
--- p_only: this subscription alone is looked at.
+-- p_only: this subscription alone is looked at; events of the past may stand in another flow here than the one they are of.
 create function {schema}.matching(p_events {schema}.event[], p_only int default null)
 returns table (n int, subscription int, direct boolean) language plpgsql stable as $$
 #variable_conflict use_column
@@ -61,7 +61,8 @@ begin
         or (s.type_prefixes <> '{}' and exists (select from unnest(s.type_prefixes) p where starts_with(e.type, p))))
       and ((s.streams = '{}' and s.stream_prefixes = '{}') or coalesce(t.name = any (s.streams), false)
         or (s.stream_prefixes <> '{}' and exists (select from unnest(s.stream_prefixes) p where starts_with(t.name, p))))
-      and (s.match_flow is null or s.match_flow = e.flow)
+      and (s.match_flow is null or s.match_flow = e.flow
+        or (p_only is not null and s.match_flow = (select x.flow from {schema}.event x where x.id = e.id)))
       and e.tags @> s.match_tags and e.headers @> s.match_headers
       and (not s.joins or e.batch is not null)
       and (s.payload_matches = '[]' or not exists (

@@ -119,4 +119,8 @@ it('begins behind a cursor, in flows instead of those that have ended, and not f
     expect(made.find(({ tags }) => tags['n'] === undefined)?.flowId).toBe(others.at(-1)?.flowId);
   }
   expect((await ended.get()).executions).toEqual([]);
+  // By the flow that they were published in.
+  await hand.subscribe('of one flow', { filter: { flowId: ended.id }, start: StartPosition.EARLIEST });
+  await caughtUp('of one flow');
+  expect((await hand.reactionsOf('of one flow')).map(({ tags }) => tags['n'])).toEqual(['1', '2']);
 });
