@@ -6,56 +6,35 @@ import {
   type ListLogEntriesResponse,
   ListLogEntriesResponseSchema,
 } from '../../../gen/tailrace/v1/admin_service_pb.js';
-import {
-  LogEntryKindSchema,
-  type LogFilter,
-  StartPosition,
-  StartPositionSchema,
-} from '../../../gen/tailrace/v1/log_pb.js';
+import { StartPosition, StartPositionSchema } from '../../../gen/tailrace/v1/log_pb.js';
 import { type CursorScope, cursorAt, resolveCursor } from '../../domain/cursor.js';
 import { RecordFilter } from '../../log/filter.js';
 import type { LogSource } from '../../log/source.js';
 import { WatchMessage } from '../../log/watcher.js';
 import { toLogEntry } from '../completion/entries.js';
+import { logFilter } from '../log-filter.js';
 import { namespaceIn } from '../namespace-in.js';
 import { Pages } from '../paging.js';
 import {
   enumNumber,
-  enumNumbers,
-  LANE_BYTES,
-  names,
   namespace,
-  optionalId,
   pageSize,
   pageToken,
   refuse,
   type Shape,
-  tags,
   text,
   timestamp,
   validate,
 } from '../validation.js';
 import type { AdminServiceDeps } from './deps.js';
 import { type HistoryWanted, LogPages } from './log-pages.js';
-import { FILTER_VALUES } from './selection.js';
 
 const CURSOR_BYTES = 1_000;
 
 const request = z
   .object({
     namespace,
-    filter: z
-      .object({
-        kinds: enumNumbers(LogEntryKindSchema),
-        flowId: optionalId,
-        executionId: optionalId,
-        eventTypes: names(FILTER_VALUES),
-        lanes: names(FILTER_VALUES, LANE_BYTES),
-        types: names(FILTER_VALUES),
-        tags,
-        streams: names(FILTER_VALUES),
-      } satisfies Shape<LogFilter>)
-      .optional(),
+    filter: z.object(logFilter).optional(),
     oldestFirst: z.boolean(),
     start: enumNumber(StartPositionSchema),
     cursor: text(CURSOR_BYTES),

@@ -1,7 +1,7 @@
 /** What filters of lists have in common. */
 
-/** Values of one field. */
-export const FILTER_VALUES = 256;
+export { FILTER_VALUES } from '../log-filter.js';
+
 /** Contents up to this size come along in lists, where they are asked for. */
 export const INLINE_BYTES = 64 * 1_024;
 export const NOTHING_INLINE = -1;

@@ -10,19 +10,13 @@ import {
   type WatchLogRequest,
 } from '../../../gen/tailrace/v1/completion_service_pb.js';
 import { ExecutionStateSchema } from '../../../gen/tailrace/v1/execution_state_pb.js';
-import {
-  type CompletionFilter,
-  LogEntryKindSchema,
-  type LogFilter,
-  StartPosition,
-  StartPositionSchema,
-} from '../../../gen/tailrace/v1/log_pb.js';
+import { type CompletionFilter, StartPosition, StartPositionSchema } from '../../../gen/tailrace/v1/log_pb.js';
 import { isTerminal } from '../../domain/states.js';
 import type { WatchStart } from '../../log/live-log.js';
+import { FILTER_VALUES, logFilter } from '../log-filter.js';
 import {
   duration,
   enumNumber,
-  enumNumbers,
   id,
   LANE_BYTES,
   list,
@@ -38,7 +32,6 @@ import {
 } from '../validation.js';
 
 const CURSOR_BYTES = 1_000;
-const FILTER_VALUES = 256;
 const AWAITED = 1_000;
 
 /** `*` follows every namespace. */
@@ -77,18 +70,7 @@ export const watchCompletionsRequest = z
 export const watchLogRequest = z
   .object({
     namespace: watchedNamespace,
-    filter: z
-      .object({
-        kinds: enumNumbers(LogEntryKindSchema),
-        flowId: optionalId,
-        executionId: optionalId,
-        eventTypes: names(FILTER_VALUES),
-        lanes: names(FILTER_VALUES, LANE_BYTES),
-        types: names(FILTER_VALUES),
-        tags,
-        streams: names(FILTER_VALUES),
-      } satisfies Shape<LogFilter>)
-      .optional(),
+    filter: z.object(logFilter).optional(),
     start,
     cursor,
     omitPayloads: z.boolean(),

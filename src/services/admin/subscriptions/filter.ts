@@ -1,23 +1,11 @@
 /** What a subscription may match. */
 import { z } from 'zod';
-import { LogEntryKind, LogEntryKindSchema, type LogFilter } from '../../../../gen/tailrace/v1/log_pb.js';
+import { LogEntryKind } from '../../../../gen/tailrace/v1/log_pb.js';
 import type { KeySource, PayloadMatch } from '../../../../gen/tailrace/v1/subscription_pb.js';
 import { KeySourceKind } from '../../../repository/subscriptions/index.js';
+import { logFilter } from '../../log-filter.js';
 import { refuseAs } from '../../validation/refusals.js';
-import {
-  enumNumbers,
-  LANE_BYTES,
-  label,
-  list,
-  names,
-  optionalId,
-  refuse,
-  type Shape,
-  shown,
-  tags,
-  text,
-} from '../../validation.js';
-import { FILTER_VALUES } from '../selection.js';
+import { label, list, refuse, type Shape, shown, text } from '../../validation.js';
 
 const POINTER_BYTES = 200;
 const MATCH_VALUES = 64;
@@ -40,7 +28,7 @@ export const payloadMatch = z.object({
   values: list(text(POINTER_BYTES), MATCH_VALUES, 1),
 } satisfies Shape<PayloadMatch>);
 
-const kinds = enumNumbers(LogEntryKindSchema).check((context) => {
+const kinds = logFilter.kinds.check((context) => {
   if (context.value.every((kind) => kind === LogEntryKind.EVENT_PUBLISHED)) return;
   refuseAs(context.issues, context.value, 'needs subscriptions to other log entries, which are not built yet', {
     reason: 'UNIMPLEMENTED',
@@ -48,16 +36,7 @@ const kinds = enumNumbers(LogEntryKindSchema).check((context) => {
   });
 });
 
-export const eventFilter = z.object({
-  kinds,
-  flowId: optionalId,
-  executionId: optionalId,
-  eventTypes: names(FILTER_VALUES),
-  lanes: names(FILTER_VALUES, LANE_BYTES),
-  types: names(FILTER_VALUES),
-  tags,
-  streams: names(FILTER_VALUES),
-} satisfies Shape<LogFilter>);
+export const eventFilter = z.object({ ...logFilter, kinds });
 
 /** Where a key comes from, as columns. */
 export const keySource = z
