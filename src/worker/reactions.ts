@@ -84,7 +84,7 @@ export function subscriptionOf<E extends EventSchemas>(
   options.rule(lanes.includes(lane), `lane ${lane} is none of the worker's, which would not see what comes there`);
   options.name('type', what, 200);
   options.name('name', subscription.name, 200);
-  options.check(`handler of ${events.join(', ')}`);
+  options.check(`handler of ${events.join(', ') || 'events'}`);
   const asked = { ...rules, ...subscription, events: events as readonly EventPattern<E>[] };
   return { ...toSubscriptionSpec(schemas, asked), ...subscription };
 }
