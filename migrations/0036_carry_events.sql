@@ -266,11 +266,12 @@ begin
   end if;
 end $$;
 
+drop function {schema}.sweep_follow_ups(int);
 -- What is due of `follow_up`, and flows that seal themselves. taken: something was done, look again at once. next_ms: until
 -- something is due. lease_ms: holders were asked to stop, and have so long. Fillings and joins whose time is up are swept by
 -- statements of their own: one that cannot be done must not hold up the others.
-create or replace function {schema}.sweep_follow_ups(p_limit int, out taken int, out classes int[], out next_ms double precision,
-  out lease_ms bigint) language plpgsql volatile as $$
+create function {schema}.sweep_follow_ups(p_limit int, out taken int, out classes int[], out next_ms double precision,
+  out lease_ms bigint, out routes boolean) language plpgsql volatile as $$
 declare
   c_executions constant int := 500; -- canceled by one sweep
   v_now timestamptz;
@@ -367,6 +368,8 @@ begin
   select least(next_ms, extract(epoch from u.seal_at - clock_timestamp()) * 1000) into next_ms
     from (select min(y.seal_at) seal_at from (select f.seal_at from {schema}.flow f where f.seal_at is not null
       order by f.seal_at limit 1) y) u;
+  -- Whoever gives up, or cancels what waits, leaves a follow_up too.
+  routes := coalesce((select true from {schema}.unrouted u limit 1), false);
 end $$;
 
 drop function {schema}.pulse(int[], smallint[], bigint[], smallint[]);

@@ -29,10 +29,7 @@ export function tellConsequences(
   const counts = new Map<number, number>();
   for (const classId of woken ?? []) counts.set(classId, (counts.get(classId) ?? 0) + 1);
   for (const [classId, count] of counts) after.queued(classId, count);
-  if (follows) {
-    after.due('followUps', 0);
-    after.due('routes', 0); // events of an end, or of giving up
-  }
+  if (follows) after.due('followUps', 0);
 }
 
 /** Milliseconds until then by this machine's clock, which is good enough for a hint. */

@@ -84,10 +84,8 @@ class DueLoop {
         const swept = await sweep(database, subject, batch);
         if (swept.taken > 0) onSwept(swept.classes, swept.taken, subject);
         if (swept.leaseMs !== undefined) hint('leases', swept.leaseMs);
-        if (swept.follows || (follows && swept.taken > 0)) {
-          hint('followUps', 0);
-          if (subject !== 'routes') hint('routes', 0); // whoever gives up may publish events
-        }
+        if (swept.follows || (follows && swept.taken > 0)) hint('followUps', 0);
+        if (swept.routes) hint('routes', 0);
         if (swept.taken >= (follows ? 1 : batch)) return 0;
         if (swept.nextMs !== undefined) {
           const isLocked = swept.taken === 0 && swept.nextMs < -GAP_MS;

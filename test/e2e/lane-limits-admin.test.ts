@@ -187,7 +187,8 @@ describe('the concurrency key of an execution', () => {
     const create = (spec: object) => hand.createOne({ lane: 'bounds', ...spec });
     const long = await refusal(create({ concurrencyKey: 'k'.repeat(201) }));
     expect(long).toMatchObject({ fieldViolations: [{ field: 'executions[0].concurrency_key' }] });
-    expect(await refusal(create({ concurrencyKey: 'k', orderingKey: 'o' }))).toMatchObject({ reason: 'UNIMPLEMENTED' });
+    const both = await refusal(create({ concurrencyKey: 'k', orderingKey: 'o' }));
+    expect(both).toMatchObject({ reason: 'INVALID_FIELD' });
     const id = await create({ requestId: 'r', concurrencyKey: 'k' });
     expect(await create({ requestId: 'r', concurrencyKey: 'k' })).toBe(id);
     expect(await refusal(create({ requestId: 'r', concurrencyKey: 'l' }))).toMatchObject({

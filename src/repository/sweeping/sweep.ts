@@ -16,7 +16,7 @@ const sweepTimers = statement(
 );
 const sweepFollowUps = statement(
   'sweeping.follow-ups',
-  'select taken, classes, next_ms, lease_ms from {schema}.sweep_follow_ups($1)',
+  'select taken, classes, next_ms, lease_ms, routes from {schema}.sweep_follow_ups($1)',
 );
 
 const foldFillings = statement('sweeping.fillings', 'select taken, classes, next_ms from {schema}.fold_fillings($1)');
@@ -66,6 +66,8 @@ export interface Swept {
   readonly follows: boolean;
   /** Holders were asked to stop, and have so long. */
   readonly leaseMs: number | undefined;
+  /** Events wait for the router, perhaps since something was given up. */
+  readonly routes: boolean;
 }
 
 interface SweptRow {
@@ -74,6 +76,7 @@ interface SweptRow {
   readonly next_ms: number | null;
   readonly follows?: boolean | null;
   readonly lease_ms?: bigint | null;
+  readonly routes?: boolean;
 }
 
 export async function sweep(runner: Runner, subject: SweepSubject, limit: number): Promise<Swept> {
@@ -84,5 +87,6 @@ export async function sweep(runner: Runner, subject: SweepSubject, limit: number
     nextMs: row?.next_ms ?? undefined,
     follows: row?.follows ?? false,
     leaseMs: row?.lease_ms === null || row?.lease_ms === undefined ? undefined : Number(row.lease_ms),
+    routes: row?.routes ?? false,
   };
 }

@@ -124,6 +124,7 @@ async function endSpawning(
     const limits = { members: flowLimits.members, frames: frameLimits };
     const answer = await completeWithChildren(database, endingOf(item, namespace), children, limits);
     if (answer.verdict === 'done') tellSpawned(after, answer, children);
+    if (item.events.length > 0) after.due('routes', 0);
     answers.push(answer);
   }
   return answers;

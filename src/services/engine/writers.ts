@@ -172,6 +172,7 @@ export class Writers {
         const answers = await end(items);
         this.#after.committed(items.length);
         tellEnds(this.#after, answers);
+        if (items.some(({ events }) => events && events.length > 0)) this.#after.due('routes', 0);
         return answers;
       },
     });

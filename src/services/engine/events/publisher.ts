@@ -43,6 +43,7 @@ export class Publisher {
     const { answers, consequences } = await this.#stored(calls, events > MOST_EVENTS ? 0 : MOST_REACTIONS);
     this.#after.committed(events);
     tellConsequences(this.#after, consequences);
+    if (consequences.follows) this.#after.due('routes', 0);
     return answers;
   }
 
