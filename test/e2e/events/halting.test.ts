@@ -107,7 +107,8 @@ it('takes a completion whose event somebody at fault wants, and halts that one',
 
 it('25 what waited by one key is taken in order by another one, after that was put', async () => {
   const filter = { eventTypes: ['moved'] };
-  const by = (source: NonNullable<Init<KeySource>['source']>) => subscribe('rekeyed', { filter, orderingKey: { source } });
+  const by = (source: NonNullable<Init<KeySource>['source']>) =>
+    subscribe('rekeyed', { filter, orderingKey: { source } });
   await by({ case: 'flow', value: true });
   const n = Array.from({ length: 12 }, (_, i) => `${i}`);
   await publish(
