@@ -22,6 +22,8 @@ export interface GroupCommitOptions<Item, Answer> {
   readonly maxInFlight?: number;
   /** Least time between the starts of two batches, in milliseconds, which bounds the commits; a lone call waits for nobody. Default 0. */
   readonly gapMs?: number;
+  /** How long a batch runs before another one starts beside it, in milliseconds: the next one grows meanwhile instead. Default 0. */
+  readonly overlapMs?: number;
   /** Items waiting at most; beyond it callers get OVERLOADED. Default 50,000. */
   readonly maxQueued?: number;
   /** The same for the bytes of their contents. Default 256 MiB. */
@@ -68,6 +70,7 @@ export class GroupCommit<Item, Answer> {
   #inFlight = 0;
   #scheduled = false;
   #startedMs = Number.NEGATIVE_INFINITY;
+  #overlapAwaited = false;
 
   constructor(options: GroupCommitOptions<Item, Answer>) {
     this.#options = {
@@ -75,6 +78,7 @@ export class GroupCommit<Item, Answer> {
       maxBytes: 16 * 1024 * 1024,
       maxInFlight: 2,
       gapMs: 0,
+      overlapMs: 0,
       maxQueued: 50_000,
       maxQueuedBytes: 256 * 1024 * 1024,
       isBusy: () => false,
@@ -114,6 +118,7 @@ export class GroupCommit<Item, Answer> {
   /** The next turn of the event loop, so that calls read from the sockets in this turn come along. */
   #schedule(): void {
     if (this.#scheduled || this.#inFlight >= this.#options.maxInFlight || this.#queue.length === 0) return;
+    if (this.#inFlight > 0 && !this.#mayOverlap()) return;
     this.#scheduled = true;
     const start = () => {
       this.#scheduled = false;
@@ -134,6 +139,20 @@ export class GroupCommit<Item, Answer> {
     const gapMs = this.#startedMs + this.#options.gapMs - monotonicMs();
     if (gapMs > 0) void pause(gapMs).then(start);
     else setImmediate(start);
+  }
+
+  /** Whether the last batch has run for long enough. If not, this is asked again then; if it ends before, there is no need. */
+  #mayOverlap(): boolean {
+    const leftMs = this.#startedMs + this.#options.overlapMs - monotonicMs();
+    if (leftMs <= 0) return true;
+    if (!this.#overlapAwaited) {
+      this.#overlapAwaited = true;
+      void pause(leftMs).then(() => {
+        this.#overlapAwaited = false;
+        this.#schedule();
+      });
+    }
+    return false;
   }
 
   #next(): Entry<Item, Answer>[] {

@@ -393,3 +393,26 @@ test('with a gap a lone call waits for nobody, and those after it share the next
   await group.commit.submit([{ id: 5 }]);
   expect(group.batches).toEqual([[1], [2, 3, 4], [5]]);
 });
+
+test('with an overlap only a batch that runs for long has another beside it', async () => {
+  vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'performance'] });
+  const group = new Group({ overlapMs: 50 });
+  const turn = () => new Promise<void>((resolve) => setImmediate(resolve));
+  const first = group.commit.submit([{ id: 1 }]);
+  await group.begun(1);
+  const rest = [2, 3].map((id) => group.commit.submit([{ id }]));
+  await turn();
+  expect(group.batches).toEqual([[1]]);
+  group.letGo();
+  await first;
+  await group.begun(2);
+  rest.push(group.commit.submit([{ id: 4 }]));
+  await turn();
+  expect(group.batches).toEqual([[1], [2, 3]]);
+  vi.advanceTimersByTime(60);
+  await group.begun(3);
+  expect(group.batches).toEqual([[1], [2, 3], [4]]);
+  group.letGo();
+  group.letGo();
+  await Promise.all(rest);
+});

@@ -4,6 +4,8 @@ import { type AfterCommit, tellConsequences } from '../../../dispatch/after-comm
 import type { Database } from '../../../repository/database.js';
 import { type Publication, type PublishAnswer, publishEvents } from '../../../repository/events/index.js';
 
+/** A publication costs much beside its events: while one runs for no longer than this, what comes shares the next. */
+const OVERLAP_MS = 10;
 /** What an event takes beside its payload, about; bounds the events of a statement to some two thousand. */
 const EVENT_BYTES = 8 * 1_024;
 /** Reactions of one event that start in its own transaction. */
@@ -27,6 +29,7 @@ export class Publisher {
         events.flatMap(({ namespace, eventId }) => (eventId === null ? [] : `${namespace}/${eventId}`)),
       bytesOf: (events) => events.reduce((sum, { payload }) => sum + EVENT_BYTES + (payload?.body.length ?? 0), 0),
       isBusy: (answers) => answers.some(({ verdict }) => verdict === 'busy'),
+      overlapMs: OVERLAP_MS,
       run: (calls) => this.#published(calls),
     });
   }
