@@ -73,6 +73,8 @@ class DueLoop {
 
   constructor(subject: SweepSubject, { database, onSwept, onError }: SweeperOptions, hint: Hint) {
     const follows = FOLLOWING.includes(subject);
+    // Of follow-ups the sweep itself tells when the next one is due.
+    const breeds = follows && subject !== 'followUps';
     const batch = subject === 'routes' ? ROUTE_BATCH : follows ? FOLLOW_BATCH : BATCH;
     this.#loop = new Loop({
       name: `sweeper ${subject}`,
@@ -84,9 +86,10 @@ class DueLoop {
         const swept = await sweep(database, subject, batch);
         if (swept.taken > 0) onSwept(swept.classes, swept.taken, subject);
         if (swept.leaseMs !== undefined) hint('leases', swept.leaseMs);
-        if (swept.follows || (follows && swept.taken > 0)) hint('followUps', 0);
+        if (swept.follows || (breeds && swept.taken > 0)) hint('followUps', 0);
+        if (subject === 'followUps' && swept.taken > 0) hint('fillings', 0);
         if (swept.routes) hint('routes', 0);
-        if (swept.taken >= (follows ? 1 : batch)) return 0;
+        if (swept.taken >= (breeds ? 1 : batch)) return 0;
         if (swept.nextMs !== undefined) {
           const isLocked = swept.taken === 0 && swept.nextMs < -GAP_MS;
           this.hint(isLocked ? LOCKED_MS : swept.nextMs);
