@@ -52,6 +52,9 @@ create index event_flow on {schema}.event (flow, id);
 create index event_type on {schema}.event (namespace, type, id);
 create index event_stream on {schema}.event (stream, version) where stream is not null;
 create index event_cause on {schema}.event (cause, id) where cause is not null;
+-- What was published for it other than by what it started, and what an execution has emitted, in the order of ids.
+create index event_caused on {schema}.event (cause, id) where cause is not null and cause_execution is null;
+create index event_cause_execution on {schema}.event (cause_execution, id) where cause_execution is not null;
 create index event_batch on {schema}.event (batch, batch_index) where batch is not null;
 create index event_tags on {schema}.event using gin (tags jsonb_path_ops) where tags <> '{}';
 
@@ -83,7 +86,7 @@ create table {schema}.subscription (
   name text not null check (octet_length(name) between 1 and 200),
   version bigint not null default 1,
   since bigint not null, -- version of the registry that made it: events of an earlier one are the past to it
-  state smallint not null default 1 check (state in (1, 2, 3)), -- live, reading the past, halted
+  state smallint not null default 1 check (state in (1, 2, 3, 4)), -- live, reading the past, halted, deleted
   -- What it matches: lists are alternatives, an empty one admits everything; the fields must all hold.
   event_types text[] not null default '{}',
   type_prefixes text[] not null default '{}', -- further alternatives to event_types
@@ -125,18 +128,22 @@ create table {schema}.subscription (
   past_idx int not null default 0,
   past_id uuid not null default '00000000-0000-0000-0000-000000000000',
   past_xid xid8, -- transactions before it may still publish into its past
+  past_top bigint, -- no row of the log above it is of its past
+  parted boolean not null default false, -- its flows are routed side by side: always ordered by them
   halted_reason text,
   halted_at timestamptz,
   actor text not null default '',
   created_at timestamptz not null,
   changed_at timestamptz not null,
-  unique (namespace, name),
   check (not ordered or key_source is not null),
   check (ordered = (dead_head is not null)),
   check (joins = (join_policy is not null)),
   check ((state = 3) = (halted_at is not null))
 );
 
+-- A deleted one keeps its row, for what it started names it; another one may take its name.
+create unique index subscription_name on {schema}.subscription (namespace, name) where state <> 4;
+create index subscription_named on {schema}.subscription (namespace, name, id);
 create index subscription_past on {schema}.subscription (id) where state = 2;
 
 -- Under which event types a subscription is looked up: each exact one, or '' when others may match too.
@@ -183,6 +190,7 @@ alter table {schema}.execution add column subscription int, add column subscript
   add column hops int not null default 0, add column batch uuid, add column batch_index int, add column batch_size int,
   add column ordering_key text, add column dead_head smallint, add column failure_events jsonb;
 create index execution_subscription on {schema}.execution (subscription, id) where subscription is not null;
+create index execution_event on {schema}.execution (event, id) where event is not null;
 create index execution_batch on {schema}.execution (batch, batch_index) where batch is not null;
 
 -- ordered: one at a time, and whoever has begun keeps the place in every phase until it has ended.
@@ -194,19 +202,26 @@ alter table {schema}.blocked drop constraint blocked_waits_for_check, drop const
     and (waits_for not in (2, 4) or (gate is not null and place is not null)) and (state = 1 or waits_for = 1));
 create index blocked_line on {schema}.blocked (gate, place) where waits_for = 4;
 -- Who keeps the place of an ordering key while it neither stands in line nor runs.
-create index blocked_holder on {schema}.blocked (gate) where gate is not null and waits_for in (1, 3);
+-- Members that wait for their join keep no place yet, and may be many of one key.
+create index blocked_holder on {schema}.blocked (gate) where gate is not null and (waits_for = 3 or state = 6);
 create index scheduled_gate on {schema}.scheduled (gate) where gate is not null;
 create index suspension_gate on {schema}.suspension (gate) where gate is not null;
 
--- gate: of the ordering key that it blocks while it is not closed.
+-- Of heads: below every place in line, later ones above earlier ones.
+create sequence {schema}.dead_head_place as bigint minvalue -4611686018427387904 maxvalue -1 start -4611686018427387904;
+-- gate: of the ordering key that it blocks while it is not closed; gate_place: the place it had there.
 alter table {schema}.dead_letter add column event uuid, add column event_id text, add column event_type text,
-  add column subscription text, add column gate uuid;
-create index dead_letter_gate on {schema}.dead_letter (gate) where gate is not null and state <> 3;
+  add column subscription text, add column gate uuid, add column gate_place bigint;
+-- In a statement of its own: letters that there are get none.
+alter table {schema}.dead_letter alter column gate_place set default nextval('{schema}.dead_head_place');
+create index dead_letter_gate on {schema}.dead_letter (gate, gate_place) where gate is not null and state <> 3;
 create index dead_letter_event on {schema}.dead_letter (event) where event is not null;
 
 -- A slot of a batch is filled by an event, or by the execution that owned it and left none.
-alter table {schema}.slot add column event uuid;
+alter table {schema}.slot add column event uuid, alter column upstream drop not null; -- of a batch: who left it
 alter table {schema}.barrier add column subscription int, add column batch uuid;
+create index barrier_subscription on {schema}.barrier (subscription, id) where subscription is not null;
+create index barrier_open on {schema}.barrier (subscription) where subscription is not null and due_at is not null;
 
 -- 10: see whether slot `place` of the batch `subject` can still be filled.
 alter table {schema}.follow_up drop constraint follow_up_kind_check,

@@ -168,6 +168,17 @@ end $$;
 create type {schema}.staged as (events {schema}.event[], items {schema}.log_item[], classes int[], pending int[],
   subscriptions int[], parts smallint[], follows boolean);
 
+-- Of pairs of events and subscriptions: what may be routed side by side.
+create function {schema}.parts_of(p_events {schema}.event[], p_n int[], p_subscription int[]) returns smallint[]
+language plpgsql stable as $$
+begin
+  return array(
+    select (case when s.parted then get_byte(sha256(uuid_send(p_events[u.n].flow)), 0) / 16 else 0 end)::smallint
+    from unnest(p_n, p_subscription) with ordinality u (n, subscription, o)
+    left join lateral (select x.parted from {schema}.subscription x where x.id = u.subscription offset 0) s on true
+    order by u.o);
+end $$;
+
 -- Looks up who wants these events and starts what may start at once. The caller holds their flows (`hold_flows` or
 -- `enter_flows`) and their streams; ids, versions, hops and everything else that is theirs is decided.
 -- p_most: reactions that one event may start here; one with more is left to the router whole. 0: all of them are, as they are
@@ -251,12 +262,7 @@ begin
       e.hops, e.batch, e.batch_index, e.batch_size, e.schema_version, e.tags, e.headers, e.occurred_at, e.published_at,
       coalesce(e.subscriptions, v_version, 0), e.payload_type, e.payload)::{schema}.event
     from unnest(p_events) with ordinality e order by e.ordinality);
-  -- Side by side by flow where the order is that of the flow.
-  v_staged.parts := array(
-    select (case when s.parted then get_byte(sha256(uuid_send(p_events[u.n].flow)), 0) / 16 else 0 end)::smallint
-    from unnest(v_staged.pending, v_staged.subscriptions) with ordinality u (n, subscription, o)
-    left join lateral (select x.parted from {schema}.subscription x where x.id = u.subscription offset 0) s on true
-    order by u.o);
+  v_staged.parts := {schema}.parts_of(p_events, v_staged.pending, v_staged.subscriptions);
   v_staged.follows := v_staged.follows or cardinality(v_staged.pending) > 0;
   if v_over <> '{}' then
     with opened as (
@@ -329,8 +335,8 @@ begin
 end $$;
 
 -- Events as they are shown, in the order asked for. A payload of more than p_inline bytes is left out. position: null while
--- its place is not final.
-create function {schema}.events_by_id(p_id uuid[], p_inline int)
+-- its place is not final, and when it is not wanted: it is added up from the log.
+create function {schema}.events_by_id(p_id uuid[], p_inline int, p_placed boolean default true)
 returns table (id uuid, namespace text, event_id text, type text, stream text, version bigint, flow uuid, cause text,
   cause_execution uuid, hops int, batch uuid, batch_index int, batch_size int, schema_version int, tags jsonb, headers jsonb,
   occurred_at timestamptz, published_at timestamptz, payload_type text, payload bytea, omitted boolean, "position" bigint)
@@ -342,7 +348,8 @@ begin
       coalesce(c.event_id, c.id::text, e.cause::text), e.cause_execution, e.hops, e.batch, e.batch_index, e.batch_size,
       e.schema_version, e.tags, e.headers, e.occurred_at, e.published_at, e.payload_type,
       case when octet_length(e.payload) <= p_inline then e.payload end,
-      coalesce(octet_length(e.payload) > p_inline, false), {schema}.position_of(e.seq) + e.idx - 1
+      coalesce(octet_length(e.payload) > p_inline, false),
+      case when p_placed then {schema}.position_of(e.seq) + e.idx - 1 end
     from unnest(p_id) with ordinality u (id, n)
     cross join lateral (select x.* from {schema}.event x where x.id = u.id offset 0) e
     cross join lateral (select x.name from {schema}.namespace x where x.id = e.namespace offset 0) n

@@ -1,13 +1,7 @@
 -- Subscriptions, and the router: what publishing left over becomes executions.
 --
 -- A subscription that was deleted keeps its row (state 4), for what it started names it; another one may take its name.
--- Locks: ACCESS EXCLUSIVE on subscription, which nobody has yet. older-servers: refused
-
-alter table {schema}.subscription drop constraint subscription_namespace_name_key, drop constraint subscription_state_check,
-  add constraint subscription_state_check check (state in (1, 2, 3, 4)), -- and deleted
-  add column past_top bigint, -- no row of the log above it is of its past
-  add column parted boolean not null default false; -- its flows are routed side by side: always ordered by them
-create unique index subscription_name on {schema}.subscription (namespace, name) where state <> 4;
+-- Locks: creates only. older-servers: refused
 
 -- Makes or changes a subscription; p_rule: its columns. p_from: position after which a new one begins; null: at the head.
 -- verdict: put | resumed (it was halted, and goes on with the same content) | same | conflict (with the present version) |
@@ -219,17 +213,6 @@ begin
     endings := endings || v_part.endings;
     follows := follows or v_part.follows;
   end loop;
-end $$;
-
--- Of pairs of events and subscriptions: what may be routed side by side.
-create function {schema}.parts_of(p_events {schema}.event[], p_n int[], p_subscription int[]) returns smallint[]
-language plpgsql stable as $$
-begin
-  return array(
-    select (case when s.parted then get_byte(sha256(uuid_send(p_events[u.n].flow)), 0) / 16 else 0 end)::smallint
-    from unnest(p_n, p_subscription) with ordinality u (n, subscription, o)
-    left join lateral (select x.parted from {schema}.subscription x where x.id = u.subscription offset 0) s on true
-    order by u.o);
 end $$;
 
 -- Looks up events for which that was put off, and starts what they start. Who is passed over is somebody else's, or its flow is.

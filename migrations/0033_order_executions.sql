@@ -8,17 +8,7 @@
 --
 -- An execution that gave up under the policy BLOCK goes on holding up those behind it: its letter carries the key's gate and
 -- the place it had, until the letter is closed. Its redrive stands in line at that place, which is before all that wait.
--- Locks: short ACCESS EXCLUSIVE locks on dead_letter, to add a column. older-servers: refused
-
--- Of heads: below every place in line, later ones above earlier ones.
-create sequence {schema}.dead_head_place as bigint minvalue -4611686018427387904 maxvalue -1 start -4611686018427387904;
-alter table {schema}.dead_letter add column gate_place bigint;
-alter table {schema}.dead_letter alter column gate_place set default nextval('{schema}.dead_head_place');
-drop index {schema}.dead_letter_gate;
-create index dead_letter_gate on {schema}.dead_letter (gate, gate_place) where gate is not null and state <> 3;
--- Members that wait for their join keep no place yet, and may be many of one key.
-drop index {schema}.blocked_holder;
-create index blocked_holder on {schema}.blocked (gate) where gate is not null and (waits_for = 3 or state = 6);
+-- Locks: creates only. older-servers: refused
 
 -- How it stands with the ordering keys among these; the caller holds the keys' rows. taken: somebody has the place. head, place:
 -- who waits first. dead: place of the first dead head, which holds up those behind it. All of it in one snapshot, so

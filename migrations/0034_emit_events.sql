@@ -3,10 +3,7 @@
 -- An execution ends once, so what it emits is made once. Its events take its flow, one that it has not being started for them,
 -- and count one hop more than what it reacts to. A slot of a batch is handed on to the event that takes it over, if one does.
 -- Lock order: leases → flows → streams → what staging and settling take. Whoever cannot have its flow at once is sent again.
--- Locks: SHARE on event, which has hardly any rows yet. older-servers: refused
-
--- What an execution has emitted, in the order in which it named it.
-create index event_cause_execution on {schema}.event (cause_execution, id) where cause_execution is not null;
+-- Locks: creates only. older-servers: refused
 
 -- Flows for the events of executions that stand in none; as those that publishers start. Answers their entries for the log.
 create function {schema}.start_flows(p_flow uuid[], p_namespace int[], p_now timestamptz) returns {schema}.log_item[]

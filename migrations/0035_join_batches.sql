@@ -6,12 +6,7 @@
 -- a place says so by a row of `follow_up` (kind 10), and whoever opens a join has all its places looked at once (step 1).
 -- Whether a place is left is told by one statement: owners and events make each other in one transaction, so a snapshot never
 -- misses both. A crash delays what `follow_up` and `filling` say, and loses none of it.
--- Locks: short ACCESS EXCLUSIVE locks on slot and barrier. older-servers: refused
-
-alter table {schema}.slot alter column upstream drop not null; -- of a batch: who left it
-create index barrier_subscription on {schema}.barrier (subscription, id) where subscription is not null;
-create index barrier_open on {schema}.barrier (subscription) where subscription is not null and due_at is not null;
-create index subscription_named on {schema}.subscription (namespace, name, id);
+-- Locks: creates only. older-servers: refused
 
 -- Slots that failed, but are filled after all by a new run, while their join is open: the join counts them as open again. The
 -- caller has locked the slots. Where somebody else folds the join just now, the transaction is tried again (lock not available).

@@ -1,9 +1,5 @@
 -- Looking at events: flows that are not settled while an event waits, counts of events, and the tree of causes with them.
--- Locks: brief SHARE locks on execution and event, to add an index each. older-servers: refused
-
--- What an event started, and what was published for it other than by what it started: probes of the tree, in the order of ids.
-create index execution_event on {schema}.execution (event, id) where event is not null;
-create index event_caused on {schema}.event (cause, id) where cause is not null and cause_execution is null;
+-- Locks: a short ACCESS EXCLUSIVE lock on flow_count. older-servers: refused
 
 -- Events ever published, folded from the log as state_count is. Those of a flow stand in flow_count, under 12.
 create table {schema}.event_count (
@@ -127,31 +123,6 @@ begin
   if folded > 0 then
     update {schema}.counted set position = upto;
   end if;
-end $$;
-
--- Events as they are shown, in the order asked for. A payload of more than p_inline bytes is left out. position: null while
--- its place is not final, and when it is not wanted: it is added up from the log.
-drop function {schema}.events_by_id(uuid[], int);
-create function {schema}.events_by_id(p_id uuid[], p_inline int, p_placed boolean default true)
-returns table (id uuid, namespace text, event_id text, type text, stream text, version bigint, flow uuid, cause text,
-  cause_execution uuid, hops int, batch uuid, batch_index int, batch_size int, schema_version int, tags jsonb, headers jsonb,
-  occurred_at timestamptz, published_at timestamptz, payload_type text, payload bytea, omitted boolean, "position" bigint)
-language plpgsql stable as $$
-#variable_conflict use_column
-begin
-  return query
-    select e.id, n.name, coalesce(e.event_id, e.id::text), e.type, s.name, e.version, e.flow,
-      coalesce(c.event_id, c.id::text, e.cause::text), e.cause_execution, e.hops, e.batch, e.batch_index, e.batch_size,
-      e.schema_version, e.tags, e.headers, e.occurred_at, e.published_at, e.payload_type,
-      case when octet_length(e.payload) <= p_inline then e.payload end,
-      coalesce(octet_length(e.payload) > p_inline, false),
-      case when p_placed then {schema}.position_of(e.seq) + e.idx - 1 end
-    from unnest(p_id) with ordinality u (id, n)
-    cross join lateral (select x.* from {schema}.event x where x.id = u.id offset 0) e
-    cross join lateral (select x.name from {schema}.namespace x where x.id = e.namespace offset 0) n
-    left join lateral (select x.name from {schema}.stream x where x.id = e.stream offset 0) s on true
-    left join lateral (select x.event_id, x.id from {schema}.event x where x.id = e.cause offset 0) c on true
-    order by u.n;
 end $$;
 
 -- Below any id of a child of this node: clients may make ids that are a day older than their row, and 5 min younger. So only
