@@ -3,10 +3,9 @@
  * may be repeated and publishes once.
  */
 import { randomUUID } from 'node:crypto';
-import type { MessageInitShape } from '@bufbuild/protobuf';
 import type { Client as ServiceClient } from '@connectrpc/connect';
 import type { EngineService, PublishEventResult } from '../../gen/tailrace/v1/engine_service_pb.js';
-import type { Event, EventSpecSchema } from '../../gen/tailrace/v1/event_pb.js';
+import type { Event } from '../../gen/tailrace/v1/event_pb.js';
 import { Content, lengthOf } from './content.js';
 import { fromItemError, type TailraceError } from './errors.js';
 import type { AnyEvents, EventSchemas } from './event-schemas.js';
@@ -56,8 +55,7 @@ export interface ReadStreamOptions {
   readonly pageSize?: number;
 }
 
-type Spec = MessageInitShape<typeof EventSpecSchema> & { readonly batchGroup: string };
-type Placed = { readonly spec: Spec; readonly at: number };
+type Placed = { readonly spec: ReturnType<typeof toEventSpec>; readonly at: number };
 
 /** The server takes 1000, more only as one batch group, and by default 16 MiB. */
 const BOUNDS = { items: 1_000, bytes: 4 * 2 ** 20 };
@@ -127,7 +125,7 @@ export class Publishing<E extends EventSchemas = AnyEvents> {
   }
 }
 
-function toEventSpec(schemas: EventSchemas | undefined, event: NewEvent<AnyEvents, PublishOptions>): Spec {
+function toEventSpec(schemas: EventSchemas | undefined, event: NewEvent<AnyEvents, PublishOptions>) {
   const { eventId = randomUUID(), flowId = '', causeEventId = '' } = event;
   return { ...toEmittedEvent(schemas, event), eventId, flowId, causeEventId };
 }
@@ -147,7 +145,7 @@ function callsOf(specs: readonly Placed[]): Placed[][] {
     if (batchGroup !== '') groups.set(batchGroup, unit);
     units.push(unit);
   }
-  const sizeOf = (unit: Placed[]) => unit.reduce((sum, { spec }) => sum + lengthOf(spec.payload as never), 0);
+  const sizeOf = (unit: Placed[]) => unit.reduce((sum, { spec }) => sum + lengthOf(spec.payload), 0);
   const countOf = (unit: Placed[]) => unit.length;
   return split(units, sizeOf, BOUNDS, countOf).map((call) => call.flat());
 }
