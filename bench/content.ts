@@ -1,13 +1,15 @@
-/** What every contestant is given as input: 1 KiB of text, half of it entropy, with an ordinal in front. */
+/** What every contestant is given as input: text, half of it entropy, with an ordinal in front. */
 import { randomBytes } from 'node:crypto';
 
-const BYTES = 1_024;
-const BODY = randomBytes(BYTES / 2).toString('hex');
+/** Of an input, unless a measure is about its size. */
+export const INPUT_BYTES = 1_024;
+const MOST_BYTES = 100 * 1_024;
+const BODY = randomBytes(MOST_BYTES / 2).toString('hex');
 
-/** Of the same length whatever the ordinal. */
-export function inputOf(ordinal: number): string {
+/** Of the same length whatever the ordinal: up to 100 KiB. */
+export function inputOf(ordinal: number, bytes: number = INPUT_BYTES): string {
   const head = `${ordinal}:`;
-  return head + BODY.slice(head.length);
+  return head + BODY.slice(head.length, bytes);
 }
 
 export function ordinalOf(input: string): number {

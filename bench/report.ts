@@ -1,5 +1,5 @@
 /** The results as Markdown that also reads well in a terminal: one table per measure and profile, then the targets. */
-import { judge } from './judge.js';
+import { judge, type Verdict } from './judge.js';
 import type { Column, Measure } from './measures/measure.js';
 import { PROFILES, type Profile } from './profiles.js';
 import { medianOf, type Results, type Row } from './results.js';
@@ -7,36 +7,56 @@ import { spread } from './statistics.js';
 import { table } from './table.js';
 
 export function report(results: Results, measures: readonly Measure[]): string {
-  return [headline(results), targetsTable(results), ...measures.flatMap((measure) => sections(results, measure))].join(
-    '\n\n',
-  );
+  const verdicts = judge(results).map((verdict) => targetLine(verdict));
+  return [
+    headline(results),
+    targetsTable(TARGET_HEADS, verdicts),
+    ...measures.flatMap((measure) => sections(results, measure)),
+  ].join('\n\n');
 }
 
-function headline({ date, version, machine, repeats }: Results): string {
+/** Of what was kept of several runs, each of one measure and profile: every table says on what it was measured. */
+export function keptReport(kept: readonly Results[], measures: readonly Measure[]): string {
+  const inOrder = measures.flatMap(({ id }) =>
+    PROFILE_NAMES.flatMap((name) => kept.filter(({ rows }) => rows[0]?.measure === id && rows[0].profile === name)),
+  );
+  const verdicts = inOrder.flatMap((results) =>
+    judge(results).map((verdict) => [...targetLine(verdict), results.date, results.commit ?? '–']),
+  );
+  return [
+    targetsTable([...TARGET_HEADS, 'date', 'commit'], verdicts),
+    ...inOrder.flatMap((results) => measures.flatMap((measure) => sections(results, measure, headline(results)))),
+  ].join('\n\n');
+}
+
+const PROFILE_NAMES = Object.keys(PROFILES) as Profile[];
+const TARGET_HEADS = ['', 'profile', 'to reach', 'measured', 'reached'];
+
+function headline({ date, version, commit, scale, machine, repeats }: Results): string {
   const { cores, cpu, memoryGiB, system, node, postgres } = machine;
   return (
-    `**${date}**, Tailrace ${version}: ${cores} cores (${cpu}), ${memoryGiB} GiB, ${system}, Node ${node}, Postgres ${postgres} ` +
-    `with fsync on. Server, clients and Postgres share these cores. Median (least–most) of ${repeats}.`
+    `**${date}**, Tailrace ${version}${commit ? ` at ${commit}` : ''}${scale === 'full' ? '' : `, with --${scale}`}: ` +
+    `${cores} cores (${cpu}), ${memoryGiB} GiB, ${system}, Node ${node}, Postgres ${postgres} with fsync on. ` +
+    `Server, clients and Postgres share these cores. ${repeats === 1 ? 'Measured once.' : `Median (least–most) of ${repeats}.`}`
   );
 }
 
-function targetsTable(results: Results): string {
-  const lines = judge(results).map(({ measure, profile, text, measured, reached, required }) => [
-    measure,
-    profile,
-    text,
-    measured,
-    reached ? 'yes' : required ? '**no**' : 'not yet',
-  ]);
-  return `### Targets\n\n${table(['', 'profile', 'to reach', 'measured', 'reached'], lines)}`;
+function targetLine({ measure, profile, text, measured, reached, required }: Verdict): string[] {
+  return [measure, profile, text, measured, reached ? 'yes' : required ? '**no**' : 'not yet'];
 }
 
-function sections(results: Results, measure: Measure): string[] {
-  return (Object.keys(PROFILES) as Profile[]).flatMap((profile) => {
+function targetsTable(heads: readonly string[], lines: readonly (readonly string[])[]): string {
+  return `### Targets\n\n${table(heads, lines)}`;
+}
+
+/** `dated` stands above each table. */
+function sections(results: Results, measure: Measure, ...dated: readonly string[]): string[] {
+  return PROFILE_NAMES.flatMap((profile) => {
     const rows = results.rows.filter((row) => row.measure === measure.id && row.profile === profile);
     if (rows.length === 0) return [];
     const about = profile === 'plain' ? measure.about : `As above, ${PROFILES[profile].replace('the same ', '')}.`;
-    return [`### ${measure.id} ${profile}: ${measure.title}\n\n${about}\n\n${measureTable(measure, rows)}`];
+    const heading = `### ${measure.id} ${profile}: ${measure.title}`;
+    return [[heading, about, ...dated, measureTable(measure, rows)].join('\n\n')];
   });
 }
 

@@ -1,8 +1,9 @@
-/** What a run found: rows of samples, and on what they were measured. */
+/** What a run found: rows of samples, and on what they were measured. Kept is what it found of one measure and profile. */
 import { arch, cpus, platform, totalmem } from 'node:os';
 import { packageVersion } from '../src/runtime/package-root.js';
 import type { Sample } from './measures/measure.js';
 import type { Profile } from './profiles.js';
+import type { ScaleName } from './scales.js';
 import { spread } from './statistics.js';
 
 export interface Row {
@@ -11,6 +12,11 @@ export interface Row {
   readonly contestant: string;
   /** One per repeat. */
   readonly samples: Sample[];
+}
+
+/** What is kept, replaced and left out as a whole. */
+export function partName(measure: string, profile: Profile): string {
+  return `${measure}-${profile}`;
 }
 
 /** Over the repeats; undefined where it was not measured. */
@@ -31,6 +37,9 @@ export interface Results {
   /** Such as 2026-05-01. */
   readonly date: string;
   readonly version: string;
+  /** Absent where it was not known. */
+  readonly commit?: string | undefined;
+  readonly scale: ScaleName;
   readonly machine: Machine;
   readonly repeats: number;
   readonly rows: readonly Row[];
@@ -49,6 +58,11 @@ export function describeMachine(postgres: string): Machine {
   };
 }
 
+export interface RunFacts extends Pick<Results, 'commit' | 'scale' | 'repeats'> {
+  /** Its version. */
+  readonly postgres: string;
+}
+
 export class Recorder {
   readonly #rows: Row[] = [];
 
@@ -60,13 +74,14 @@ export class Recorder {
     else this.#rows.push({ measure, profile, contestant, samples: [sample] });
   }
 
-  results(postgres: string, repeats: number): Results {
+  /** Without measures that failed: what is half measured says nothing. */
+  results({ postgres, ...run }: RunFacts, failed: ReadonlySet<string>): Results {
     return {
       date: new Date().toISOString().slice(0, 10),
       version: packageVersion(),
       machine: describeMachine(postgres),
-      repeats,
-      rows: this.#rows,
+      ...run,
+      rows: this.#rows.filter(({ measure, profile }) => !failed.has(partName(measure, profile))),
     };
   }
 }

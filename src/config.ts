@@ -4,14 +4,21 @@
  *
  * An empty variable counts as unset, as compose files produce them. A misspelt one is refused, never ignored.
  */
-import { readFileSync } from 'node:fs';
 import { z } from 'zod';
+import { CLIENT_SETTINGS } from './config/client.js';
+import { clientRoles } from './config/client-roles.js';
+import { metricsOf, metricsSettings } from './config/metrics.js';
+import { file, flag, keyFile, secretsKey, span, spanOrForever, text, whole } from './config/rules.js';
+import { tracingOf, tracingSettings } from './config/tracing.js';
+import { trafficOf, trafficSettings } from './config/traffic.js';
 import { nearest } from './domain/nearest.js';
 import { StartError } from './domain/start-error.js';
 import { SCHEMA_NAME } from './repository/statement.js';
 
 const LEVELS = ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'] as const;
-const KEY_RULE = '32 bytes in base64, as `openssl rand -base64 32` prints them';
+
+const MODES: readonly string[] = ['loopback', 'required'];
+const CERTIFICATES: readonly string[] = ['required', 'optional'];
 
 const settings = z.object({
   DATABASE_URL: text(isPostgresUrl, 'an address such as postgres://user:password@host:5432/name')
@@ -25,12 +32,27 @@ const settings = z.object({
   TAILRACE_MIGRATE: flag(true).describe('Whether the server migrates the schema when it starts.'),
   TAILRACE_HOST: z.string().default('127.0.0.1').describe('Address to listen on.'),
   TAILRACE_PORT: whole(0, 65_535, 8233).describe('Port for gRPC, gRPC-Web, Connect and HTTP/JSON; 0 takes a free one.'),
+  TAILRACE_AUTHENTICATION: text((value) => MODES.includes(value), MODES.join(' or '))
+    .default('loopback')
+    .describe(
+      'Who needs a token or certificate: everybody (required), or those beyond the loopback address (loopback).',
+    ),
   TAILRACE_ALLOW_UNAUTHENTICATED_NETWORK: flag(false).describe(
-    'Whether to serve beyond the loopback address although anybody who reaches the port may do everything.',
+    'Whether anybody who reaches the port may do everything, also beyond the loopback address.',
   ),
+  TAILRACE_BOOTSTRAP_TOKEN_FILE: z
+    .string()
+    .optional()
+    .describe('File with the secret of the first admin token; made where it is missing. See tailrace bootstrap.'),
   TAILRACE_TLS_CERT: file().describe('File with the PEM certificate chain; turns TLS on.'),
   TAILRACE_TLS_KEY: file().describe('File with its PEM private key.'),
   TAILRACE_TLS_CLIENT_CA: file().describe('File with PEM certificates: only clients signed by one of them get in.'),
+  TAILRACE_TLS_CLIENT_CERT: text((value) => CERTIFICATES.includes(value), CERTIFICATES.join(' or '))
+    .default('required')
+    .describe('Whether clients must bring a certificate, or may bring a token alone (optional).'),
+  TAILRACE_CLIENT_ROLES_FILE: clientRoles().describe(
+    'File with a JSON list of what certificates stand for: {"subject", "name", "namespace", "roles"}.',
+  ),
   TAILRACE_SECRETS_KEY: secretsKey().describe(
     'Encrypts the secrets of waitpoint tokens in the database: 32 random bytes in base64, the same for every server on it.',
   ),
@@ -52,11 +74,21 @@ const settings = z.object({
   TAILRACE_MAX_WAITPOINTS: whole(1, 1_000_000, 1_000).describe('Most waitpoints of one execution.'),
   TAILRACE_DRAIN_SECONDS: whole(0, 3_600, 30).describe('How long calls under way may take once a stop is asked for.'),
   TAILRACE_HEARTBEAT_SECONDS: whole(1, 300, 15).describe('How often an idle stream tells its cursor.'),
-  TAILRACE_PARTITION_DAYS: whole(1, 366, 7).describe('Width of the partitions by time.'),
+  TAILRACE_PARTITION_WIDTH: span('7d').describe('Width of the partitions by time: disk returns in such steps.'),
   TAILRACE_LOG_PARTITION_ROWS: whole(1_000, 1_000_000_000, 10_000_000).describe('Width of the partitions of the log.'),
+  TAILRACE_RETENTION: spanOrForever('30d').describe(
+    'How long what ended, and the log, are kept where a namespace says nothing else; or forever.',
+  ),
+  TAILRACE_LEAST_RETENTION: span('1h').describe('The shortest that a namespace may ask to be kept.'),
+  TAILRACE_DEAD_LETTER_DAYS: whole(0, 36_500, 30).describe(
+    'Days that closed dead letters are kept; 0: for ever. Open ones always are.',
+  ),
   TAILRACE_LOG_LEVEL: text(isLevel, `one of ${LEVELS.join(', ')}`)
     .default('info')
     .describe('What is logged.'),
+  ...metricsSettings,
+  ...trafficSettings,
+  ...tracingSettings,
 });
 
 export type Config = ReturnType<typeof readConfig>;
@@ -75,6 +107,7 @@ export function readConfig(environment: Readonly<Record<string, string | undefin
   }
   const is = parsed.data;
   const { TAILRACE_TLS_CERT: cert, TAILRACE_TLS_KEY: key, TAILRACE_TLS_CLIENT_CA: clientCa } = is;
+  const clientCertOptional = is.TAILRACE_TLS_CLIENT_CERT === 'optional';
   return {
     databaseUrl: is.DATABASE_URL,
     schema: is.TAILRACE_SCHEMA,
@@ -83,7 +116,12 @@ export function readConfig(environment: Readonly<Record<string, string | undefin
     migrateOnStart: is.TAILRACE_MIGRATE,
     host: is.TAILRACE_HOST,
     port: is.TAILRACE_PORT,
-    tls: cert && key ? { cert, key, ...(clientCa && { clientCa }) } : undefined,
+    tls: cert && key ? { cert, key, ...(clientCa && { clientCa, clientCertOptional }) } : undefined,
+    anonymous:
+      is.TAILRACE_AUTHENTICATION === 'loopback' &&
+      (isLoopback(is.TAILRACE_HOST) || is.TAILRACE_ALLOW_UNAUTHENTICATED_NETWORK),
+    bootstrapTokenFile: is.TAILRACE_BOOTSTRAP_TOKEN_FILE,
+    clientRoles: is.TAILRACE_CLIENT_ROLES_FILE ?? [],
     secretsKey: is.TAILRACE_SECRETS_KEY ?? is.TAILRACE_SECRETS_KEY_FILE,
     maxPayloadBytes: is.TAILRACE_MAX_PAYLOAD_BYTES,
     flowLimits: {
@@ -104,9 +142,15 @@ export function readConfig(environment: Readonly<Record<string, string | undefin
     },
     drainMs: is.TAILRACE_DRAIN_SECONDS * 1_000,
     heartbeatMs: is.TAILRACE_HEARTBEAT_SECONDS * 1_000,
-    partitionDays: is.TAILRACE_PARTITION_DAYS,
+    partitionMs: is.TAILRACE_PARTITION_WIDTH,
     logPartitionRows: is.TAILRACE_LOG_PARTITION_ROWS,
+    retentionMs: is.TAILRACE_RETENTION,
+    leastRetentionMs: is.TAILRACE_LEAST_RETENTION,
+    letterRetentionDays: is.TAILRACE_DEAD_LETTER_DAYS,
     logLevel: is.TAILRACE_LOG_LEVEL,
+    metrics: metricsOf(is),
+    traffic: trafficOf(is),
+    tracing: tracingOf(is),
   };
 }
 
@@ -124,20 +168,29 @@ function relations(given: Readonly<Record<string, string | undefined>>): string[
   if (given['TAILRACE_SECRETS_KEY'] && given['TAILRACE_SECRETS_KEY_FILE']) {
     problems.push('TAILRACE_SECRETS_KEY and TAILRACE_SECRETS_KEY_FILE are both given, and one of them is enough');
   }
-  const host = given['TAILRACE_HOST'] ?? '127.0.0.1';
-  const allowed = given['TAILRACE_ALLOW_UNAUTHENTICATED_NETWORK'] === 'true' || clientCa;
-  if (!/^(localhost|::1|127(\.\d{1,3}){3})$/.test(host) && !allowed) {
+  for (const name of ['TAILRACE_TLS_CLIENT_CERT', 'TAILRACE_CLIENT_ROLES_FILE']) {
+    if (given[name] && !clientCa) problems.push(`${name} needs TAILRACE_TLS_CLIENT_CA`);
+  }
+  if (given['TAILRACE_AUTHENTICATION'] === 'required' && given['TAILRACE_ALLOW_UNAUTHENTICATED_NETWORK'] === 'true') {
     problems.push(
-      `TAILRACE_HOST is "${host}", beyond the loopback address, where anybody who reaches the port may do everything: ` +
-        'ask clients for certificates with TAILRACE_TLS_CLIENT_CA, or set TAILRACE_ALLOW_UNAUTHENTICATED_NETWORK=true',
+      'TAILRACE_AUTHENTICATION=required and TAILRACE_ALLOW_UNAUTHENTICATED_NETWORK=true exclude each other',
     );
   }
   return problems;
 }
 
+/** Whom only programs on this machine can reach. */
+export function isLoopback(host: string): boolean {
+  return /^(localhost|::1|127(\.\d{1,3}){3})$/.test(host);
+}
+
+/** What clients and workers read: they may be started from the same shell. */
+const OTHERS: readonly string[] = Object.keys(CLIENT_SETTINGS);
+
 function misspelt(given: Readonly<Record<string, string | undefined>>): string[] {
   const names = Object.keys(settings.shape);
-  const unknown = Object.keys(given).filter((name) => name.startsWith('TAILRACE_') && !names.includes(name));
+  const known = [...names, ...OTHERS];
+  const unknown = Object.keys(given).filter((name) => name.startsWith('TAILRACE_') && !known.includes(name));
   // Without the prefix: it would make everything look alike.
   const bare = (name: string) => name.replace('TAILRACE_', '');
   return unknown.map((name) => {
@@ -148,59 +201,18 @@ function misspelt(given: Readonly<Record<string, string | undefined>>): string[]
 }
 
 /** An address may hold a password: of what is or may be secret only the length is told. */
-const SECRET: readonly string[] = ['DATABASE_URL', 'TAILRACE_SECRETS_KEY'];
+const SECRET: readonly string[] = [
+  'DATABASE_URL',
+  'TAILRACE_SECRETS_KEY',
+  'OTEL_EXPORTER_OTLP_ENDPOINT',
+  'OTEL_EXPORTER_OTLP_TRACES_ENDPOINT',
+  'OTEL_EXPORTER_OTLP_HEADERS',
+  'OTEL_EXPORTER_OTLP_TRACES_HEADERS',
+];
 
 function explain(name: string, rule: string, given: Readonly<Record<string, string | undefined>>): string {
   const value = given[name] ?? '';
   return `${name} must be ${rule}; it is ${SECRET.includes(name) ? `${value.length} characters of text` : `"${value}"`}`;
-}
-
-function text(accepts: (value: string) => boolean, rule: string) {
-  return z.string().refine(accepts, rule);
-}
-
-function whole(least: number, most: number, standard: number) {
-  const fits = (value: string) => /^\d{1,10}$/.test(value) && Number(value) >= least && Number(value) <= most;
-  return text(fits, `a whole number from ${least} to ${most}`).default(String(standard)).transform(Number);
-}
-
-function flag(standard: boolean) {
-  const isFlag = (value: string) => value === 'true' || value === 'false';
-  return text(isFlag, 'true or false')
-    .default(String(standard))
-    .transform((value) => value === 'true');
-}
-
-function file() {
-  return fileContent().optional();
-}
-
-function fileContent() {
-  return z.string().transform((path, context) => {
-    try {
-      return readFileSync(path);
-    } catch (error) {
-      context.addIssue(`a file that can be read (${(error as NodeJS.ErrnoException).code})`);
-      return z.NEVER;
-    }
-  });
-}
-
-function secretsKey() {
-  return text((value) => keyIn(value) !== undefined, KEY_RULE)
-    .transform(keyIn)
-    .optional();
-}
-
-function keyFile() {
-  return fileContent()
-    .transform((content) => keyIn(content.toString('latin1').trim()))
-    .refine((key) => key !== undefined, `a file with ${KEY_RULE}`)
-    .optional();
-}
-
-function keyIn(value: string): Buffer | undefined {
-  return /^[A-Za-z0-9+/]{43}=$/.test(value) ? Buffer.from(value, 'base64') : undefined;
 }
 
 function isPostgresUrl(value: string): boolean {

@@ -7,7 +7,7 @@ export interface Cost {
   readonly walBytes: number;
   /** Sent to this contestant's database; those inside functions do not count. */
   readonly statements: number;
-  /** Of the server process, 0 where there is none; NaN where CPU time cannot be known. */
+  /** Of the server processes, 0 where there are none; NaN where CPU time cannot be known. */
   readonly serverCpuMs: number;
   /** Of this process: workers, clients and watchers. */
   readonly clientCpuMs: number;
@@ -19,11 +19,17 @@ export interface Meter {
   read(): Promise<Cost>;
 }
 
-export async function startMeter(arena: Arena, ground: Ground, serverPid?: number): Promise<Meter> {
-  const before = await reading(arena, ground, serverPid);
+/** Server processes that are not there, or not known, cost nothing. */
+export async function startMeter(
+  arena: Arena,
+  ground: Ground,
+  ...serverPids: readonly (number | undefined)[]
+): Promise<Meter> {
+  const pids = serverPids.filter((pid) => pid !== undefined);
+  const before = await reading(arena, ground, pids);
   return {
     read: async () => {
-      const now = await reading(arena, ground, serverPid);
+      const now = await reading(arena, ground, pids);
       return {
         seconds: (now.at - before.at) / 1_000,
         walBytes: now.wal - before.wal,
@@ -68,19 +74,20 @@ interface Counters {
   readonly statements: string;
 }
 
-async function reading(arena: Arena, ground: Ground, serverPid: number | undefined) {
+async function reading(arena: Arena, ground: Ground, serverPids: readonly number[]) {
   const { rows } = await arena.admin.query<Counters>(
     `select pg_wal_lsn_diff(pg_current_wal_lsn(), '0/0') as wal,
        (select coalesce(sum(s.calls), 0) from pg_stat_statements s join pg_database d on d.oid = s.dbid
         where d.datname = $1 and s.toplevel and s.query not like $2) as statements`,
     [ground.name, FOREIGN_KEY_CHECK],
   );
+  const servers = await Promise.all(serverPids.map(processCpuMs));
   const { user, system } = process.cpuUsage();
   return {
     at: performance.now(),
     wal: Number(rows[0]?.wal),
     statements: Number(rows[0]?.statements),
-    server: serverPid === undefined ? 0 : ((await processCpuMs(serverPid)) ?? Number.NaN),
+    server: servers.reduce<number>((sum, ms) => sum + (ms ?? Number.NaN), 0),
     client: (user + system) / 1_000,
     postgres: (await familyCpuMs(arena.postmaster)) ?? Number.NaN,
   };

@@ -18,3 +18,6 @@ export const SINGLE_CALL_COLUMNS: readonly Column[] = [
   { key: 'pages', title: 'pages each' },
   { key: 'wal', title: 'WAL B each' },
 ];
+
+/** Left in the database at the end. */
+export const DEAD_ROWS: Column = { key: 'dead', title: 'dead rows left' };

@@ -11,7 +11,6 @@ import { COST_COLUMNS } from './columns.js';
 import type { Context, Inspect, Measure } from './measure.js';
 
 const PER_SECOND = 500;
-const WARM_UP_SECONDS = 1;
 /** Streams, so that ordered handlers seldom wait for each other. */
 const STREAMS = 1_000;
 const LOOPS = 4;
@@ -62,7 +61,7 @@ async function measure({ name, order }: Variant, { arena, scale, record, progres
       await Promise.all(calls);
       await worker.loops.unlessFailed(started.reach(due.length, PATIENCE_MS));
     };
-    await publish(WARM_UP_SECONDS);
+    await publish(scale.seconds.warmUp);
     took.length = 0;
     await arena.forgetStatements();
     const meter = await startMeter(arena, ground, server.pid);

@@ -20,7 +20,6 @@ const RESTLESS = 10;
 const HANG_UP_MS = 1_000;
 /** Readers are spread over so many connections. */
 const CONNECTIONS = 8;
-const WARM_UP_SECONDS = 1;
 const TOLD_MS = 1_000;
 const PATIENCE_MS = 60_000;
 
@@ -36,7 +35,7 @@ async function measure(round: Round, { arena, scale, record, progress }: Context
   const ground = await arena.fresh();
   const server = await startTailraceServer(ground.url, { profileInto: inspect?.profileInto });
   try {
-    await measureOnce({ round, arena, ground, server, seconds: WARM_UP_SECONDS });
+    await measureOnce({ round, arena, ground, server, seconds: scale.seconds.warmUp });
     await arena.forgetStatements();
     const { frames, sample } = await measureOnce({ round, arena, ground, server, seconds: scale.frames.seconds });
     record(name, sample);

@@ -1,7 +1,7 @@
 /** LIMITS: what limits that do not bind and concurrency keys cost the throughput of P1. */
 import type { Arena, Ground } from '../arena/arena.js';
 import { perUnit, startMeter } from '../arena/meter.js';
-import { spentInStatements } from '../arena/spent.js';
+import { CLAIM_STATEMENT, spentInStatements } from '../arena/spent.js';
 import { inputOf, NO_ORDINAL } from '../content.js';
 import { Tally } from '../peers/contestant.js';
 import { TailraceCalls } from '../peers/tailrace-calls.js';
@@ -20,7 +20,6 @@ const LOOPS = 4;
 /** So that every key is known. */
 const WARM_UP_SHARE = 1 / 2;
 const PATIENCE_MS = 60_000;
-const CLAIM = '%.claim($1%';
 
 /** A lane of its own, so that what one leaves in the tables is not another's to pay for. */
 interface Variant {
@@ -121,7 +120,7 @@ async function throughputOf(
     calls.claim({ type: TYPE, lane, size: BATCH }, LOOPS, (claims) => calls.complete(claims));
     await calls.loops.unlessFailed(ended.reach(count, PATIENCE_MS));
     const worked = (count * 1_000) / (performance.now() - startedMs);
-    const claiming = await spentInStatements(arena, ground, CLAIM);
+    const claiming = await spentInStatements(arena, ground, CLAIM_STATEMENT);
     const meter = await startMeter(arena, ground, server.pid);
     await calls.loops.unlessFailed(Promise.all([ended.reach(2 * count, PATIENCE_MS), create()]));
     const cost = await meter.read();

@@ -44,6 +44,8 @@ export interface Measure {
   };
   /** Whether the profiles other than the plain one say something new about it. */
   readonly everyProfile: boolean;
+  /** Whether it takes too long to be repeated. */
+  readonly once?: true;
   run(context: Context): Promise<void>;
   /** Tailrace alone, looked into. */
   readonly costs?: (context: Context, inspect: Inspect) => Promise<void>;

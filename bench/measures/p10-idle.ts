@@ -23,7 +23,7 @@ async function run({ arena, scale, progress, record }: Context): Promise<void> {
     clients.watch((entries) => ended.add(entries.length));
     await clients.create(Array.from({ length: WORKERS }, () => NO_ORDINAL));
     await ended.reach(WORKERS, PATIENCE_MS);
-    await pause(scale.seconds.settle * 1_000);
+    await pause(scale.seconds.calm * 1_000);
     progress(`${WORKERS} workers wait for ${scale.seconds.idle} s`);
     const meter = await startMeter(arena, ground, server.pid);
     await pause(scale.seconds.idle * 1_000);

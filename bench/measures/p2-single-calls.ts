@@ -24,10 +24,10 @@ async function run(context: Context): Promise<void> {
     const name = `${contestant.name}, create one`;
     progress(name);
     const options = { arena, onStart: () => undefined, ended: new Tally(), workers: false };
-    const sample = await withContestant(contestant, options, async ({ createOne, serverPid }, ground) => {
+    const sample = await withContestant(contestant, options, async ({ createOne, servers = [] }, ground) => {
       const calls = new Calls(
         () => createOne(NO_ORDINAL),
-        () => startMeter(arena, ground, serverPid),
+        () => startMeter(arena, ground, ...servers.map(({ pid }) => pid)),
       );
       await takeTurns([calls], context);
       return calls.sample();

@@ -1,25 +1,23 @@
 /** P3: from the submission of a single execution to the start of its handler, at a rate that does not wait. */
-
-import { offer } from '../offered.js';
-import { type Contestant, type Running, Tally, withContestant } from '../peers/contestant.js';
+import { type Contestant, Tally, withContestant } from '../peers/contestant.js';
 import { graphileBatched, graphileDefaults } from '../peers/graphile-worker.js';
 import { bossBatched } from '../peers/pg-boss.js';
-import { tailraceLibrary, tailraceRaw } from '../peers/tailrace.js';
+import { tailraceLibrary } from '../peers/tailrace-library.js';
+import { tailraceRaw } from '../peers/tailrace-raw.js';
 import { quantile } from '../statistics.js';
+import { Submissions } from '../submissions.js';
 import type { Context, Measure, Sample } from './measure.js';
 
 const CONTESTANTS = [tailraceRaw, tailraceLibrary, graphileDefaults, graphileBatched, bossBatched];
 
-const OFFERED_PER_SECOND = 1_000;
 const LEAST_PER_SECOND = 100;
 const WARM_UP_SECONDS = 0.5;
 /** A rate is sustained while less than this share of a second's submissions waits to start. */
 const SUSTAINED_BACKLOG = 0.5;
-const PATIENCE_MS = 20_000;
 
 async function run(context: Context): Promise<void> {
   for (const contestant of CONTESTANTS) {
-    for (let perSecond = OFFERED_PER_SECOND; perSecond >= LEAST_PER_SECOND; perSecond /= 2) {
+    for (let perSecond = context.scale.offered; perSecond >= LEAST_PER_SECOND; perSecond /= 2) {
       context.progress(`${contestant.name} at ${perSecond} per second`);
       const sample = await measure(contestant, perSecond, context);
       if (sample) context.record(contestant.name, sample);
@@ -45,50 +43,11 @@ async function measure(
   });
 }
 
-class Submissions {
-  /** Whether more waited than a sustained rate leaves waiting. */
-  overrun = false;
-  readonly #backlog: number;
-  #due: number[] = [];
-  #took: number[] = [];
-  #starts = new Tally();
-  /** Ordinals go on from one round to the next. */
-  #first = 0;
-
-  constructor(backlog: number) {
-    this.#backlog = backlog;
-  }
-
-  started(ordinal: number): void {
-    const due = this.#due[ordinal - this.#first];
-    if (due === undefined) return;
-    this.#took.push(performance.now() - due);
-    this.#starts.add(1);
-  }
-
-  /** Answers the milliseconds from the time each was due to the start of its handler. */
-  async submit(running: Running, perSecond: number, seconds: number): Promise<number[]> {
-    this.#first += this.#due.length;
-    this.#due = [];
-    this.#took = [];
-    this.#starts = new Tally();
-    const creations: Promise<void>[] = [];
-    const send = (index: number, dueMs: number) => {
-      this.#due.push(dueMs);
-      creations.push(running.createOne(this.#first + index));
-      if (this.#due.length - this.#starts.count > this.#backlog) this.overrun = true;
-    };
-    await offer(perSecond, seconds, send, () => this.overrun);
-    await Promise.all([...creations, this.#starts.reach(this.#due.length, PATIENCE_MS)]);
-    return this.#took;
-  }
-}
-
 export const p3: Measure = {
   id: 'P3',
   title: 'submission to start of the handler, milliseconds',
   about:
-    'Single submissions of 1 KiB at a fixed rate, counted from the moment each was due. Offered are 1,000 per second; ' +
+    'Single submissions of 1 KiB at a fixed rate, counted from the moment each was due. Offered are 1,000 per second (with --quick 250); ' +
     'who does not keep up is tried again with half of it.',
   columns: [
     { key: 'offered', title: 'offered per second' },

@@ -1,11 +1,12 @@
 /**
- * P4: what a claim costs with few and with many waiting, with others' work in front, and with plans that were made when
- * the tables were empty and have never seen statistics.
+ * P4: what a claim costs with few and with many waiting, with work in front that the claimer may not take, with many that
+ * have finished, and with plans that were made when the tables were empty and have never seen statistics.
  */
 import { setTimeout as pause } from 'node:timers/promises';
 import pg from 'pg';
-import type { Arena, Ground } from '../arena/arena.js';
+import type { Ground } from '../arena/arena.js';
 import { startMeter } from '../arena/meter.js';
+import { CLAIM_STATEMENT, pagesPerCall } from '../arena/spent.js';
 import { TailraceEngine } from '../peers/tailrace-engine.js';
 import { quantile } from '../statistics.js';
 import type { Context, Measure } from './measure.js';
@@ -15,36 +16,78 @@ const WARM_UP = 5;
 /** Statements per second of an engine that has caught up. */
 const CALM_STATEMENTS = 5;
 const LONGEST_CALM_SECONDS = 60;
+/** What the claimer declares that it runs; the others are for one line each. */
 const DECLARED = 'declared';
 const RARE = 'rare';
-/** Waiting of the type that the claimer runs, behind everything it does not. */
+const SKILLED = 'skilled';
+const KEYED = 'keyed';
+const TYPES = [DECLARED, RARE, SKILLED, KEYED];
+/** Waiting of what the claimer may take, behind everything it may not. */
 const BEHIND = 1_000;
+/** As many of one concurrency key as may run at once where nothing else is said: the rest of them waits for their end. */
+const KEY_LIMIT = 16;
+
+const figure = (count: number) => count.toLocaleString('en');
 
 async function run(context: Context): Promise<void> {
-  const { arena, scale, progress } = context;
+  await onEngine(context, (engine, ground) => throughLines(engine, ground, context));
+  await onEngine(context, (engine, ground) => behindFinished(engine, ground, context));
+}
+
+async function onEngine(
+  { arena }: Context,
+  body: (engine: TailraceEngine, ground: Ground) => Promise<void>,
+): Promise<void> {
   const ground = await arena.fresh();
   // Or it might analyse in the middle; the engine's own upkeep runs as ever.
   await arena.set({ autovacuum: 'off' });
-  const engine = await TailraceEngine.start(ground.url, [DECLARED, RARE]);
+  const engine = await TailraceEngine.start(ground.url, TYPES);
   try {
-    let waiting = 0;
-    for (const target of scale.waiting) {
-      progress(`filling up to ${target.toLocaleString('en')}`);
-      await engine.create(DECLARED, target - waiting);
-      waiting = target;
-      await calmDown(context, ground);
-      await measure(engine, DECLARED, `${target.toLocaleString('en')} waiting, never analysed`, context);
-    }
-    await analyze(ground.url);
-    await measure(engine, DECLARED, `${waiting.toLocaleString('en')} waiting, analysed`, context);
-    await engine.create(RARE, BEHIND);
-    const name = `${BEHIND.toLocaleString('en')} waiting, ${waiting.toLocaleString('en')} of an undeclared type ahead`;
-    await measure(engine, RARE, name, context);
+    await body(engine, ground);
   } finally {
     await engine.stop();
     await arena.set({ autovacuum: 'on' });
     await ground.drop();
   }
+}
+
+async function throughLines(engine: TailraceEngine, ground: Ground, context: Context): Promise<void> {
+  const { scale, progress } = context;
+  let waiting = 0;
+  for (const target of scale.waiting) {
+    progress(`filling up to ${figure(target)}`);
+    await engine.create({ type: DECLARED }, target - waiting);
+    waiting = target;
+    await calmDown(context, ground);
+    await measure(engine, ground, DECLARED, `${figure(target)} waiting, never analysed`, context);
+  }
+  await analyze(ground.url);
+  await measure(engine, ground, DECLARED, `${figure(waiting)} waiting, analysed`, context);
+  const behind = async (type: string, ahead: string) => {
+    await engine.create({ type }, BEHIND);
+    await calmDown(context, ground);
+    await measure(engine, ground, type, `${figure(BEHIND)} waiting, ${ahead} ahead`, context);
+  };
+  await behind(RARE, `${figure(waiting)} of an undeclared type`);
+  const ahead = figure(scale.ahead);
+  progress(`${ahead} that ask for a capability`);
+  await engine.create({ type: SKILLED, capabilities: ['rare'] }, scale.ahead);
+  await behind(SKILLED, `${ahead} that ask for a capability`);
+  progress(`${ahead} of one concurrency key`);
+  await engine.create({ type: KEYED, concurrencyKey: 'full' }, scale.ahead);
+  const running = await engine.claim(KEYED, 2 * KEY_LIMIT);
+  if (running !== KEY_LIMIT) throw new Error(`${running} of one key run, not ${KEY_LIMIT}`);
+  await behind(KEYED, `${ahead} of a key at its limit`);
+}
+
+async function behindFinished(engine: TailraceEngine, ground: Ground, context: Context): Promise<void> {
+  const { scale, progress } = context;
+  const [few = 0] = scale.waiting;
+  progress(`${figure(scale.finished)} that have finished`);
+  await engine.finish(DECLARED, scale.finished);
+  await engine.create({ type: DECLARED }, few);
+  await calmDown(context, ground);
+  await measure(engine, ground, DECLARED, `${figure(few)} waiting, ${figure(scale.finished)} finished before`, context);
 }
 
 /** Positions, counts and dirty pages of the rows just made are not the claims' to pay for: waits until they are done. */
@@ -60,7 +103,13 @@ async function calmDown({ arena, scale, progress }: Context, ground: Ground): Pr
 }
 
 /** Puts back what it takes, so that the line keeps its length. */
-async function measure(engine: TailraceEngine, type: string, name: string, context: Context): Promise<void> {
+async function measure(
+  engine: TailraceEngine,
+  ground: Ground,
+  type: string,
+  name: string,
+  context: Context,
+): Promise<void> {
   const { arena, scale } = context;
   context.progress(name);
   await arena.forgetStatements();
@@ -70,18 +119,10 @@ async function measure(engine: TailraceEngine, type: string, name: string, conte
     const got = await engine.claim(type, CLAIM);
     if (i >= WARM_UP) took.push(performance.now() - started);
     if (got !== CLAIM) throw new Error(`a claim of ${CLAIM} got ${got}`);
-    await engine.create(type, CLAIM);
+    await engine.create({ type }, CLAIM);
   }
-  context.record(name, { p50: quantile(took, 0.5), p99: quantile(took, 0.99), pages: await pagesPerClaim(arena) });
-}
-
-/** What the times of a busy machine cannot show: the work itself. */
-async function pagesPerClaim({ admin }: Arena): Promise<number> {
-  const { rows } = await admin.query<{ pages: number }>(
-    `select sum(shared_blks_hit + shared_blks_read)::float8 / sum(calls) as pages
-     from pg_stat_statements where query like '%.claim($1%'`,
-  );
-  return rows[0]?.pages ?? Number.NaN;
+  const pages = await pagesPerCall(arena, ground, CLAIM_STATEMENT);
+  context.record(name, { p50: quantile(took, 0.5), p99: quantile(took, 0.99), pages });
 }
 
 async function analyze(url: string): Promise<void> {
@@ -96,7 +137,8 @@ export const p4: Measure = {
   title: `a claim of ${CLAIM}, milliseconds`,
   about:
     'The claim as the API sends it, from an empty schema on: every connection had prepared it before the first row came, ' +
-    'and autovacuum is off. Pages are those of Postgres that a claim touches.',
+    'and autovacuum is off. Pages are those of Postgres that a claim touches. What stands ahead was created before what is ' +
+    'claimed, and may not be taken: for its type, a capability it asks for, or a concurrency key of which as many run as may.',
   columns: [
     { key: 'p50', title: 'p50 ms', digits: 2 },
     { key: 'p99', title: 'p99 ms', digits: 2 },

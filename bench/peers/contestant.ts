@@ -33,14 +33,19 @@ export class Tally {
   }
 }
 
+export interface ServerProcess {
+  readonly pid: number;
+  readonly url: string;
+}
+
 /** A contestant at work on its database. */
 export interface Running {
   /** In batches where its API has them. */
   createMany(count: number): Promise<void>;
   /** In a call of its own; the ordinal comes back with the start of its handler. */
   createOne(ordinal: number): Promise<void>;
-  /** Of its server process, where it has one. */
-  readonly serverPid?: number;
+  /** Its server processes, where it has such. */
+  readonly servers?: readonly ServerProcess[];
   stop(): Promise<void>;
 }
 
@@ -64,20 +69,22 @@ export interface Contestant {
   start(options: StartOptions): Promise<Running>;
 }
 
-/** Runs a body with a contestant on a database of its own, and leaves nothing behind. */
+/**
+ * Runs a body with a contestant on a database of its own, and leaves nothing behind. What is to be looked at once all its
+ * sessions have ended is looked at before the database goes.
+ */
 export async function withContestant<T>(
   contestant: Contestant,
   options: Omit<StartOptions, 'ground'>,
   body: (running: Running, ground: Ground) => Promise<T>,
+  onStopped: (ground: Ground) => Promise<void> = async () => undefined,
 ): Promise<T> {
   const ground = await options.arena.fresh();
   try {
     const running = await contestant.start({ ...options, ground });
-    try {
-      return await body(running, ground);
-    } finally {
-      await running.stop();
-    }
+    const result = await body(running, ground).finally(() => running.stop());
+    await onStopped(ground);
+    return result;
   } finally {
     await ground.drop();
   }

@@ -10,6 +10,8 @@ import { StartPosition } from '../../gen/tailrace/v1/log_pb.js';
 export interface DrainingWatch {
   /** Bytes taken so far. */
   readonly taken: () => number;
+  /** Whether the server has ended it, as it does with whoever does not keep up. */
+  readonly cutOff: () => boolean;
   close(): void;
 }
 
@@ -17,6 +19,7 @@ export interface DrainingWatch {
 export async function drainCompletions(url: string): Promise<DrainingWatch> {
   const session = connect(url);
   let taken = 0;
+  let ended = false;
   await new Promise<void>((resolve, reject) => {
     session.on('error', reject);
     const stream = session.request({
@@ -33,6 +36,9 @@ export async function drainCompletions(url: string): Promise<DrainingWatch> {
     stream.on('data', (chunk: Buffer) => {
       taken += chunk.length;
     });
+    stream.on('end', () => {
+      ended = true;
+    });
     stream.end(
       enveloped(
         toBinary(
@@ -42,7 +48,7 @@ export async function drainCompletions(url: string): Promise<DrainingWatch> {
       ),
     );
   });
-  return { taken: () => taken, close: () => session.destroy() };
+  return { taken: () => taken, cutOff: () => ended, close: () => session.destroy() };
 }
 
 /** A flag byte and the length, as every message of a streaming call begins. */

@@ -7,7 +7,9 @@ import type { ExecutionSpecSchema } from '../../gen/tailrace/v1/execution_pb.js'
 import type { Claim, LeaseRefSchema } from '../../gen/tailrace/v1/lease_pb.js';
 import { type CompletionEntry, StartPosition } from '../../gen/tailrace/v1/log_pb.js';
 import { Client } from '../../src/client/index.js';
+import { endsFrom } from './ends.js';
 import { Loops } from './loops.js';
+import { bring } from './new-work.js';
 
 /** What one call may claim or complete. */
 const MOST_PER_CALL = 500;
@@ -21,8 +23,12 @@ export interface ClaimAsk {
   readonly type: string;
   /** Default: the lane `default`. */
   readonly lane?: string;
+  /** What the claimer offers. Default none. */
+  readonly capabilities?: readonly string[];
   /** Most at once. */
   readonly size: number;
+  /** How long it waits at the server while there is nothing. Default 5,000. */
+  readonly waitMs?: number;
 }
 
 /** How the holder of a claim proves it. */
@@ -35,6 +41,7 @@ export class TailraceCalls {
   readonly engine: Client['engine'];
   readonly completions: Client['completions'];
   readonly admin: Client['admin'];
+  readonly deadLetters: Client['deadLetters'];
   /** Whatever goes on until close(). */
   readonly loops = new Loops();
   readonly #disconnect: () => void;
@@ -46,10 +53,11 @@ export class TailraceCalls {
     this.engine = client.engine;
     this.completions = client.completions;
     this.admin = client.admin;
+    this.deadLetters = client.deadLetters;
   }
 
   async create(executions: readonly NewExecution[]): Promise<void> {
-    const { results } = await this.engine.createExecutions({ executions: [...executions] });
+    const { results } = await bring(() => this.engine.createExecutions({ executions: [...executions] }));
     for (const { result } of results) {
       if (result.case !== 'ok') throw new Error(`an execution was refused: ${result.value?.message}`);
     }
@@ -68,16 +76,32 @@ export class TailraceCalls {
     const held: Claim[] = [];
     while (held.length < count) {
       const size = Math.min(count - held.length, MOST_PER_CALL);
-      held.push(...(await this.#claim({ type: execution.type, size })));
+      held.push(...(await this.claimOnce({ type: execution.type, size })));
     }
     return held;
+  }
+
+  async claimOnce({ type, lane, capabilities = [], size, waitMs = CLAIM_WAIT_MS }: ClaimAsk): Promise<Claim[]> {
+    const { claims } = await this.engine.claimExecutions(
+      {
+        worker: this.#worker,
+        ...(lane !== undefined && { lanes: [{ lane, weight: 1 }] }),
+        types: [type],
+        capabilities: [...capabilities],
+        maxExecutions: size,
+        wait: durationFromMs(waitMs),
+        leaseDuration: durationFromMs(LEASE_MS),
+      },
+      { signal: this.loops.signal },
+    );
+    return claims;
   }
 
   /** Claims and hands over, in so many loops, until close(). */
   claim(ask: ClaimAsk, loops: number, handle: (claims: readonly Claim[]) => Promise<void> | void): void {
     const loop = async () => {
       while (!this.loops.signal.aborted) {
-        const claims = await this.#claim(ask);
+        const claims = await this.claimOnce(ask);
         if (claims.length > 0) await handle(claims);
       }
     };
@@ -95,27 +119,12 @@ export class TailraceCalls {
   /** Every end from now on. Resolves once the watch is in place. */
   async watchEnds(onEntries: (entries: readonly CompletionEntry[]) => void): Promise<void> {
     const { signal } = this.loops;
-    const watch = this.completions.watchCompletions({ start: StartPosition.LATEST }, { signal });
+    const watch = endsFrom(StartPosition.LATEST, this.completions, signal);
     await this.loops.read(watch, ({ entries }) => onEntries(entries));
   }
 
   /** Ends every loop and stream, and throws what one failed with before. */
   async close(): Promise<void> {
     await this.loops.end().finally(this.#disconnect);
-  }
-
-  async #claim({ type, lane, size }: ClaimAsk): Promise<Claim[]> {
-    const { claims } = await this.engine.claimExecutions(
-      {
-        worker: this.#worker,
-        ...(lane !== undefined && { lanes: [{ lane, weight: 1 }] }),
-        types: [type],
-        maxExecutions: size,
-        wait: durationFromMs(CLAIM_WAIT_MS),
-        leaseDuration: durationFromMs(LEASE_MS),
-      },
-      { signal: this.loops.signal },
-    );
-    return claims;
   }
 }

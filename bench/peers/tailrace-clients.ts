@@ -10,8 +10,10 @@ import type { ExecutionSpecSchema } from '../../gen/tailrace/v1/execution_pb.js'
 import type { Claim } from '../../gen/tailrace/v1/lease_pb.js';
 import { type CompletionEntry, StartPosition } from '../../gen/tailrace/v1/log_pb.js';
 import { openConnection } from '../../src/client/connection.js';
-import { inputOf } from '../content.js';
+import { INPUT_BYTES, inputOf } from '../content.js';
+import { endsFrom } from './ends.js';
 import { Loops } from './loops.js';
+import { bring } from './new-work.js';
 
 export const TYPE = 'bench';
 const CLAIM_WAIT_MS = 5_000;
@@ -27,8 +29,11 @@ export class TailraceClients {
   readonly #health: Client<typeof Health>;
   readonly #loops = new Loops();
   readonly #disconnect: () => void;
+  readonly #inputBytes: number;
 
-  constructor(url: string) {
+  /** `inputBytes` is what each execution is given, 0 for none; default 1 KiB. */
+  constructor(url: string, { inputBytes = INPUT_BYTES }: { readonly inputBytes?: number | undefined } = {}) {
+    this.#inputBytes = inputBytes;
     const { transport, close } = openConnection({ url });
     this.#disconnect = close;
     this.#engine = createClient(EngineService, transport);
@@ -38,13 +43,14 @@ export class TailraceClients {
 
   /** One execution per ordinal, in one call. */
   async create(ordinals: readonly number[]): Promise<void> {
+    const bytes = this.#inputBytes;
     const executions = ordinals.map(
       (ordinal): MessageInitShape<typeof ExecutionSpecSchema> => ({
         type: TYPE,
-        input: { body: { case: 'text', value: inputOf(ordinal) } },
+        ...(bytes > 0 && { input: { body: { case: 'text', value: inputOf(ordinal, bytes) } } }),
       }),
     );
-    const { results } = await this.#engine.createExecutions({ executions });
+    const { results } = await bring(() => this.#engine.createExecutions({ executions }));
     for (const { result } of results) if (result.case !== 'ok') throw new Error('an execution was refused');
   }
 
@@ -87,7 +93,7 @@ export class TailraceClients {
   /** Every end since the database was made. */
   watch(onEntries: (entries: readonly CompletionEntry[]) => void): void {
     const { signal } = this.#loops;
-    const stream = this.#completions.watchCompletions({ start: StartPosition.EARLIEST }, { signal });
+    const stream = endsFrom(StartPosition.EARLIEST, this.#completions, signal);
     const read = async () => {
       for await (const { entries } of stream) if (entries.length > 0) onEntries(entries);
     };

@@ -1,7 +1,10 @@
 /** The engine in this process, without a server: for what one statement costs, as the API's calls send it. */
 import { randomUUID } from 'node:crypto';
+import { EndCall } from '../../src/domain/states.js';
 import { Engine } from '../../src/engine.js';
+import type { Granted } from '../../src/repository/claims/index.js';
 import { createExecutions } from '../../src/repository/executions/index.js';
+import { endAttempts } from '../../src/repository/leases/index.js';
 import { migrate } from '../../src/repository/migrations/index.js';
 import { uuidV7 } from '../../src/runtime/random.js';
 import { Readiness } from '../../src/runtime/readiness.js';
@@ -11,10 +14,20 @@ const NAMESPACE = 'default';
 const LANE = 'default';
 /** As few as let every one of them prepare its statements while the tables are empty. */
 const CONNECTIONS = 4;
-/** What one call of CreateExecutions may hold. */
-const CREATE_BATCH = 1_000;
+/** What one call of CreateExecutions may hold; as good for filling a database in any other way. */
+const FILL = 1_000;
 /** Nothing that was claimed comes back while it is measured. */
 const LEASE_MS = 3_600_000;
+const NO_HASH = Buffer.alloc(0);
+
+/** What stands in line is of a type, and may ask for more than that. */
+export interface Standing {
+  readonly type: string;
+  /** Default none. */
+  readonly capabilities?: readonly string[];
+  /** Default none. */
+  readonly concurrencyKey?: string;
+}
 
 export class TailraceEngine {
   readonly #engine: Engine;
@@ -30,23 +43,23 @@ export class TailraceEngine {
       url,
       schema: SCHEMA,
       connections: CONNECTIONS,
-      partitionDays: 7,
+      partitionMs: 7 * 86_400_000,
       logPartitionRows: 10_000_000,
       readiness: new Readiness(['database', 'partitions']),
       onError: (name, error) => process.stderr.write(`${name} failed: ${String(error)}\n`),
     });
     await engine.start();
     const made = new TailraceEngine(engine);
-    for (const type of types) await made.#classOf(type);
+    for (const type of types) await made.#classOf({ type });
     await Promise.all(Array.from({ length: CONNECTIONS }, () => made.claim(types[0] ?? '', 1)));
     return made;
   }
 
   /** Without input: what a line costs does not depend on it. */
-  async create(type: string, count: number): Promise<void> {
-    const { id, namespace } = await this.#classOf(type);
-    for (let left = count; left > 0; left -= CREATE_BATCH) {
-      const items = Array.from({ length: Math.min(left, CREATE_BATCH) }, () => newExecution(namespace, id));
+  async create(standing: Standing, count: number): Promise<void> {
+    const { id, namespace } = await this.#classOf(standing);
+    for (let left = count; left > 0; left -= FILL) {
+      const items = Array.from({ length: Math.min(left, FILL) }, () => newExecution(namespace, id, standing));
       await createExecutions(this.#engine.database, items);
       this.#engine.after.committed(0);
     }
@@ -54,6 +67,25 @@ export class TailraceEngine {
 
   /** Answers how many it got. */
   async claim(type: string, limit: number): Promise<number> {
+    return (await this.#take(type, limit)).length;
+  }
+
+  /** So many that were created, started and completed. */
+  async finish(type: string, count: number): Promise<void> {
+    for (let left = count; left > 0; left -= FILL) {
+      const size = Math.min(left, FILL);
+      await this.create({ type }, size);
+      const granted = await this.#take(type, size);
+      if (granted.length !== size) throw new Error(`of ${size} that were created ${granted.length} could be claimed`);
+      await this.#complete(granted);
+    }
+  }
+
+  async stop(): Promise<void> {
+    await this.#engine.stop();
+  }
+
+  async #take(type: string, limit: number): Promise<Granted[]> {
     const namespace = await this.#engine.registry.namespaceFor(NAMESPACE);
     const granted = await this.#engine.lines.claim(
       {
@@ -68,28 +100,39 @@ export class TailraceEngine {
       new AbortController().signal,
     );
     this.#engine.after.committed(granted.length);
-    return granted.length;
+    return granted;
   }
 
-  async stop(): Promise<void> {
-    await this.#engine.stop();
-  }
-
-  async #classOf(type: string) {
+  async #complete(granted: readonly Granted[]): Promise<void> {
     const namespace = await this.#engine.registry.namespaceFor(NAMESPACE);
-    const [line] = await this.#engine.registry.classesFor([{ namespace, lane: LANE, type, capabilities: [] }]);
+    const items = granted.map(({ execution, lease, token }) => ({
+      ...{ namespace, execution, lease, token, hash: NO_HASH },
+      ...{ failure: null, message: null, runAt: null, delayMs: null, content: null },
+    }));
+    const answers = await endAttempts(this.#engine.database, EndCall.COMPLETE, items);
+    if (answers.some(({ verdict }) => verdict !== 'done')) throw new Error('a completion was refused');
+    this.#engine.after.committed(granted.length);
+  }
+
+  async #classOf({ type, capabilities = [] }: Standing) {
+    const namespace = await this.#engine.registry.namespaceFor(NAMESPACE);
+    const [line] = await this.#engine.registry.classesFor([{ namespace, lane: LANE, type, capabilities }]);
     if (line === undefined) throw new Error(`${type} has no class`);
     return { id: line.id, namespace };
   }
 }
 
-function newExecution(namespace: number, classId: number): Parameters<typeof createExecutions>[1][number] {
+function newExecution(
+  namespace: number,
+  classId: number,
+  { concurrencyKey = null }: { readonly concurrencyKey?: string | null },
+): Parameters<typeof createExecutions>[1][number] {
   return {
     id: uuidV7(),
     namespace,
     class: classId,
     requestId: null,
-    hash: Buffer.alloc(0),
+    hash: NO_HASH,
     priority: 0,
     runAt: null,
     delayMs: null,
@@ -102,6 +145,6 @@ function newExecution(namespace: number, classId: number): Parameters<typeof cre
     redrive: null,
     flow: null,
     parent: null,
-    concurrencyKey: null,
+    concurrencyKey,
   };
 }

@@ -1,13 +1,16 @@
-/** A Tailrace server in a process of its own, started as `npm start` does. */
+/** A Tailrace server in a process of its own: the compiled one, with the flags that `npm start` gives to Node. */
 import { spawn } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { packageRoot } from '../../src/runtime/package-root.js';
+import type { ServerProcess } from './contestant.js';
 
-export interface TailraceServer {
-  readonly url: string;
-  readonly pid: number;
+/** The same for every server on a database. */
+const SECRETS_KEY = randomBytes(32).toString('base64');
+
+export interface TailraceServer extends ServerProcess {
   stop(): Promise<void>;
 }
 
@@ -15,7 +18,7 @@ export interface TailraceServerOptions {
   /** Where Node writes a CPU profile when it ends. */
   readonly profileInto?: string | undefined;
   /** Settings that a measure needs; what it does not name is as by default. */
-  readonly settings?: Readonly<Record<string, string>>;
+  readonly settings?: Readonly<Record<string, string>> | undefined;
 }
 
 export async function startTailraceServer(
@@ -34,6 +37,7 @@ export async function startTailraceServer(
       TAILRACE_PORT: '0',
       TAILRACE_DRAIN_SECONDS: '5',
       TAILRACE_LOG_LEVEL: 'warn',
+      TAILRACE_SECRETS_KEY: SECRETS_KEY,
       ...settings,
     },
   });
@@ -55,13 +59,14 @@ export async function startTailraceServer(
   };
 }
 
-/** What `npm start` gives to Node. */
+/** What `npm start` gives to Node, but for what runs TypeScript as it is: that costs seconds of each start. */
 function startFlags(): string[] {
   const text = readFileSync(join(packageRoot(), 'package.json'), 'utf8');
   const { start } = (JSON.parse(text) as { scripts: { start: string } }).scripts;
-  const [program, ...flags] = start.split(' ');
-  if (program !== 'node') throw new Error(`npm start does not start node, but ${program}`);
-  return flags;
+  const found = /^node (.*)--import tsx src\/main\.ts (.*)$/.exec(start);
+  if (found === null) throw new Error(`npm start is not what it was: ${start}`);
+  const [, flags = '', command = ''] = found;
+  return [...flags.trim().split(' '), 'dist/src/main.js', command];
 }
 
 async function addressFrom(output: NodeJS.ReadableStream): Promise<string> {

@@ -1,5 +1,4 @@
 /** Waits over the generated clients, and with the worker library: a worker that parks what it holds; somebody else signals. */
-import { randomBytes } from 'node:crypto';
 import type { MessageInitShape } from '@bufbuild/protobuf';
 import { durationFromMs } from '@bufbuild/protobuf/wkt';
 import type { SignalExecutionRequestSchema } from '../../gen/tailrace/v1/engine_service_pb.js';
@@ -25,8 +24,7 @@ type Target = NonNullable<MessageInitShape<typeof SignalExecutionRequestSchema>[
 
 /** `byToken`: with a waitpoint per suspension, whose token is enough to signal; else by the execution's id. */
 async function start({ ground, profileInto }: WaitsOptions, byToken: boolean): Promise<Waits> {
-  const settings = { TAILRACE_SECRETS_KEY: randomBytes(32).toString('base64') };
-  const server = await startTailraceServer(ground.url, { profileInto, ...(byToken && { settings }) });
+  const server = await startTailraceServer(ground.url, { profileInto });
   const worker = new TailraceCalls(server.url);
   const sender = new TailraceCalls(server.url);
   const held: Claim[] = [];

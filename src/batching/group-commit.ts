@@ -11,6 +11,7 @@
  */
 import { EngineError } from '../domain/errors.js';
 import { monotonicMs, pause } from '../runtime/clock.js';
+import { Histogram } from '../runtime/histogram.js';
 
 export interface GroupCommitOptions<Item, Answer> {
   readonly name: string;
@@ -43,19 +44,65 @@ export interface GroupCommitOptions<Item, Answer> {
 const BUSY_MS = 5_000;
 const BUSY_PAUSE_MS = 2;
 
+const BATCH_SIZES = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000];
+
+/** What is told of a group's batches. */
+export interface GroupMeter {
+  readonly name: string;
+  /** Items of the batches so far. */
+  readonly batches: Histogram;
+  /** Items that are in no batch yet. */
+  readonly waiting: number;
+}
+
+/** What was submitted together, and is answered when all of it is decided. */
+class Call<Answer> {
+  readonly #answers: Answer[];
+  readonly #answer: (answers: Answer[]) => void;
+  readonly #refuse: (error: unknown) => void;
+  #open: number;
+  #failed: { readonly index: number; readonly error: unknown } | undefined;
+
+  constructor(items: number, answer: (answers: Answer[]) => void, refuse: (error: unknown) => void) {
+    this.#answers = new Array<Answer>(items);
+    this.#open = items;
+    this.#answer = answer;
+    this.#refuse = refuse;
+  }
+
+  resolve(index: number, answer: Answer): void {
+    this.#answers[index] = answer;
+    this.#decided();
+  }
+
+  /** Of several that fail, the first in the order of the items is told. */
+  reject(index: number, error: unknown): void {
+    if (this.#failed === undefined || index < this.#failed.index) this.#failed = { index, error };
+    this.#decided();
+  }
+
+  #decided(): void {
+    if (--this.#open > 0) return;
+    if (this.#failed) this.#refuse(this.#failed.error);
+    else this.#answer(this.#answers);
+  }
+}
+
 interface Entry<Item, Answer> {
   readonly item: Item;
+  readonly call: Call<Answer>;
+  /** Of the item in its call. */
+  readonly index: number;
   readonly keys: readonly string[];
   readonly line: string | undefined;
   /** As they came. */
   readonly place: number;
   readonly bytes: number;
   readonly until: number;
-  resolve(answer: Answer): void;
-  reject(error: unknown): void;
 }
 
-export class GroupCommit<Item, Answer> {
+export class GroupCommit<Item, Answer> implements GroupMeter {
+  readonly batches = new Histogram(BATCH_SIZES);
   readonly #options: Required<Omit<GroupCommitOptions<Item, Answer>, 'isBusy' | 'lineOf'>> & {
     readonly isBusy: (answer: Answer) => boolean;
     readonly lineOf: (item: Item) => string | undefined;
@@ -87,30 +134,34 @@ export class GroupCommit<Item, Answer> {
     };
   }
 
+  get name(): string {
+    return this.#options.name;
+  }
+
+  get waiting(): number {
+    return this.#queue.length;
+  }
+
   /** Answers in the order of the items, once all are decided. Rejects with the first error if any could not be. */
   async submit(items: readonly Item[]): Promise<Answer[]> {
     const { maxQueued, maxQueuedBytes } = this.#options;
     if (this.#queue.length + items.length > maxQueued || this.#queuedBytes > maxQueuedBytes) {
       throw new EngineError('OVERLOADED', `too many calls of ${this.#options.name} are waiting; repeat later`, {
+        metadata: { why: 'requests' },
         retryDelayMs: 500,
       });
     }
-    const answers = items.map((item) => this.#enqueue(item));
-    const settled = await Promise.allSettled(answers);
-    const failed = settled.find((result) => result.status === 'rejected');
-    if (failed) throw failed.reason;
-    return settled.map((result) => (result as PromiseFulfilledResult<Answer>).value);
-  }
-
-  #enqueue(item: Item): Promise<Answer> {
-    return new Promise((resolve, reject) => {
+    if (items.length === 0) return [];
+    return await new Promise((resolve, reject) => {
       const { keysOf, bytesOf, lineOf } = this.#options;
+      const call = new Call(items.length, resolve, reject);
       const until = monotonicMs() + BUSY_MS;
-      const place = this.#places++;
-      const [keys, line, bytes] = [keysOf(item), lineOf(item), bytesOf(item)];
-      const entry = { item, keys, line, place, bytes, until, resolve, reject };
-      this.#queue.push(entry);
-      this.#queuedBytes += entry.bytes;
+      for (const [index, item] of items.entries()) {
+        const bytes = bytesOf(item);
+        const place = this.#places++;
+        this.#queue.push({ item, call, index, keys: keysOf(item), line: lineOf(item), place, bytes, until });
+        this.#queuedBytes += bytes;
+      }
       this.#schedule();
     });
   }
@@ -125,6 +176,7 @@ export class GroupCommit<Item, Answer> {
       const batch = this.#next();
       if (batch.length === 0) return;
       this.#startedMs = monotonicMs();
+      this.batches.observe(batch.length);
       this.#inFlight++;
       const lines = new Set(batch.flatMap(({ line }) => line ?? []));
       for (const { keys } of batch) for (const key of keys) this.#running.add(key);
@@ -195,8 +247,8 @@ export class GroupCommit<Item, Answer> {
           return;
         }
         this.#free(entry);
-        if (answer === undefined) entry.reject(new Error(`${this.#options.name} left an item without an answer`));
-        else entry.resolve(answer);
+        if (answer !== undefined) entry.call.resolve(entry.index, answer);
+        else entry.call.reject(entry.index, new Error(`${this.#options.name} left an item without an answer`));
       });
     } catch (error) {
       if (batch.length > 1 && isDataError(error)) {
@@ -207,7 +259,7 @@ export class GroupCommit<Item, Answer> {
       }
       for (const entry of batch) {
         this.#free(entry);
-        entry.reject(error);
+        entry.call.reject(entry.index, error);
       }
     }
   }
@@ -230,11 +282,10 @@ export class GroupCommit<Item, Answer> {
   #again(entry: Entry<Item, Answer>): void {
     if (monotonicMs() > entry.until) {
       this.#free(entry);
-      entry.reject(
-        new EngineError('CONTENTION', 'the execution is locked by another transaction; repeat the call', {
-          retryDelayMs: 100,
-        }),
-      );
+      const error = new EngineError('CONTENTION', 'the execution is locked by another transaction; repeat the call', {
+        retryDelayMs: 100,
+      });
+      entry.call.reject(entry.index, error);
       return;
     }
     const { line, place } = entry;

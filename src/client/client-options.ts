@@ -2,6 +2,7 @@
 import type { MessageInitShape } from '@bufbuild/protobuf';
 import type { ExecutionState } from '../../gen/tailrace/v1/execution_state_pb.js';
 import type { CompletionFilterSchema, LogFilterSchema } from '../../gen/tailrace/v1/log_pb.js';
+import type { AwaitBounds } from './awaiting.js';
 import type { CancelRules } from './cancel-policy.js';
 import type { ConnectionOptions } from './connection.js';
 import type { TailraceError } from './errors.js';
@@ -35,13 +36,12 @@ export interface CancelOptions extends CancelRules {
   readonly waitMs?: number;
 }
 
-export interface AwaitOptions {
-  /** Milliseconds. Default: without end. */
-  readonly timeoutMs?: number;
+export interface AwaitOptions extends AwaitBounds {
   /** Leave results out. */
   readonly omitResults?: boolean;
-  readonly signal?: AbortSignal;
 }
+
+export type AwaitConsumerOptions = AwaitBounds;
 
 export interface WatchCompletionsOptions extends WatchOptions {
   /** Which executions. Default: all of the namespace. */
@@ -64,10 +64,7 @@ export interface WatchFlowOptions extends Omit<WatchOptions, 'from'> {
   readonly omitPayloads?: boolean;
 }
 
-export interface AwaitFlowOptions {
+export interface AwaitFlowOptions extends AwaitBounds {
   /** `ended` (default): SUCCEEDED, FAILED or CANCELED. `settled`: nothing of it is live; it may be open for more. */
   readonly until?: 'ended' | 'settled';
-  /** Milliseconds. Default: without end. */
-  readonly timeoutMs?: number;
-  readonly signal?: AbortSignal;
 }

@@ -6,8 +6,8 @@
  * TailraceErrors. What has no method here is called through the generated clients.
  */
 import { randomUUID } from 'node:crypto';
-import { durationFromMs } from '@bufbuild/protobuf/wkt';
-import { createClient, type Client as ServiceClient } from '@connectrpc/connect';
+import { type Duration, durationFromMs } from '@bufbuild/protobuf/wkt';
+import { type CallOptions, createClient, type Client as ServiceClient } from '@connectrpc/connect';
 import { AdminService } from '../../gen/tailrace/v1/admin_service_pb.js';
 import {
   type AwaitExecutionsResponse,
@@ -25,9 +25,10 @@ import {
 } from '../../gen/tailrace/v1/engine_service_pb.js';
 import type { FlowState } from '../../gen/tailrace/v1/flow_pb.js';
 import type { CompletionEntry, LogEntry } from '../../gen/tailrace/v1/log_pb.js';
-import { monotonicMs } from '../runtime/clock.js';
+import { awaiting } from './awaiting.js';
 import { toCancelPolicy } from './cancel-policy.js';
 import type {
+  AwaitConsumerOptions,
   AwaitFlowOptions,
   AwaitOptions,
   CancelOptions,
@@ -39,6 +40,7 @@ import type {
   WatchLogOptions,
 } from './client-options.js';
 import { type Connection, checkConnection, openConnection } from './connection.js';
+import { Consumers } from './consumers.js';
 import { lengthOf } from './content.js';
 import { fromItemError } from './errors.js';
 import type { AnyEvents, EventSchemas } from './event-schemas.js';
@@ -58,9 +60,11 @@ import { FlowWatch } from './flow-watch.js';
 import type { NewEvent } from './new-event.js';
 import { OptionRules } from './option-rules.js';
 import { Publishing, type PublishOptions, type ReadStreamOptions } from './publishing.js';
+import { Redrives } from './redrives.js';
 import { retrying } from './retry.js';
 import { split } from './split.js';
 import { Subscriptions } from './subscriptions.js';
+import { graphOf, madeOf, producing } from './tracing.js';
 import { Watch } from './watch.js';
 
 /** The server takes 1000 and, by default, 16 MiB. */
@@ -69,8 +73,6 @@ const CREATE_BOUNDS = { items: 1_000, bytes: 4 * 2 ** 20 };
 const CALL_TIMEOUT_MS = 15_000;
 /** A flow may have thousands of members. */
 const FLOW_TIMEOUT_MS = 60_000;
-/** One wait of AwaitExecutions; the server permits 60 s. */
-const AWAIT_STEP_MS = 30_000;
 
 export class Client<E extends EventSchemas = AnyEvents> {
   readonly engine: ServiceClient<typeof EngineService>;
@@ -80,6 +82,10 @@ export class Client<E extends EventSchemas = AnyEvents> {
   readonly namespace: string;
   /** The stored rules that turn events into executions. */
   readonly subscriptions: Subscriptions<E>;
+  /** Named, durable followers of the log. */
+  readonly consumers: Consumers;
+  /** Bulk redrives of dead letters. */
+  readonly redrives: Redrives;
   readonly #connection: Connection;
   readonly #retryForMs: number;
   readonly #events: E | undefined;
@@ -103,6 +109,8 @@ export class Client<E extends EventSchemas = AnyEvents> {
     this.admin = createClient(AdminService, transport);
     this.#publishing = new Publishing<E>({ engine: this.engine, namespace, schemas: events, retryForMs });
     this.subscriptions = new Subscriptions<E>({ admin: this.admin, namespace, schemas: events, retryForMs });
+    this.consumers = new Consumers({ admin: this.admin, namespace, retryForMs });
+    this.redrives = new Redrives({ deadLetters: this.deadLetters, namespace, retryForMs });
   }
 
   /** Ends the connection; calls and watches under way fail. */
@@ -127,7 +135,9 @@ export class Client<E extends EventSchemas = AnyEvents> {
     const results: CreateResult[] = [];
     for (const batch of atomic ? [specs] : split(specs, ({ input }) => lengthOf(input), CREATE_BOUNDS)) {
       const request = { namespace: this.namespace, executions: batch, atomic };
-      const answer = await this.#call(() => this.engine.createExecutions(request, { timeoutMs: CALL_TIMEOUT_MS }));
+      const answer = await producing(madeOf('create', batch), () =>
+        this.#call(() => this.engine.createExecutions(request, { timeoutMs: CALL_TIMEOUT_MS })),
+      );
       for (const { result } of answer.results) {
         if (result.case === 'ok') {
           const { executionId, duplicate, state } = result.value;
@@ -157,7 +167,9 @@ export class Client<E extends EventSchemas = AnyEvents> {
   /** All of it or nothing: throws a TailraceError if it is refused. */
   async createFlow<Made extends string>(flow: Flow<Made>): Promise<CreatedFlow<Made>> {
     const request = creationOf(flow, this.namespace);
-    const answer = await this.#call(() => this.engine.createFlow(request, { timeoutMs: FLOW_TIMEOUT_MS }));
+    const answer = await producing(graphOf('create flow', flow.graph), () =>
+      this.#call(() => this.engine.createFlow(request, { timeoutMs: FLOW_TIMEOUT_MS })),
+    );
     const { flowId, revision, state, duplicate } = answer;
     return { flowId, ids: idsOf<Made>(answer), revision, state, duplicate };
   }
@@ -169,7 +181,9 @@ export class Client<E extends EventSchemas = AnyEvents> {
     options: ExtendOptions<Made | Existing> = {},
   ): Promise<ExtendedFlow<Made>> {
     const request = extensionOf(flowId, added, options, this.namespace);
-    const answer = await this.#call(() => this.engine.extendFlow(request, { timeoutMs: FLOW_TIMEOUT_MS }));
+    const answer = await producing(graphOf('extend flow', added.graph), () =>
+      this.#call(() => this.engine.extendFlow(request, { timeoutMs: FLOW_TIMEOUT_MS })),
+    );
     const { revision, state, duplicate } = answer;
     return { ids: idsOf<Made>(answer), revision, state, duplicate };
   }
@@ -200,21 +214,16 @@ export class Client<E extends EventSchemas = AnyEvents> {
     executionIds: readonly string[],
     options: AwaitOptions & { readonly mode?: 'all' | 'any' } = {},
   ): Promise<AwaitExecutionsResponse> {
-    const { mode = 'all', timeoutMs = Number.POSITIVE_INFINITY, omitResults = false, signal } = options;
-    const endMs = monotonicMs() + timeoutMs;
-    for (;;) {
-      const stepMs = Math.ceil(Math.max(0, Math.min(AWAIT_STEP_MS, endMs - monotonicMs())));
-      const request = {
-        namespace: this.namespace,
-        executionIds: [...executionIds],
-        mode: mode === 'any' ? AwaitMode.ANY : AwaitMode.ALL,
-        timeout: durationFromMs(stepMs),
-        omitResults,
-      };
-      const bounds = { timeoutMs: stepMs + CALL_TIMEOUT_MS, ...(signal && { signal }) };
-      const answer = await this.#call(() => this.completions.awaitExecutions(request, bounds), signal);
-      if (answer.done || monotonicMs() >= endMs) return answer;
-    }
+    const { mode = 'all', omitResults = false } = options;
+    const request = {
+      namespace: this.namespace,
+      executionIds: [...executionIds],
+      mode: mode === 'any' ? AwaitMode.ANY : AwaitMode.ALL,
+      omitResults,
+    };
+    const call = (timeout: Duration, bounds: CallOptions) =>
+      this.completions.awaitExecutions({ ...request, timeout }, bounds);
+    return awaiting(call, options, this.#retryForMs);
   }
 
   /** Answers once its position is final. Throws a TailraceError if it is refused. */
@@ -242,20 +251,23 @@ export class Client<E extends EventSchemas = AnyEvents> {
 
   /** How a flow stands once it got there. `done` is false if the timeout passed first, which is no error. */
   async awaitFlow(flowId: string, options: AwaitFlowOptions = {}): Promise<AwaitFlowResponse> {
-    const { until = 'ended', timeoutMs = Number.POSITIVE_INFINITY, signal } = options;
-    const endMs = monotonicMs() + timeoutMs;
-    for (;;) {
-      const stepMs = Math.ceil(Math.max(0, Math.min(AWAIT_STEP_MS, endMs - monotonicMs())));
-      const request = {
-        namespace: this.namespace,
-        flowId,
-        until: until === 'settled' ? FlowMilestone.SETTLED : FlowMilestone.ENDED,
-        timeout: durationFromMs(stepMs),
-      };
-      const bounds = { timeoutMs: stepMs + CALL_TIMEOUT_MS, ...(signal && { signal }) };
-      const answer = await this.#call(() => this.completions.awaitFlow(request, bounds), signal);
-      if (answer.done || monotonicMs() >= endMs) return answer;
-    }
+    const until = options.until === 'settled' ? FlowMilestone.SETTLED : FlowMilestone.ENDED;
+    const request = { namespace: this.namespace, flowId, until };
+    const call = (timeout: Duration, bounds: CallOptions) =>
+      this.completions.awaitFlow({ ...request, timeout }, bounds);
+    return awaiting(call, options, this.#retryForMs);
+  }
+
+  /**
+   * Waits until the live generation of a consumer has handled all it has to up to a cursor, such as that of an event just
+   * published: what was written can then be read from its projection. `done` is false if the timeout passed first.
+   */
+  async awaitConsumer(consumer: string, cursor: string, options: AwaitConsumerOptions = {}) {
+    const request = { namespace: this.namespace, consumer, cursor };
+    const call = (timeout: Duration, bounds: CallOptions) =>
+      this.completions.awaitConsumer({ ...request, timeout }, bounds);
+    const { done, cursor: reached } = await awaiting(call, options, this.#retryForMs);
+    return { done, cursor: reached };
   }
 
   /** Resolves once the watch is in place. Iterate it; it resumes by itself (watch.ts). */

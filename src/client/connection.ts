@@ -1,8 +1,11 @@
 /** One connection to a server, over Connect or gRPC; both multiplex every call over one HTTP/2 session. */
 import type { Transport } from '@connectrpc/connect';
-import { createConnectTransport, Http2SessionManager } from '@connectrpc/connect-node';
+import { Http2SessionManager } from '@connectrpc/connect-node';
+import { bearing, type Token } from './bearing.js';
+import { ConnectTransport } from './connect-transport.js';
 import { GrpcTransport, type Pem } from './grpc-transport.js';
 import type { OptionRules } from './option-rules.js';
+import { tracedTransport } from './tracing.js';
 
 export interface TlsOptions {
   /** PEM certificates of the authorities to trust. Default: the system's. */
@@ -23,6 +26,11 @@ export interface ConnectionOptions {
   readonly transport?: 'connect' | 'grpc' | Transport;
   /** Only with `https`. */
   readonly tls?: TlsOptions;
+  /**
+   * Secret of the token to send, `tr_…`, or a function that is asked for it at each call. Default: none, for servers that
+   * let anybody in, or know the certificate. Over `http` everybody on the way can read it.
+   */
+  readonly token?: Token;
 }
 
 export interface Connection {
@@ -31,7 +39,9 @@ export interface Connection {
   close(): void;
 }
 
-export function checkConnection(rules: OptionRules, { url, transport, tls }: ConnectionOptions): void {
+export function checkConnection(rules: OptionRules, { url, transport, tls, token }: ConnectionOptions): void {
+  const isToken = typeof token !== 'string' || /^[\x21-\x7e]+$/.test(token);
+  rules.rule(isToken, 'token must be the secret of a token, without spaces'); // never shown
   if (typeof transport === 'object') return;
   rules.url('url', url);
   const known = transport === undefined || transport === 'connect' || transport === 'grpc';
@@ -40,7 +50,14 @@ export function checkConnection(rules: OptionRules, { url, transport, tls }: Con
   rules.rule(!tls?.cert === !tls?.key, 'tls.cert and tls.key need each other');
 }
 
-export function openConnection({ url, transport = 'connect', tls = {} }: ConnectionOptions): Connection {
+/** Its calls carry the token, and belong to the trace that is active where they are made. */
+export function openConnection(options: ConnectionOptions): Connection {
+  const { transport, close } = connect(options);
+  const carrying = options.token === undefined ? transport : bearing(transport, options.token);
+  return { transport: tracedTransport(carrying), close };
+}
+
+function connect({ url, transport = 'connect', tls = {} }: ConnectionOptions): Connection {
   if (typeof transport === 'object') return { transport, close: () => {} };
   const pem: Pem = Object.fromEntries(Object.entries(tls).map(([name, text]) => [name, Buffer.from(text)]));
   if (transport === 'grpc') {
@@ -49,9 +66,5 @@ export function openConnection({ url, transport = 'connect', tls = {} }: Connect
   }
   // Pings find out about a connection that died without a word.
   const sessionManager = new Http2SessionManager(url, { pingIntervalMs: 10_000, pingTimeoutMs: 5_000 }, pem);
-  return {
-    // Without compression: next door it costs more than it saves.
-    transport: createConnectTransport({ baseUrl: url, httpVersion: '2', sessionManager, acceptCompression: [] }),
-    close: () => sessionManager.abort(),
-  };
+  return { transport: new ConnectTransport(url, sessionManager), close: () => sessionManager.abort() };
 }

@@ -10,15 +10,15 @@ import {
   type DescMethod,
   type DescMethodStreaming,
   type DescMethodUnary,
-  fromBinary,
   type MessageInitShape,
   type MessageShape,
-  toBinary,
 } from '@bufbuild/protobuf';
 import { Code, ConnectError, type StreamResponse, type Transport, type UnaryResponse } from '@connectrpc/connect';
 // Marked internal by Connect, whose version is pinned for it: decodes grpc-status-details-bin.
 import { findTrailerError } from '@connectrpc/connect/protocol-grpc';
 import { type CallOptions, Client, credentials, Metadata, type ServiceError } from '@grpc/grpc-js';
+import { decodeBinary } from '../protobuf/decoder.js';
+import { encodeBinary } from '../protobuf/encoder.js';
 import { wallMs } from '../runtime/clock.js';
 
 type GivenHeaders = Parameters<Transport['unary']>[3];
@@ -129,8 +129,8 @@ async function* read<T>(open: () => Opened, signal: AbortSignal | undefined): As
 function wire<I extends DescMessage, O extends DescMessage>(method: DescMethod & { input: I; output: O }) {
   return {
     path: `/${method.parent.typeName}/${method.name}`,
-    serialize: (message: MessageShape<I>): Buffer => buffer(toBinary(method.input, message)),
-    deserialize: (data: Buffer): MessageShape<O> => fromBinary(method.output, data),
+    serialize: (message: MessageShape<I>): Buffer => buffer(encodeBinary(method.input, message)),
+    deserialize: (data: Buffer): MessageShape<O> => decodeBinary(method.output, data),
   };
 }
 

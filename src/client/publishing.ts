@@ -12,6 +12,7 @@ import type { AnyEvents, EventSchemas } from './event-schemas.js';
 import { type EventOptions, type NewEvent, toEmittedEvent } from './new-event.js';
 import { retrying } from './retry.js';
 import { split } from './split.js';
+import { madeOf, producing } from './tracing.js';
 
 /** What a client's event may carry beside type and payload. */
 export interface PublishOptions extends EventOptions {
@@ -91,7 +92,8 @@ export class Publishing<E extends EventSchemas = AnyEvents> {
       const { namespace, engine } = this.#options;
       const request = { namespace, events: call.map(({ spec }) => spec), atomic };
       const bounds = call.length > BOUNDS.items ? BATCH_CALL : CALL;
-      const answer = await this.#call(() => engine.publishEvents(request, bounds));
+      const publish = () => this.#call(() => engine.publishEvents(request, bounds));
+      const answer = await producing(madeOf('publish', request.events), publish);
       answer.results.forEach((result, i) => {
         const at = call[i]?.at;
         if (at !== undefined) results[at] = toResult(result);

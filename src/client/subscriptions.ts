@@ -3,6 +3,7 @@ import type { Client as ServiceClient } from '@connectrpc/connect';
 import type { AdminService } from '../../gen/tailrace/v1/admin_service_pb.js';
 import type { Subscription } from '../../gen/tailrace/v1/subscription_pb.js';
 import type { AnyEvents, EventSchemas } from './event-schemas.js';
+import { type NewLetterSubscription, toLetterSubscriptionSpec } from './letter-subscription.js';
 import { retrying } from './retry.js';
 import { type NewSubscription, toSubscriptionSpec } from './subscription-spec.js';
 
@@ -40,9 +41,14 @@ export class Subscriptions<E extends EventSchemas = AnyEvents> {
   }
 
   /** Makes or changes it; a repeat changes nothing. A change applies to what is routed after it. */
-  async put(asked: NewSubscription<E>, { expectedVersion = 0n }: ExpectedVersion = {}): Promise<PutSubscription> {
+  async put(
+    asked: NewSubscription<E> | NewLetterSubscription,
+    { expectedVersion = 0n }: ExpectedVersion = {},
+  ): Promise<PutSubscription> {
     const { admin, namespace, schemas } = this.#options;
-    const request = { namespace, subscription: toSubscriptionSpec(schemas, asked), expectedVersion };
+    const subscriptionSpec =
+      'deadLetters' in asked ? toLetterSubscriptionSpec(asked) : toSubscriptionSpec(schemas, asked);
+    const request = { namespace, subscription: subscriptionSpec, expectedVersion };
     const { subscription, warnings } = await this.#call(() => admin.putSubscription(request, CALL));
     return { subscription, warnings };
   }

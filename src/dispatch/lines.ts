@@ -13,11 +13,14 @@ import {
   type Segment,
 } from '../repository/claims/index.js';
 import type { Database } from '../repository/database.js';
+import type { LineStretch } from '../repository/metrics/index.js';
 import type { ClaimClass } from '../repository/registry/index.js';
 import { monotonicMs } from '../runtime/clock.js';
 import { Gate } from '../runtime/gate.js';
 import { WakeSignal } from '../runtime/wake-signal.js';
+import { AttemptMeters } from './attempt-meters.js';
 import { EmptyLines } from './empty-lines.js';
+import { NamedLanes } from './named-lanes.js';
 import type { Registry } from './registry.js';
 import { type Waiter, Waiters } from './waiters.js';
 
@@ -47,6 +50,8 @@ export interface ClaimAsk {
 }
 
 export class Lines {
+  /** What this process saw of attempts. */
+  readonly attempts: AttemptMeters;
   readonly #database: Database;
   readonly #registry: Registry;
   readonly #bounds = new LineBounds();
@@ -59,9 +64,10 @@ export class Lines {
   readonly #drained = new Map<number, Drained>();
   #closed = false;
 
-  constructor(database: Database, registry: Registry) {
+  constructor(database: Database, registry: Registry, named = new NamedLanes(registry)) {
     this.#database = database;
     this.#registry = registry;
+    this.attempts = new AttemptMeters(registry, named);
   }
 
   /**
@@ -131,6 +137,19 @@ export class Lines {
     this.#empty.saw(classIds, begunMs);
   }
 
+  /** Where there may be work, of lines that claims of this process have found to begin somewhere. */
+  stretches(): LineStretch[] {
+    const known = this.#bounds.places([...this.#registry.classIds()]).filter(({ seq }) => seq > 0n);
+    return [...new Set(known.map((place) => place.class))].flatMap((id) =>
+      this.#bounds.stretches(id, false).map((stretch) => ({ ...stretch, class: id })),
+    );
+  }
+
+  /** Claims that wait for work. */
+  get waiting(): number {
+    return this.#waiters.size;
+  }
+
   /** The lines somebody waits for, for the pulse to look into. */
   waitedFor(): Segment[] {
     if (this.#waiters.size === 0) return [];
@@ -197,6 +216,7 @@ export class Lines {
       const ended = monotonicMs();
       if (!aggressive) this.#bounds.ranSafe(ended, ended - started);
       this.#learn(granted);
+      this.attempts.granted(granted, ask.holder.leaseMs);
       // A full answer, by number or by size, means there may be more for the next in line.
       if (granted.length === ask.limit || inputBytes(granted) > ANSWER_BYTES / 2) {
         for (const { id } of classes) this.#waiters.wake(id, 1);

@@ -1,7 +1,7 @@
 /**
  * What this process remembers of namespaces, lanes and claim classes, so that a claim or a creation names numbers only.
  *
- * The database raises one version with every new class and every change of a lane or a drained worker. The pulse compares
+ * The database raises one version with every new class and every change of a lane, a namespace or a drained worker. The pulse compares
  * it once a second, and whoever changes something here asks for a refresh at once. Being late is harmless: a claim checks
  * its lanes again in its own statement.
  */
@@ -14,16 +14,18 @@ import {
   findNamespace,
   internClasses,
   type LaneDefaults,
+  type Namespace,
   readClaimClasses,
   readDrainingWorkers,
   readLanes,
   readNamespaces,
   readRegistryVersion,
 } from '../repository/registry/index.js';
+import { monotonicMs } from '../runtime/clock.js';
 
 export class Registry {
   readonly #database: Database;
-  readonly #namespaces = new Map<string, number>();
+  readonly #namespaces = new Map<string, Namespace>();
   readonly #namespaceNames = new Map<number, string>();
   readonly #classes = new Map<number, ClaimClass>();
   readonly #classIds = new Map<string, number>();
@@ -34,6 +36,7 @@ export class Registry {
   #draining = new Map<string, string>();
   #lastClass = 0;
   #version = -1n;
+  #confirmedMs = Number.NEGATIVE_INFINITY;
   #loading: Promise<void> = Promise.resolve();
   #next: Promise<void> | undefined;
 
@@ -44,6 +47,16 @@ export class Registry {
   /** Raised with every load that changed something; whoever derives from classes compares it. */
   get version(): bigint {
     return this.#version;
+  }
+
+  /** When the version was last seen to be the database's, on the monotonic clock. */
+  get confirmedMs(): number {
+    return this.#confirmedMs;
+  }
+
+  /** The database had this version at `readMs`, or later. */
+  confirm(version: bigint, readMs: number): void {
+    if (version === this.#version) this.#confirmedMs = Math.max(this.#confirmedMs, readMs);
   }
 
   /** Loads what is new if the database's version is another one than this process knows. */
@@ -60,13 +73,14 @@ export class Registry {
     await this.#next;
   }
 
+  /** Whether this process has met it; of one made elsewhere just now it may not know yet. */
+  knows(name: string): boolean {
+    return this.#namespaces.has(name);
+  }
+
   /** Undefined: nothing was ever created there. One that this process has not met may be another one's, made just now. */
   async namespace(name: string): Promise<number | undefined> {
-    const known = this.#namespaces.get(name);
-    if (known !== undefined) return known;
-    const id = await findNamespace(this.#database, name);
-    if (id !== undefined) this.#rememberNamespace(id, name);
-    return id;
+    return (await this.#namespaceOf(name))?.id;
   }
 
   /** Makes the namespace on first use. */
@@ -77,6 +91,12 @@ export class Registry {
     const made = await this.namespace(name);
     if (made === undefined) throw new Error(`namespace ${name} was made and is not there`);
     return made;
+  }
+
+  /** What it is held to, as this process knows it; undefined where the server's settings alone hold. */
+  async payloadBytes(name: string): Promise<number | undefined> {
+    const most = (this.#namespaces.get(name) ?? (await this.#namespaceOf(name)))?.maxPayloadBytes;
+    return most == null ? undefined : Number(most);
   }
 
   namespaceName(id: number): string {
@@ -90,6 +110,14 @@ export class Registry {
 
   classIds(): Iterable<number> {
     return this.#classes.keys();
+  }
+
+  namespaceIds(): Iterable<number> {
+    return this.#namespaceNames.keys();
+  }
+
+  laneIds(): Iterable<number> {
+    return this.#lanes.keys();
   }
 
   lane(id: number): LaneDefaults | undefined {
@@ -164,6 +192,7 @@ export class Registry {
    * lanes, so that each class has its lane.
    */
   async #load(): Promise<void> {
+    const readMs = monotonicMs();
     const version = await readRegistryVersion(this.#database);
     const classes = await readClaimClasses(this.#database, this.#lastClass);
     const [namespaces, lanes, draining] = await Promise.all([
@@ -171,16 +200,25 @@ export class Registry {
       readLanes(this.#database),
       readDrainingWorkers(this.#database),
     ]);
-    for (const { id, name } of namespaces) this.#rememberNamespace(id, name);
+    for (const namespace of namespaces) this.#rememberNamespace(namespace);
     for (const line of classes) this.#remember(line);
     this.#lanes = new Map(lanes.map((lane) => [lane.id, lane]));
     this.#draining = new Map(draining.map(({ namespace, id, reason }) => [`${namespace}/${id}`, reason]));
     this.#version = version;
+    this.confirm(version, readMs);
   }
 
-  #rememberNamespace(id: number, name: string): void {
-    this.#namespaces.set(name, id);
-    this.#namespaceNames.set(id, name);
+  async #namespaceOf(name: string): Promise<Namespace | undefined> {
+    const known = this.#namespaces.get(name);
+    if (known !== undefined) return known;
+    const found = await findNamespace(this.#database, name);
+    if (found !== undefined) this.#rememberNamespace(found);
+    return found;
+  }
+
+  #rememberNamespace(namespace: Namespace): void {
+    this.#namespaces.set(namespace.name, namespace);
+    this.#namespaceNames.set(namespace.id, namespace.name);
   }
 
   #remember(line: ClaimClass): void {

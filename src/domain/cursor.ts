@@ -27,6 +27,8 @@ export interface ShardPosition {
 export interface CursorScope {
   readonly namespace: number;
   readonly incarnation: string;
+  /** Logs that this one was restored from, and up to which position they are the same. */
+  readonly past?: Readonly<Record<string, bigint>>;
   /** Entries up to this position are gone. */
   readonly floor: bigint;
   /** The highest position given. */
@@ -84,9 +86,11 @@ export function decodeCursor(text: string): Cursor {
 export function resolveCursor(text: string, scope: CursorScope): bigint {
   const cursor = decodeCursor(text);
   if (cursor.namespace !== scope.namespace) throw bad('it belongs to another namespace');
-  if (cursor.incarnation !== scope.incarnation) throw bad('it belongs to another log');
+  const same = cursor.incarnation === scope.incarnation ? scope.head : scope.past?.[cursor.incarnation];
+  if (same === undefined) throw bad('it belongs to another log');
   const [only] = cursor.positions;
   if (only === undefined || cursor.positions.length > 1 || only.shard !== 0) throw bad('its shards are unknown');
+  if (only.position > same && only.position <= scope.head) throw bad('it has seen what a restore of the log lost');
   if (only.position < 0n || only.position > scope.head) throw bad('it lies beyond the end of the log');
   if (only.position < scope.floor) {
     throw new EngineError('CURSOR_PRUNED', 'entries after this cursor are gone', {
@@ -96,19 +100,45 @@ export function resolveCursor(text: string, scope: CursorScope): bigint {
   return only.position;
 }
 
-/** The cursor of a reader that has seen everything up to `position`. */
-export function cursorAt(scope: Pick<CursorScope, 'namespace' | 'incarnation'>, position: bigint): string {
-  const { namespace, incarnation } = scope;
-  return encodeCursor({ namespace, incarnation, positions: [{ shard: 0, position }] });
+/**
+ * The cursor of a reader that has seen everything up to `position`. Every entry that is handed out has one, and those of a
+ * scope differ in their last half only, so the first is kept: a tenth of what encoding it costs.
+ */
+export function cursorAt({ namespace, incarnation }: Pick<CursorScope, 'namespace' | 'incarnation'>, position: bigint) {
+  const key = `${namespace}/${incarnation}`;
+  const { text, state } = beginnings.get(key) ?? begin(key, namespace, incarnation);
+  ending.writeBigInt64BE(position, 0);
+  ending.writeUInt32BE(checksum(ending.subarray(0, PAIR - 2), state), PAIR - 2);
+  return text + ending.toString('base64url');
+}
+
+interface Beginning {
+  /** Everything before the position: 24 bytes, so that no character holds bits of both halves. */
+  readonly text: string;
+  /** The checksum so far. */
+  readonly state: number;
+}
+
+const REMEMBERED = 1_000;
+const beginnings = new Map<string, Beginning>();
+const ending = Buffer.alloc(PAIR - 2 + CHECKSUM);
+
+function begin(key: string, namespace: number, incarnation: string): Beginning {
+  const whole = encodeCursor({ namespace, incarnation, positions: [{ shard: 0, position: 0n }] });
+  const bytes = Buffer.from(whole, 'base64url').subarray(0, FIXED + 2);
+  const made = { text: bytes.toString('base64url'), state: checksum(bytes) };
+  if (beginnings.size >= REMEMBERED) beginnings.clear();
+  beginnings.set(key, made);
+  return made;
 }
 
 function bad(why: string): EngineError {
   return new EngineError('BAD_CURSOR', `the cursor cannot be used: ${why}`);
 }
 
-/** FNV-1a over 32 bits. */
-export function checksum(bytes: Uint8Array): number {
-  let hash = 0x811c9dc5;
+/** FNV-1a over 32 bits; `state`: the checksum of what comes before. */
+export function checksum(bytes: Uint8Array, state = 0x811c9dc5): number {
+  let hash = state;
   for (const byte of bytes) hash = Math.imul(hash ^ byte, 0x01000193);
   return hash >>> 0;
 }

@@ -5,6 +5,7 @@
  *     password       of its superuser, readable by the server's user alone
  *     port           the one used last, so that the address stays
  *     secrets-key    of what is sealed in the database, for the server's user alone
+ *     admin-token    secret of the first token, where tokens are required; to be moved to wherever its owner keeps such
  *     postgres.log   of the present or last run
  *     owner          the server process that has it now
  *
@@ -85,7 +86,8 @@ async function refuseClosed(path: string, account: Account): Promise<void> {
   );
 }
 
-const OURS = /^(cluster|new-.*|owner.*|password|port|postgres\.log|secrets-key(\.new)?|lost\+found)$/;
+const OURS =
+  /^(cluster|new-.*|owner.*|password|port|postgres\.log|secrets-key(\.new)?|admin-token(\..*)?|lost\+found)$/;
 
 /** Its mode is about to be changed, and a misspelt path must not close somebody's home directory to them. */
 async function refuseForeign(path: string): Promise<void> {

@@ -73,6 +73,11 @@ export class RecordFilter {
     );
   }
 
+  /** An admitted record may still be left out for what its detail says. */
+  needsDetail({ ofEvent }: LogRecord): boolean {
+    return this.#tags.length > 0 || (ofEvent && this.#types.size + this.#eventTypes.size + this.#streams.size > 0);
+  }
+
   #passesBesideEvents(): boolean {
     return (this.#eventTypes.size === 0 && this.#streams.size === 0) || this.#kinds.size > 0;
   }

@@ -12,6 +12,7 @@ import type { QueueBounds } from '../runtime/bounded-queue.js';
 import { DistantClock } from '../runtime/distant-clock.js';
 import { type EndsWanted, EndWaiters } from './ends.js';
 import type { RecordFilter } from './filter.js';
+import { LogFloors } from './floors.js';
 import { type AwaitedFlow, FlowWaiters, type FlowWanted } from './flow-waits.js';
 import { Places } from './places.js';
 import type { KnownExecution, LogSource } from './source.js';
@@ -54,6 +55,8 @@ const DEFAULTS: Required<LiveLogOptions> = {
 };
 
 export class LiveLog {
+  /** Up to where the log is gone. */
+  readonly floors: LogFloors;
   readonly #source: LogSource;
   readonly #tail: Tail;
   readonly #ends: EndWaiters;
@@ -68,6 +71,7 @@ export class LiveLog {
 
   constructor(source: LogSource, options: LiveLogOptions = {}) {
     this.#source = source;
+    this.floors = new LogFloors(() => source.floors());
     this.#tail = new Tail(source);
     this.#ends = new EndWaiters(source, this.#tail);
     this.#flows = new FlowWaiters(source, this.#tail);
@@ -78,6 +82,11 @@ export class LiveLog {
   /** Watches open now. */
   get watching(): number {
     return this.#watchers.size;
+  }
+
+  /** Watches that are not at the end of the log yet, or have fallen behind it. */
+  get behind(): number {
+    return [...this.#watchers].filter(({ behind }) => behind).length;
   }
 
   /** Watches cut so far because they did not keep up. */
@@ -98,13 +107,14 @@ export class LiveLog {
         metadata: { limit: String(maxWatchers) },
       });
     }
-    const scope = { namespace: wanted.namespace, ...(await this.#head()) };
+    const scope = { namespace: wanted.namespace, ...(await this.#head(wanted.namespace)) };
     const start = startOf(wanted.start, scope);
     this.#refuseWhenClosed();
     const { filter } = wanted;
     const watcher = new Watcher({
       ...options,
       source: this.#source,
+      floors: this.floors,
       tail: this.#tail,
       filter,
       scope,
@@ -181,8 +191,8 @@ export class LiveLog {
     this.fail(draining());
   }
 
-  async #head(): Promise<LogHead> {
-    const head = await this.#source.head();
+  async #head(namespace: number): Promise<LogHead> {
+    const head = await this.#source.head(namespace);
     this.#clock.observe(head.now);
     return head;
   }

@@ -10,7 +10,8 @@ interface Numbered {
 export class NameCache {
   readonly #runner: Runner;
   readonly #classes = new Map<number, ClassNames>();
-  readonly #namespaces = new Map<number, string>();
+  /** What is about no namespace, such as tokens for all of them, has the number 0. */
+  readonly #namespaces = new Map<number, string>([[0, '']]);
 
   constructor(runner: Runner) {
     this.#runner = runner;

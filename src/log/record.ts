@@ -19,6 +19,8 @@ export class LogRecord {
   /** The event that was published; undefined as `detail` is. Its position is the entry's. */
   event: EventRow | undefined;
   readonly #executionType: string;
+  /** Few; kept here, since a weak map of as many records as pass costs the collector more than making them again. */
+  #forms: { readonly maker: unknown; readonly key: number; readonly form: unknown }[] | undefined;
 
   constructor(
     readonly entry: LogEntry,
@@ -28,6 +30,16 @@ export class LogRecord {
     type: string,
   ) {
     this.#executionType = type;
+  }
+
+  /** What `maker` has made of it for readers of this kind; undefined until then. */
+  formOf(maker: unknown, key: number): unknown {
+    return this.#forms?.find((made) => made.maker === maker && made.key === key)?.form;
+  }
+
+  keepForm(maker: unknown, key: number, form: unknown): void {
+    this.#forms ??= [];
+    this.#forms.push({ maker, key, form });
   }
 
   /** Of the execution, or of the event once it is read; empty where the entry concerns neither. */

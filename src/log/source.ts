@@ -5,11 +5,13 @@ import {
   type ExecutionDetail,
   type FlowStanding,
   type LogEntry,
+  type LogFloorRows,
   type LogHead,
   readDetails,
   readFlowNames,
   readFlowStandings,
   readLog,
+  readLogFloors,
   readLogHead,
   readPositions,
   readStates,
@@ -30,7 +32,9 @@ export type Page = readonly [LogRecord, ...LogRecord[]];
 export interface LogSource {
   /** A page with at least as many has more behind it. */
   readonly pageEntries: number;
-  head(): Promise<LogHead>;
+  /** With the floor of a namespace, where one is named. */
+  head(namespace?: number): Promise<LogHead>;
+  floors(): Promise<LogFloorRows>;
   /** From this position on; undefined when nothing stands there yet. */
   page(from: bigint): Promise<Page | undefined>;
   /** Fills in the details of these records, in one statement per kind of subject; none when they have them. */
@@ -41,7 +45,7 @@ export interface LogSource {
   executions(ids: readonly string[]): Promise<ReadonlyMap<string, KnownExecution>>;
   /** Where flows stand, by id; what does not exist is missing. Calls share statements as those for executions do. */
   flows(ids: readonly string[]): Promise<ReadonlyMap<string, FlowStanding>>;
-  /** Positions of rows of the log; those that have none yet are missing. */
+  /** Positions of rows of the log, 0 where they are gone; those that have none yet are missing. */
   positions(seqs: readonly bigint[]): Promise<ReadonlyMap<bigint, bigint>>;
 }
 
@@ -67,8 +71,12 @@ export class DatabaseLogSource implements LogSource {
     this.#inlineBytes = options.inlineBytes ?? 64 * 1024;
   }
 
-  async head(): Promise<LogHead> {
-    return await readLogHead(this.#runner);
+  async head(namespace?: number): Promise<LogHead> {
+    return await readLogHead(this.#runner, namespace);
+  }
+
+  async floors(): Promise<LogFloorRows> {
+    return await readLogFloors(this.#runner);
   }
 
   async page(from: bigint): Promise<Page | undefined> {
@@ -139,7 +147,7 @@ export class DatabaseLogSource implements LogSource {
     return new Map(
       found.map((detail) => {
         const { lane = '', type = '' } = this.#names.classOf(detail.class) ?? {};
-        return [detail.id, { ...detail, lane, type }];
+        return [detail.id, Object.assign(detail, { lane, type })];
       }),
     );
   }

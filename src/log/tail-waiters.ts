@@ -2,7 +2,9 @@
  * Who waits at the tail for something to come by, under the ids it waits for. The tail is joined with the first and left
  * with the last, and its failure is everybody's.
  */
+import { EngineError } from '../domain/errors.js';
 import type { WakeSignal } from '../runtime/wake-signal.js';
+import { prunedPosition } from './floors.js';
 import type { LogSource } from './source.js';
 import type { Tail, TailListener } from './tail.js';
 
@@ -56,7 +58,15 @@ export class TailWaiters<Waiter extends TailWaiter> {
     this.#tail.leave(this.#listener);
   }
 
-  fail(error: unknown): void {
+  /** What they wait for may have gone by with what retention took: whoever asks again is told how it stands. */
+  fail(failure: unknown): void {
+    const error =
+      prunedPosition(failure) === undefined
+        ? failure
+        : new EngineError('DATABASE_UNAVAILABLE', 'ask again', {
+            retryDelayMs: 0,
+            cause: failure,
+          });
     this.#standing = false;
     for (const waiter of new Set([...this.#waiters.values()].flatMap((waiters) => [...waiters]))) {
       waiter.failure = error;

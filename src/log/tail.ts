@@ -4,9 +4,11 @@
  *
  * It reads when woken: after the own sequencer's steps, by other processes, by the pulse. A wake-up that is lost costs
  * latency only, since every read goes on from the last position. When a read fails all listeners are told and the tail
- * stands still until somebody listens again.
+ * stands still until somebody listens again. So it is when retention has taken what comes next, which needs a process that
+ * was stopped for longer than the log is kept.
  */
 
+import { prunedAt } from './floors.js';
 import type { LogRecord } from './record.js';
 import { Ring, type RingBounds } from './ring.js';
 import type { LogSource, Page } from './source.js';
@@ -108,7 +110,9 @@ export class Tail {
       const head = this.#head;
       this.#hinted = false;
       try {
-        const page = await this.#source.page(this.#position + 1n);
+        const from = this.#position + 1n;
+        const page = await this.#source.page(from);
+        if (page ? page[0].entry.position > from : head >= from) await this.#refuseGap(from);
         if (page) await this.#deliver(page, epoch);
         else if (head === this.#head) this.#head = 0n;
       } catch (error) {
@@ -116,6 +120,11 @@ export class Tail {
       }
     }
     this.#reading = false;
+  }
+
+  async #refuseGap(from: bigint): Promise<void> {
+    const { floor } = await this.#source.head();
+    if (floor >= from) throw prunedAt(floor);
   }
 
   async #deliver(page: Page, epoch: number): Promise<void> {

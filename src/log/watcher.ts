@@ -11,11 +11,12 @@
  *
  * Every way in which a watch ends carries the cursor to go on from.
  */
-import { type CursorScope, cursorAt } from '../domain/cursor.js';
+import { ALL_NAMESPACES, type CursorScope, cursorAt } from '../domain/cursor.js';
 import { EngineError } from '../domain/errors.js';
 import { BoundedQueue, type QueueBounds } from '../runtime/bounded-queue.js';
 import { after, monotonicMs } from '../runtime/clock.js';
 import type { RecordFilter } from './filter.js';
+import { type LogFloors, prunedAt, prunedPosition } from './floors.js';
 import type { LogRecord } from './record.js';
 import type { LogSource, Page } from './source.js';
 import type { Tail, TailListener } from './tail.js';
@@ -46,6 +47,7 @@ export class WatchMessage {
 
 export interface WatcherOptions {
   readonly source: LogSource;
+  readonly floors: LogFloors;
   readonly tail: Tail;
   readonly filter: RecordFilter;
   readonly scope: Pick<CursorScope, 'namespace' | 'incarnation'>;
@@ -71,6 +73,7 @@ export class Watcher implements TailListener {
   /** Set while the watcher has lost the tail to a full buffer; calls the cut off. */
   #spare: (() => void) | undefined;
   #ended: unknown;
+  #joined = false;
 
   constructor(options: WatcherOptions) {
     this.#options = options;
@@ -93,6 +96,11 @@ export class Watcher implements TailListener {
       this.#spare?.();
       this.#options.tail.leave(this);
     }
+  }
+
+  /** Whether it reads by itself, because it has not met the tail yet or left it with a full buffer. */
+  get behind(): boolean {
+    return !this.#joined;
   }
 
   wants(record: LogRecord): boolean {
@@ -122,12 +130,14 @@ export class Watcher implements TailListener {
   }
 
   async *#catchUp(signal: AbortSignal): AsyncGenerator<WatchMessage, void> {
-    const { source, tail, heartbeatMs } = this.#options;
+    const { source, tail, floors, scope, heartbeatMs } = this.#options;
     let spoke = monotonicMs();
     while (!signal.aborted) {
       this.#throwIfEnded();
       if (tail.position !== undefined && this.#seen >= tail.position) return this.#join();
+      this.#refuseBelow(await floors.of(scope.namespace));
       const page = tail.recent(this.#seen + 1n) ?? (await source.page(this.#seen + 1n));
+      if (this.#isGap(page)) this.#refuseBelow(await floors.now(scope.namespace));
       if (page) {
         await source.detail(page.filter((record) => this.wants(record)));
         for (const records of this.#portions(page.filter((record) => this.#isNew(record)))) {
@@ -162,19 +172,34 @@ export class Watcher implements TailListener {
     this.#spare?.();
     this.#spare = undefined;
     this.#options.tail.join(this, this.#seen);
+    this.#joined = true;
   }
 
   #lag(): void {
     const { graceMs, onCut, tail } = this.#options;
     tail.leave(this);
+    this.#joined = false;
     this.#spare ??= after(graceMs, () => {
       this.end(new EngineError('STREAM_TOO_SLOW', 'the watcher does not keep up; go on from the cursor'));
       onCut();
     });
   }
 
+  /** What comes next must be there, unless it is gone. */
+  #isGap(page: Page | undefined): boolean {
+    const end = this.#options.tail.position;
+    return page ? page[0].entry.position > this.#seen + 1n : end !== undefined && end > this.#seen;
+  }
+
+  #refuseBelow(floor: bigint): void {
+    if (this.#seen < floor) throw prunedAt(floor);
+  }
+
   #isNew(record: LogRecord): boolean {
-    return record.entry.position > this.#seen && this.#options.filter.selects(record);
+    const { filter, scope, floors } = this.#options;
+    if (record.entry.position <= this.#seen || !filter.selects(record)) return false;
+    // Namespaces keep their log for different times; those of one are refused as a whole.
+    return scope.namespace !== ALL_NAMESPACES || !floors.hides(record.entry);
   }
 
   *#portions(records: readonly LogRecord[]): Generator<LogRecord[]> {
@@ -195,8 +220,14 @@ export class Watcher implements TailListener {
   #withCursor(error: unknown): unknown {
     if (!(error instanceof EngineError)) return error;
     const { message, retryDelayMs, violations, metadata } = error;
+    const { scope } = this.#options;
+    const earliest = prunedPosition(error);
     return new EngineError(error.reason, message, {
-      metadata: { ...metadata, cursor: cursorAt(this.#options.scope, this.#given) },
+      metadata: {
+        ...metadata,
+        cursor: cursorAt(scope, this.#given),
+        ...(earliest !== undefined && { earliest_cursor: cursorAt(scope, earliest) }),
+      },
       violations,
       cause: error,
       ...(retryDelayMs !== undefined && { retryDelayMs }),

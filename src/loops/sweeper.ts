@@ -30,6 +30,14 @@ export interface SweeperOptions {
   readonly onError: (name: string, error: unknown) => void;
 }
 
+/** How far the sweeps of one subject have come. */
+export interface SweepMeter {
+  readonly subject: SweepSubject;
+  readonly sweeps: number;
+  /** Due rows taken. */
+  readonly taken: number;
+}
+
 export class Sweeper {
   readonly #subjects: ReadonlyMap<SweepSubject, DueLoop>;
 
@@ -44,6 +52,7 @@ export class Sweeper {
       'suspensions',
       'budgets',
       'routes',
+      'letters',
     ];
     const hint = (subject: SweepSubject, dueMs: number) => this.hint(subject, dueMs);
     this.#subjects = new Map(subjects.map((subject) => [subject, new DueLoop(subject, options, hint)]));
@@ -53,6 +62,10 @@ export class Sweeper {
   hint(subject: SweepSubject, dueMs: number): void {
     this.#subjects.get(subject)?.hint(dueMs);
     if (subject === 'followUps') this.#subjects.get('fillings')?.hint(dueMs);
+  }
+
+  get meters(): readonly SweepMeter[] {
+    return [...this.#subjects.values()];
   }
 
   start(): void {
@@ -66,12 +79,16 @@ export class Sweeper {
 
 type Hint = (subject: SweepSubject, dueMs: number) => void;
 
-class DueLoop {
+class DueLoop implements SweepMeter {
+  sweeps = 0;
+  taken = 0;
+  readonly subject: SweepSubject;
   readonly #loop: Loop;
   #dueAt = Number.POSITIVE_INFINITY;
   #cancelAlarm: () => void = () => undefined;
 
   constructor(subject: SweepSubject, { database, onSwept, onError }: SweeperOptions, hint: Hint) {
+    this.subject = subject;
     const follows = FOLLOWING.includes(subject);
     // Of follow-ups the sweep itself tells when the next one is due.
     const breeds = follows && subject !== 'followUps';
@@ -84,6 +101,8 @@ class DueLoop {
       body: async () => {
         this.#dueAt = Number.POSITIVE_INFINITY;
         const swept = await sweep(database, subject, batch);
+        this.sweeps++;
+        this.taken += swept.taken;
         if (swept.taken > 0) onSwept(swept.classes, swept.taken, subject);
         if (swept.leaseMs !== undefined) hint('leases', swept.leaseMs);
         if (swept.follows || (breeds && swept.taken > 0)) hint('followUps', 0);

@@ -6,7 +6,7 @@
 import type { Database } from '../repository/database.js';
 import { sweepPassingFrames } from '../repository/frames/index.js';
 import { ensureLogPartitions } from '../repository/log/index.js';
-import { ensureExecutionPartitions, vacuumHotTables } from '../repository/sweeping/index.js';
+import { extendPartitions, type PartitionsAhead, vacuumHotTables } from '../repository/sweeping/index.js';
 import { forgetUnseenWorkers } from '../repository/workers/index.js';
 import { Loop } from '../runtime/loop.js';
 
@@ -16,18 +16,19 @@ const PARTITIONS_MS = 60_000;
 const PRESENCE_MS = 10_000;
 const FRAMES_MS = 10_000;
 const REGISTRY_MS = 10 * 60_000;
+/** Ids may lie five minutes ahead of the database's clock. */
+const REACH_MS = 6 * 60_000;
 /** Row versions that make a vacuum worth its while. */
 const VACUUM_ROWS = 2_000;
 
 export interface UpkeepOptions {
   readonly database: Database;
-  readonly partitionDays: number;
+  readonly partitionMs: number;
   readonly logPartitionRows: number;
   readonly moveBounds: () => Promise<void>;
   /** Writes which workers were seen. */
   readonly flushPresence: () => Promise<void>;
-  /** Days that the partitions reach ahead. */
-  readonly onPartitions: (daysAhead: number) => void;
+  readonly onPartitions: (ahead: PartitionsAhead) => void;
   readonly onError: (name: string, error: unknown) => void;
 }
 
@@ -38,7 +39,7 @@ export class Upkeep {
 
   constructor(options: UpkeepOptions) {
     this.#options = options;
-    const { database, moveBounds, flushPresence, onError } = options;
+    const { database, partitionMs, moveBounds, flushPresence, onError } = options;
     this.#loops = [
       new Loop({ name: 'bounds', onError, body: () => moveBounds().then(() => BOUNDS_MS) }),
       new Loop({
@@ -55,7 +56,11 @@ export class Upkeep {
       new Loop({ name: 'presence', onError, body: () => flushPresence().then(() => PRESENCE_MS) }),
       new Loop({ name: 'passing frames', onError, body: () => sweepPassingFrames(database).then(() => FRAMES_MS) }),
       new Loop({ name: 'registry', onError, body: () => forgetUnseenWorkers(database).then(() => REGISTRY_MS) }),
-      new Loop({ name: 'partitions', onError, body: () => this.ensurePartitions().then(() => PARTITIONS_MS) }),
+      new Loop({
+        name: 'partitions',
+        onError,
+        body: () => this.ensurePartitions().then(() => Math.min(PARTITIONS_MS, partitionMs)),
+      }),
     ];
   }
 
@@ -65,8 +70,15 @@ export class Upkeep {
   }
 
   async ensurePartitions(): Promise<void> {
-    const { database, partitionDays, logPartitionRows, onPartitions } = this.#options;
-    onPartitions(await ensureExecutionPartitions(database, partitionDays));
+    const { database, partitionMs, logPartitionRows, onPartitions } = this.#options;
+    onPartitions(await extendPartitions(database, partitionMs, 0));
+    await ensureLogPartitions(database, logPartitionRows);
+  }
+
+  /** Also for ids that lie ahead of what is made by itself. */
+  async ensureReach(): Promise<void> {
+    const { database, partitionMs, logPartitionRows } = this.#options;
+    await extendPartitions(database, partitionMs, REACH_MS);
     await ensureLogPartitions(database, logPartitionRows);
   }
 

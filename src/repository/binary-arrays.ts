@@ -5,7 +5,7 @@
  * The statement must cast the parameter to the array's type: the bytes name the element's type, and Postgres checks it.
  */
 
-const OID = { bytea: 17, int8: 20, int4: 23, text: 25, float8: 701, uuid: 2950 } as const;
+const OID = { bytea: 17, int8: 20, int2: 21, int4: 23, text: 25, float8: 701, uuid: 2950 } as const;
 
 /** One dimension, lower bound 1, a length before each element (−1 for null). */
 function arrayOf(
@@ -55,6 +55,16 @@ export function int8Array(values: readonly (bigint | number | null)[]): Buffer {
   );
 }
 
+export function int2Array(values: readonly (number | null)[]): Buffer {
+  return arrayOf(
+    OID.int2,
+    values.map((value) => (value === null ? -1 : 2)),
+    (target, at, index) => {
+      target.writeInt16BE(values[index] ?? 0, at);
+    },
+  );
+}
+
 export function int4Array(values: readonly (number | null)[]): Buffer {
   return arrayOf(
     OID.int4,
@@ -93,4 +103,10 @@ export function textArray(values: readonly (string | null)[]): Buffer {
       target.write(values[index] ?? '', at);
     },
   );
+}
+
+/** Null as a whole where no item has any, for a column that costs nothing then; `encode` by default as the driver does. */
+export function sparse<T>(values: readonly (T | null)[], encode?: (values: readonly (T | null)[]) => Buffer): unknown {
+  if (values.every((value) => value === null)) return null;
+  return encode ? encode(values) : values;
 }

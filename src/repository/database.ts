@@ -7,8 +7,12 @@
  */
 import pg from 'pg';
 import { EngineError } from '../domain/errors.js';
-import { pause } from '../runtime/clock.js';
+import { monotonicMs, pause } from '../runtime/clock.js';
+import { noteStatement } from './failed-statement.js';
 import { render, type Statement } from './statement.js';
+import { StatementMeter } from './statement-meters.js';
+
+export { statementOf } from './failed-statement.js';
 
 const INT8 = 20;
 const TIMESTAMPTZ = 1184;
@@ -35,14 +39,23 @@ export interface Runner {
   query<R extends object = Row>(made: Statement, values?: readonly unknown[]): Promise<R[]>;
 }
 
+interface Prepared {
+  readonly text: string;
+  readonly meter: StatementMeter;
+}
+
 export class Database implements Runner {
   readonly schema: string;
   readonly #pool: pg.Pool;
-  readonly #texts = new Map<Statement, string>();
+  readonly #prepared = new Map<Statement, Prepared>();
   /** Called when a row found no partition; makes what is missing. Set by the repository. */
   onMissingPartition: (() => Promise<void>) | undefined;
+  /** Told of every statement that is sent; told by what it answers how it went. Set by who wants to know. */
+  onStatement: ((name: string) => ((error?: unknown) => void) | undefined) | undefined;
   /** Statements sent so far, for the idle budget and the benchmark. */
   sent = 0;
+  /** How often all connections were in use when another one was asked for. */
+  waits = 0;
 
   constructor(options: DatabaseOptions) {
     this.schema = options.schema;
@@ -63,11 +76,11 @@ export class Database implements Runner {
   }
 
   async query<R extends object = Row>(made: Statement, values: readonly unknown[] = []): Promise<R[]> {
+    const prepared = this.#prepare(made);
     for (let attempt = 1; ; attempt++) {
+      this.#countWait();
       try {
-        this.sent++;
-        const result = await this.#pool.query<R>(this.#config(made, values));
-        return result.rows;
+        return await this.#send<R>(this.#pool, made, prepared, values);
       } catch (error) {
         if (isMissingPartition(error) && this.onMissingPartition && attempt === 1) {
           await this.onMissingPartition();
@@ -93,6 +106,7 @@ export class Database implements Runner {
 
   /** A connection of its own for what needs a session: LISTEN, vacuum, advisory locks. The caller must release it. */
   async session(): Promise<pg.PoolClient> {
+    this.#countWait();
     try {
       return await this.#pool.connect();
     } catch (error) {
@@ -104,14 +118,28 @@ export class Database implements Runner {
     await this.#pool.end();
   }
 
+  /** Of every statement sent so far. */
+  get meters(): readonly StatementMeter[] {
+    return [...this.#prepared.values()].map(({ meter }) => meter);
+  }
+
+  /** The pool at this moment. `waiting`: asked for a connection and have none. */
+  get connections(): { readonly used: number; readonly idle: number; readonly most: number; readonly waiting: number } {
+    const { totalCount, idleCount, waitingCount, options } = this.#pool;
+    return { used: totalCount - idleCount, idle: idleCount, most: options.max, waiting: waitingCount };
+  }
+
+  #countWait(): void {
+    if (this.#pool.idleCount === 0 && this.#pool.totalCount >= this.#pool.options.max) this.waits++;
+  }
+
   async #once<T>(body: (runner: Runner) => Promise<T>): Promise<T> {
+    this.#countWait();
     const client = await this.#pool.connect();
     let broken = false;
     const runner: Runner = {
-      query: async <R extends object>(made: Statement, values: readonly unknown[] = []) => {
-        this.sent++;
-        return (await client.query<R>(this.#config(made, values))).rows;
-      },
+      query: <R extends object>(made: Statement, values: readonly unknown[] = []) =>
+        this.#send<R>(client, made, this.#prepare(made), values),
     };
     try {
       await client.query('begin');
@@ -131,13 +159,37 @@ export class Database implements Runner {
     }
   }
 
-  #config(made: Statement, values: readonly unknown[]): pg.QueryConfig {
-    let text = this.#texts.get(made);
-    if (text === undefined) {
-      text = render(made, this.schema);
-      this.#texts.set(made, text);
+  async #send<R extends object>(
+    to: pg.Pool | pg.PoolClient,
+    { name }: Statement,
+    { text, meter }: Prepared,
+    values: readonly unknown[],
+  ): Promise<R[]> {
+    this.sent++;
+    const begunMs = monotonicMs();
+    const ended = this.onStatement?.(name);
+    try {
+      // The two types have it in common, but not in their overloads.
+      const { rows } = await (to as pg.Pool).query<R>({ name, text, values: values as unknown[] });
+      ended?.();
+      return rows;
+    } catch (error) {
+      noteStatement(error, name);
+      meter.failed(error);
+      ended?.(error);
+      throw error;
+    } finally {
+      meter.times.observe((monotonicMs() - begunMs) / 1_000);
     }
-    return { name: made.name, text, values: values as unknown[] };
+  }
+
+  #prepare(made: Statement): Prepared {
+    let prepared = this.#prepared.get(made);
+    if (prepared === undefined) {
+      prepared = { text: render(made, this.schema), meter: new StatementMeter(made.name) };
+      this.#prepared.set(made, prepared);
+    }
+    return prepared;
   }
 }
 
@@ -148,13 +200,37 @@ function parserFor(oid: number, format?: 'text' | 'binary'): unknown {
 }
 
 const parseAnyInstant = pg.types.getTypeParser(TIMESTAMPTZ, 'text') as (text: string) => Date;
-const UTC = /^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(\.\d+)?\+00$/;
+const UTC = /^[12]\d{3}-\d\d-\d\d \d\d:\d\d:\d\d(\.\d+)?\+00$/;
+/** Instants read last, by their text: rows of one answer hold the same few. Nobody changes them. */
+const instants = new Map<string, Date>();
+const MOST_INSTANTS = 256;
 
 /** The usual form, in UTC, goes a shorter way than through the driver's parser; everything else goes through it. */
 function parseInstant(text: string): Date {
-  if (!UTC.test(text)) return parseAnyInstant(text);
-  return new Date(`${text.slice(0, 10)}T${text.slice(11, Math.min(23, text.length - 3))}Z`);
+  let instant = instants.get(text);
+  if (instant === undefined) {
+    instant = UTC.test(text) ? new Date(utcMs(text)) : parseAnyInstant(text);
+    if (instants.size >= MOST_INSTANTS) instants.clear();
+    instants.set(text, instant);
+  }
+  return instant;
 }
+
+/** Milliseconds of a text such as `2026-05-01 12:00:00.123456+00`, without what is less than one. */
+function utcMs(text: string): number {
+  const digits = (from: number, to: number) => {
+    let value = 0;
+    for (let i = from; i < to; i++) value = 10 * value + text.charCodeAt(i) - ZERO;
+    return value;
+  };
+  const point = 19;
+  const fraction = Math.min(point + 4, text.length - 3);
+  const ms = fraction > point + 1 ? digits(point + 1, fraction) * 10 ** (point + 4 - fraction) : 0;
+  const day = Date.UTC(digits(0, 4), digits(5, 7) - 1, digits(8, 10));
+  return day + ((digits(11, 13) * 60 + digits(14, 16)) * 60 + digits(17, 19)) * 1_000 + ms;
+}
+
+const ZERO = '0'.charCodeAt(0);
 
 function sqlState(error: unknown): string | undefined {
   const code = (error as { code?: unknown } | null)?.code;
@@ -166,8 +242,9 @@ function isRolledBack(error: unknown): boolean {
   return ['40001', '40P01', '55P03'].includes(sqlState(error) ?? '');
 }
 
+/** The text of it depends on the database's language; that a broken check names its constraint does not. */
 function isMissingPartition(error: unknown): boolean {
-  return sqlState(error) === '23514' && /no partition of relation/.test((error as Error).message);
+  return sqlState(error) === '23514' && (error as { constraint?: unknown }).constraint === undefined;
 }
 
 const RETRY_MS = 1_000;

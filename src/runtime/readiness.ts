@@ -24,6 +24,11 @@ export class Readiness {
     return [...this.#parts.values()].every((part) => part.ready);
   }
 
+  /** Whether these parts are, of which the process may lack some. */
+  areReady(parts: readonly string[]): boolean {
+    return parts.every((name) => this.#parts.get(name)?.ready ?? true);
+  }
+
   parts(): Readonly<Record<string, Part>> {
     return Object.fromEntries(this.#parts);
   }

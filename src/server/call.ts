@@ -9,15 +9,27 @@ import type { DescMethod } from '@bufbuild/protobuf';
 import type { ContextValues, HandlerContext } from '@connectrpc/connect';
 import type { EngineError } from '../domain/errors.js';
 import { after, monotonicMs } from '../runtime/clock.js';
+import { readTraceHeaders, type TraceHeaders } from '../runtime/traceparent.js';
+import { setTrace } from '../services/call-trace.js';
 import { valuesWithDraining } from '../services/draining.js';
+import type { CallSpan } from '../tracing/call-span.js';
 import { header, isHttp2, type Request } from './exchange.js';
+import { requestIdOf } from './request-id.js';
 import type { Protocol } from './wire.js';
 
 export class Call implements HandlerContext {
   readonly requestMethod = 'POST';
   readonly startedMs = monotonicMs();
+  /** Names it in logs, here and at its client. */
+  readonly requestId: string;
+  /** Where in its client's trace it belongs. */
+  readonly trace: TraceHeaders | undefined;
   /** Told when the call is given up, before its handler is. */
   onGivenUp: ((reason: EngineError) => void) | undefined;
+  /** Request and last answer, as far as there are some: for the line in the log, which tells what they are about. */
+  input: unknown;
+  output: unknown;
+  span: CallSpan | undefined;
 
   readonly #request: Request;
   readonly #draining: AbortSignal;
@@ -39,6 +51,8 @@ export class Call implements HandlerContext {
   ) {
     this.#request = request;
     this.#draining = draining;
+    this.requestId = requestIdOf(request);
+    this.trace = readTraceHeaders((name) => header(request, name));
   }
 
   get service() {
@@ -47,6 +61,12 @@ export class Call implements HandlerContext {
 
   get procedure(): string {
     return `${this.service.typeName}/${this.method.name}`;
+  }
+
+  /** That the request names; empty before it is read, and where there is none. */
+  get namespace(): string {
+    const { namespace } = (this.input ?? {}) as { readonly namespace?: unknown };
+    return typeof namespace === 'string' ? namespace : '';
   }
 
   get ended(): boolean {
@@ -67,7 +87,10 @@ export class Call implements HandlerContext {
   }
 
   get values(): ContextValues {
-    this.#values ??= valuesWithDraining(this.#draining);
+    if (!this.#values) {
+      this.#values = valuesWithDraining(this.#draining);
+      if (this.trace) setTrace(this.#values, this.trace);
+    }
     return this.#values;
   }
 

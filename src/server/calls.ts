@@ -33,6 +33,11 @@ export class Calls {
     return this.#controller.signal;
   }
 
+  /** Those under way. */
+  get running(): Iterable<Call> {
+    return this.#running;
+  }
+
   add(call: Call): void {
     this.#running.add(call);
   }

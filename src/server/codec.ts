@@ -5,23 +5,17 @@
  * knows it. JSON is read strictly: an unknown field or enum name is refused rather than ignored, because it is most
  * often a typing mistake. Binary messages may have unknown fields, as protobuf promises newer clients; they are dropped.
  */
-import {
-  type DescMessage,
-  fromBinary,
-  fromJsonString,
-  type Message,
-  type MessageShape,
-  toJsonString,
-} from '@bufbuild/protobuf';
+import { type DescMessage, fromJsonString, type Message, type MessageShape, toJsonString } from '@bufbuild/protobuf';
 import { isFieldError } from '@bufbuild/protobuf/reflect';
 import { EngineError, type FieldViolation } from '../domain/errors.js';
-import { encodeBinary } from './encoder.js';
+import { decodeBinary } from '../protobuf/decoder.js';
+import { encodeBinary } from '../protobuf/encoder.js';
 
 const utf8 = new TextDecoder('utf-8', { fatal: true });
 
 export function decode<D extends DescMessage>(schema: D, bytes: Uint8Array, json: boolean): MessageShape<D> {
   try {
-    if (!json) return fromBinary(schema, bytes, { readUnknownFields: false });
+    if (!json) return decodeBinary(schema, bytes, false);
     return fromJsonString(schema, utf8.decode(bytes), { ignoreUnknownFields: false });
   } catch (error) {
     throw refusal(schema, error, json && bytes.length === 0);

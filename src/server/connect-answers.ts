@@ -86,6 +86,6 @@ export function refusePlainly(response: Response, httpStatus: number, error: Con
   response.end(body);
 }
 
-function jsonBody(error: ConnectError): Buffer {
+export function jsonBody(error: ConnectError): Buffer {
   return Buffer.from(JSON.stringify(errorToJson(error, undefined)));
 }

@@ -11,8 +11,11 @@ import { answerOn } from './answers.js';
 import { goingAway } from './calls.js';
 import { refusePlainly } from './connect-answers.js';
 import { header, isHttp2, type Listener, pathOf, type Request, type Response } from './exchange.js';
+import { HEADERS, tooManyHeaders } from './http1-errors.js';
+import { METRICS_PATH, type MetricsText, sendMetrics } from './metrics-page.js';
 import type { Origins } from './origins.js';
 import { type PageOptions, pageAt, sendPage } from './pages.js';
+import { discard as discardBody } from './request-body.js';
 import type { Route, RouteTable } from './route-table.js';
 import { type CallOptions, serveCall } from './serve-call.js';
 import { type Wire, wireOf } from './wire.js';
@@ -21,6 +24,8 @@ export interface DispatchOptions extends CallOptions {
   readonly routes: RouteTable;
   readonly origins: Origins;
   readonly pages: PageOptions;
+  /** Served at /metrics. */
+  readonly metrics?: MetricsText;
   readonly logger: Logger;
 }
 
@@ -29,25 +34,38 @@ const PROBES = '/grpc.health.v1.Health/';
 
 export function dispatcher(options: DispatchOptions): Listener {
   return (request, response) => {
+    const discard = () => discardBody(request, options.traffic.bodies);
     const draining = options.calls.draining.aborted;
     if (draining && !isHttp2(request)) response.setHeader('connection', 'close');
-    if (!options.origins.admit(request, response)) return discard(request);
+    if (request.rawHeaders.length > 2 * HEADERS) {
+      options.meters.refused('PAYLOAD_TOO_LARGE');
+      refusePlainly(response, 431, toConnectError(tooManyHeaders()));
+      return discard();
+    }
+    if (!options.origins.admit(request, response)) return discard();
 
     const path = pathOf(request);
     const route = options.routes.find(path);
     const wire = wireOf(header(request, 'content-type'));
     const page = route ? undefined : pageAt(path, options.pages);
+    const { metrics, gate, logger } = options;
+    if (metrics && path === METRICS_PATH) {
+      void sendMetrics(request, response, { metrics, gate, logger });
+      return discard();
+    }
     if (page) {
       sendPage(request, response, page);
-      return discard(request);
+      return discard();
     }
     if (route && wire && request.method === 'POST' && isSpoken(route, wire, request)) {
       if (!draining || path.startsWith(PROBES)) return serveCall(route, { request, response, wire }, options);
+      options.meters.refused('DRAINING');
       answerOn(response, wire).refuse(toConnectError(goingAway()));
-      return discard(request);
+      return discard();
     }
+    options.meters.refused(route ? 'MALFORMED_REQUEST' : 'UNIMPLEMENTED');
     refuse(request, response, route, wire);
-    discard(request);
+    discard();
   };
 }
 
@@ -83,9 +101,4 @@ function refuse(request: Request, response: Response, route: Route | undefined, 
 
 function malformed(message: string): EngineError {
   return new EngineError('MALFORMED_REQUEST', message);
-}
-
-/** An unread body would keep the client from reading its answer. */
-function discard(request: Request): void {
-  request.resume();
 }

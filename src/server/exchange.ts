@@ -40,3 +40,15 @@ export function drained(response: Response): Promise<void> {
     if (response.destroyed) done();
   });
 }
+
+/** Ends what still comes of a request. Over HTTP/1.1 that is the end of its connection. */
+export function cutOff(request: Request): void {
+  if (isHttp2(request)) (request as Http2ServerRequest).stream.close();
+  else request.destroy();
+}
+
+/** Bytes that were handed over and have not left. */
+export function unsentBytes(response: Response): number {
+  if ('stream' in response) return response.stream?.writableLength ?? 0;
+  return response.writableLength;
+}

@@ -10,7 +10,9 @@ import { EngineError } from '../domain/errors.js';
 import { toConnectError } from '../services/errors.js';
 import { refusePlainly } from './connect-answers.js';
 import { header, type Request, type Response } from './exchange.js';
+import { REQUEST_ID } from './request-id.js';
 
+const ALLOWED = ['authorization', 'traceparent', 'tracestate', REQUEST_ID];
 const PREFLIGHT_SECONDS = 7_200;
 
 export class Origins {
@@ -31,11 +33,11 @@ export class Origins {
     }
     response.setHeader('access-control-allow-origin', origin);
     response.setHeader('vary', 'origin');
-    response.setHeader('access-control-expose-headers', cors.exposedHeaders.join(', '));
+    response.setHeader('access-control-expose-headers', [...cors.exposedHeaders, REQUEST_ID].join(', '));
     if (request.method !== 'OPTIONS') return true;
 
     response.setHeader('access-control-allow-methods', cors.allowedMethods.join(', '));
-    response.setHeader('access-control-allow-headers', [...cors.allowedHeaders, 'authorization'].join(', '));
+    response.setHeader('access-control-allow-headers', [...cors.allowedHeaders, ...ALLOWED].join(', '));
     response.setHeader('access-control-max-age', String(PREFLIGHT_SECONDS));
     response.writeHead(204);
     response.end();

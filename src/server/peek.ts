@@ -2,22 +2,21 @@
  * Tells HTTP/2 from HTTP/1.1 on a cleartext connection by its first three bytes.
  *
  * HTTP/2 with prior knowledge opens with `PRI * HTTP/2.0`; PRI is reserved and no method of HTTP/1.1 starts so. The
- * bytes are put back before the socket is handed over. A connection that says nothing in ten seconds is closed.
+ * bytes are put back before the socket is handed over. A connection that says nothing in time is closed.
  */
 import type { Socket } from 'node:net';
 import { after } from '../runtime/clock.js';
 
 const PREFACE = Buffer.from('PRI');
-const SILENCE_MS = 10_000;
 
-export function peek(socket: Socket, decided: (socket: Socket, http2: boolean) => void): void {
+export function peek(socket: Socket, silenceMs: number, decided: (socket: Socket, http2: boolean) => void): void {
   let seen: Buffer = Buffer.alloc(0);
 
   const drop = () => {
     stop();
     socket.destroy();
   };
-  const cancel = after(SILENCE_MS, drop);
+  const cancel = after(silenceMs, drop);
   const stop = () => {
     cancel();
     socket.off('data', look).off('end', drop).off('error', drop).off('close', stop);

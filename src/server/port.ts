@@ -13,7 +13,9 @@ import type { Logger } from 'pino';
 import { StartError } from '../domain/start-error.js';
 import { after } from '../runtime/clock.js';
 import type { Listener } from './exchange.js';
+import { HEADER_BYTES, refuseBytes } from './http1-errors.js';
 import { peek } from './peek.js';
+import type { Traffic } from './traffic.js';
 
 export interface TlsOptions {
   /** PEM: the certificate with its chain, and its key. */
@@ -21,6 +23,8 @@ export interface TlsOptions {
   readonly key: string | Buffer;
   /** PEM of the authorities that client certificates must come from. When given, clients must present one. */
   readonly clientCa?: string | Buffer;
+  /** They may; what they do present must still come from those. */
+  readonly clientCertOptional?: boolean;
 }
 
 export interface PortOptions {
@@ -29,6 +33,7 @@ export interface PortOptions {
   readonly port: number;
   readonly tls?: TlsOptions;
   readonly maxConcurrentStreams: number;
+  readonly traffic: Traffic;
   readonly listener: Listener;
   readonly logger: Logger;
 }
@@ -39,13 +44,14 @@ export interface Address {
   readonly url: string;
 }
 
-const HANDSHAKE_MS = 10_000;
 const CLOSE_MS = 1_000;
 const SOCKET = { allowHalfOpen: true, noDelay: true, keepAlive: true, keepAliveInitialDelay: 30_000 };
 /** Idle HTTP/1.1 connections outlive the minute after which load balancers drop theirs. */
 const IDLE_MS = 75_000;
 /** In HTTP/2's own unit, bytes: larger than the default 64 KiB, so that a batch does not wait for each round trip. */
 const WINDOW_BYTES = 1024 * 1024;
+/** How many steps of its looks at connections Node takes until a head is late. */
+const HEAD_LOOKS = 4;
 /** Megabytes one connection may hold before it takes no new streams. The default of 10 is less than a few batches. */
 const SESSION_MEGABYTES = 128;
 
@@ -53,28 +59,38 @@ export class Port {
   readonly #front: net.Server;
   readonly #http1: http.Server;
   readonly #http2: http2.Http2Server;
-  readonly #sessions = new Set<http2.ServerHttp2Session>();
   readonly #sockets = new Set<net.Socket>();
   readonly #options: PortOptions;
 
   private constructor(options: PortOptions) {
     this.#options = options;
-    this.#http1 = http.createServer({ keepAliveTimeout: IDLE_MS }, options.listener);
+    const { limits, connections } = options.traffic;
+    this.#http1 = http.createServer(
+      {
+        keepAliveTimeout: IDLE_MS,
+        headersTimeout: limits.headMs,
+        connectionsCheckingInterval: Math.ceil(limits.headMs / HEAD_LOOKS),
+        requestTimeout: 0, // bodies have a pace of their own, by their size
+        maxHeaderSize: HEADER_BYTES,
+      },
+      options.listener,
+    );
+    this.#http1.on('clientError', refuseBytes);
     this.#http1.emit('listening'); // it never does, but its timeouts start with this
     this.#http2 = http2.createServer(
       {
-        settings: { maxConcurrentStreams: options.maxConcurrentStreams, initialWindowSize: WINDOW_BYTES },
+        settings: {
+          maxConcurrentStreams: options.maxConcurrentStreams,
+          initialWindowSize: WINDOW_BYTES,
+          maxHeaderListSize: HEADER_BYTES,
+        },
         maxSessionMemory: SESSION_MEGABYTES,
       },
       options.listener,
     );
-    this.#http2.on('session', (session) => {
-      session.setLocalWindowSize(WINDOW_BYTES);
-      this.#sessions.add(session);
-      session.on('close', () => this.#sessions.delete(session));
-    });
     this.#front = options.tls ? this.#secureFront(options.tls) : this.#cleartextFront();
-    this.#front.on('connection', (socket: net.Socket) => {
+    this.#front.prependListener('connection', (socket: net.Socket) => {
+      if (!connections.admit(socket)) return;
       this.#sockets.add(socket);
       socket.on('close', () => this.#sockets.delete(socket));
     });
@@ -111,7 +127,7 @@ export class Port {
   stopAccepting(): void {
     this.#front.close();
     this.#http1.closeIdleConnections();
-    for (const session of this.#sessions) session.close();
+    this.#options.traffic.sessions.close();
   }
 
   /** To be called after stopAccepting. Destroys the connections that have not closed within a second. */
@@ -126,34 +142,46 @@ export class Port {
   }
 
   #cleartextFront(): net.Server {
-    return net.createServer(SOCKET, (socket) => peek(socket, (ready, isHttp2) => this.#hand(ready, isHttp2)));
+    const { headMs } = this.#options.traffic.limits;
+    return net.createServer(SOCKET, (socket) => {
+      if (!socket.destroyed) peek(socket, headMs, (ready, isHttp2) => this.#hand(ready, isHttp2));
+    });
   }
 
-  #secureFront({ cert, key, clientCa }: TlsOptions): net.Server {
+  #secureFront({ cert, key, clientCa, clientCertOptional = false }: TlsOptions): net.Server {
     const options: tls.TlsOptions = {
       ...SOCKET,
       cert,
       key,
       ALPNProtocols: ['h2', 'http/1.1'],
       minVersion: 'TLSv1.2',
-      handshakeTimeout: HANDSHAKE_MS,
-      ...(clientCa ? { ca: clientCa, requestCert: true, rejectUnauthorized: true } : {}),
+      handshakeTimeout: this.#options.traffic.limits.headMs,
+      ...(clientCa ? { ca: clientCa, requestCert: true, rejectUnauthorized: !clientCertOptional } : {}),
     };
     let front: tls.Server;
     try {
-      front = tls.createServer(options, (socket) => this.#hand(socket, socket.alpnProtocol === 'h2'));
+      front = tls.createServer(options, (socket) => {
+        if (clientCa && !socket.authorized && socket.getPeerX509Certificate()) socket.destroy();
+        else this.#hand(socket, socket.alpnProtocol === 'h2');
+      });
     } catch (error) {
       throw new StartError(`the TLS certificate or key cannot be used: ${(error as Error).message}`, { cause: error });
     }
     return front.on('tlsClientError', (error, socket) => {
       this.#options.logger.debug({ peer: socket.remoteAddress, reason: error.message }, 'TLS handshake failed');
+      socket.destroy(); // one that never came is not ended otherwise
     });
   }
 
   #hand(socket: net.Socket, isHttp2: boolean): void {
     if (isHttp2) {
       socket.allowHalfOpen = false; // HTTP/2 has no use for half a connection
-      this.#http2.emit('connection', socket);
+      const add = (session: http2.ServerHttp2Session) => {
+        session.setLocalWindowSize(WINDOW_BYTES);
+        this.#options.traffic.sessions.add(session, socket);
+      };
+      this.#http2.on('session', add).emit('connection', socket);
+      this.#http2.off('session', add);
     } else {
       this.#http1.emit('connection', socket);
       socket.resume();

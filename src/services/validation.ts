@@ -15,7 +15,7 @@ export * from './validation/numbers.js';
 export { always, refuse, shown } from './validation/refusals.js';
 export * from './validation/text.js';
 export * from './validation/times.js';
-export { unbuilt } from './validation/unbuilt.js';
+export { traceContext } from './validation/trace.js';
 
 /** A building block for every field of the message. */
 export type Shape<M extends Message> = { readonly [K in keyof Omit<M, '$typeName' | '$unknown'>]-?: z.ZodType };

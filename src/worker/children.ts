@@ -6,6 +6,7 @@ import { lengthOf } from '../client/content.js';
 import type { AnyEvents, EventSchemas } from '../client/event-schemas.js';
 import { type ChildExecution, toMemberSpec } from '../client/execution-spec.js';
 import { type JoinRules, toJoinPolicy } from '../client/join-rules.js';
+import type { TraceHeaders } from '../runtime/traceparent.js';
 
 /** A child to wait for. It joins the flow of its parent. */
 export interface AwaitedChild<E extends EventSchemas = AnyEvents> extends ChildExecution<E> {
@@ -39,11 +40,14 @@ export class ChildrenWait {
 /** The children of one run of a handler: those of its completion, or those it waits for; never both. */
 export class Children {
   readonly #schemas: EventSchemas | undefined;
+  readonly #trace: () => TraceHeaders | undefined;
   readonly #spawned: SpawnedChild[] = [];
   #wait: ChildrenWait | undefined;
 
-  constructor(schemas?: EventSchemas) {
+  /** `trace`: what they belong to, at the moment they are asked for. */
+  constructor(schemas?: EventSchemas, trace: () => TraceHeaders | undefined = () => undefined) {
     this.#schemas = schemas;
+    this.#trace = trace;
   }
 
   get spawned(): readonly SpawnedChild[] {
@@ -56,16 +60,21 @@ export class Children {
 
   spawn<E extends EventSchemas>(child: ChildExecution<E>): void {
     if (this.#wait) throw new Error('a handler that waits spawns nothing: it does not complete');
-    this.#spawned.push(toMemberSpec(child, this.#schemas));
+    this.#spawned.push(this.#traced(toMemberSpec(child, this.#schemas)));
   }
 
   waitFor<E extends EventSchemas>(children: readonly AwaitedChild<E>[], rules: JoinRules): ChildrenWait {
     if (this.#spawned.length > 0) throw new Error('a handler that has spawned does not wait: spawn after the wait');
     const specs = children.map((child) => {
       const { name = '', optional = false, source = '' } = child;
-      return { name, execution: toMemberSpec(child, this.#schemas), optional, source };
+      return { name, execution: this.#traced(toMemberSpec(child, this.#schemas)), optional, source };
     });
     this.#wait = new ChildrenWait(specs, rules);
     return this.#wait;
+  }
+
+  #traced(spec: ReturnType<typeof toMemberSpec>) {
+    const traceContext = this.#trace();
+    return traceContext ? { ...spec, traceContext } : spec;
   }
 }

@@ -1,12 +1,15 @@
 /** The worker library: `import { Worker } from 'tailrace/worker'`. */
 export { AttemptKind, type Failure, FailureClass } from '../../gen/tailrace/v1/attempt_pb.js';
+export type { DeadLetter } from '../../gen/tailrace/v1/dead_letter_pb.js';
 export type { Claim } from '../../gen/tailrace/v1/lease_pb.js';
+export { type LogEntry, LogEntryKind } from '../../gen/tailrace/v1/log_pb.js';
 export { ResumeCause } from '../../gen/tailrace/v1/signal_pb.js';
 export { bytes, Content, ContentError, text } from '../client/content.js';
 export { Code, TailraceError } from '../client/errors.js';
 export { type AnyEvents, EventContentError, type EventSchema, type EventSchemas } from '../client/event-schemas.js';
 export type { ChildExecution } from '../client/execution-spec.js';
 export type { JoinRules } from '../client/join-rules.js';
+export type { LetterConditions } from '../client/letter-subscription.js';
 export type {
   EventOptions,
   FailureDescription,
@@ -32,9 +35,31 @@ export {
   signal,
   timeoutOnly,
 } from './conditions.js';
+export {
+  type ConsumerContext,
+  type ConsumerHandler,
+  type EntriesHandler,
+  type EntryHandler,
+  EntryRunner,
+  inBatches,
+} from './consumer-handlers.js';
+export type { ConsumerOptions, StartedGeneration } from './consumer-options.js';
 export type { Handler, HandlerContext } from './context.js';
+export type {
+  DeadLetterHandler,
+  DeadLetterOptions,
+  LetterRedriveOptions,
+  ReceivedDeadLetter,
+} from './dead-letters.js';
 export { type FrameOptions, FramesRefusedError } from './frames.js';
 export { CanceledError, Delay, PermanentError, RateLimitedError } from './handler-errors.js';
+export {
+  inTransaction,
+  type SqlClient,
+  type SqlPool,
+  type TransactionHandler,
+  type TransactionOptions,
+} from './in-transaction.js';
 export type { InputOutcome, JoinedInput, JoinedInputs } from './joined-inputs.js';
 export type { LogFields, LogLevel, WorkerLog } from './log.js';
 export type { WorkerOptions } from './options.js';

@@ -2,7 +2,10 @@
 
 export type LogLevel = 'debug' | 'info' | 'warn' | 'error';
 
-/** Facts beside the message. Lines of one execution carry executionId, type, lane and attemptNumber. */
+/**
+ * Facts beside the message. Lines of one execution carry executionId, type, lane and attemptNumber, and trace_id and span_id
+ * where there is a trace.
+ */
 export type LogFields = Readonly<Record<string, unknown>>;
 
 export type WorkerLog = (level: LogLevel, message: string, fields: LogFields) => void;

@@ -5,6 +5,7 @@
 import { FailureClass } from '../../gen/tailrace/v1/attempt_pb.js';
 import type { Content } from '../client/content.js';
 import type { EventSchemas } from '../client/event-schemas.js';
+import { AttemptSpan, type RunEnd } from './attempt-span.js';
 import { Children } from './children.js';
 import { type Handler, HandlerContext } from './context.js';
 import { Emissions } from './emissions.js';
@@ -24,6 +25,8 @@ export interface RunnerOptions<E extends EventSchemas> {
   readonly handlers: ReadonlyMap<string, Handler<E>>;
   readonly engine: HandlerCalls;
   readonly namespace: string;
+  /** Of the worker, for people. */
+  readonly name: string;
   readonly keeper: LeaseKeeper;
   readonly reporter: Reporter;
   /** Reads what a joined input left out. */
@@ -61,12 +64,14 @@ export class Runner<E extends EventSchemas> {
   async run(lease: HeldLease): Promise<void> {
     const { keeper, reporter, log, onEnd } = this.#options;
     const { executionId, type, lane, attemptNumber } = lease.claim;
-    const said: WorkerLog = (level, message, fields) =>
-      log(level, message, { executionId, type, lane, attemptNumber, ...fields });
+    const span = new AttemptSpan(lease.claim, this.#options.name);
+    const facts = { executionId, type, lane, attemptNumber, ...span.ids };
+    const said: WorkerLog = (level, message, fields) => log(level, message, { ...facts, ...fields });
     this.#running.add(lease);
     keeper.add(lease);
-    const outcome = await this.#outcome(lease, said);
+    const outcome = await this.#outcome(lease, said, span);
     this.#running.delete(lease);
+    span.end(howItEnded(lease, outcome));
     if (isDropped(lease, outcome)) {
       if (!lease.ended) said('warn', 'the outcome was dropped', { error: lease.lost });
       keeper.remove(lease);
@@ -78,13 +83,13 @@ export class Runner<E extends EventSchemas> {
     onEnd();
   }
 
-  async #outcome(lease: HeldLease, log: WorkerLog): Promise<Outcome> {
+  async #outcome(lease: HeldLease, log: WorkerLog, span: AttemptSpan): Promise<Outcome> {
     const { engine, namespace, keeper } = this.#options;
     const calls = new LeaseCalls({ engine, namespace, lease, onGone: () => keeper.remove(lease) });
     const frames = new Frames(calls);
     const waits = new Waits(calls, () => frames.flush());
-    const emissions = new Emissions(this.#options.events);
-    const outcome = await this.#handled(lease, log, { calls, frames, waits, emissions });
+    const emissions = new Emissions(this.#options.events, span.headers);
+    const outcome = await this.#handled(lease, log, { calls, frames, waits, emissions, span });
     await waits.idle();
     try {
       // What was put out belongs to the attempt that is about to end.
@@ -96,12 +101,16 @@ export class Runner<E extends EventSchemas> {
     return withFailureEvents(outcome, emissions);
   }
 
-  async #handled(lease: HeldLease, log: WorkerLog, { calls, frames, waits, emissions }: Speaking): Promise<Outcome> {
+  async #handled(
+    lease: HeldLease,
+    log: WorkerLog,
+    { calls, frames, waits, emissions, span }: Speaking,
+  ): Promise<Outcome> {
     const { handlers, keeper, read, events } = this.#options;
     try {
       const handler = handlers.get(lease.claim.type);
       if (!handler) throw new Error(`this worker has no handler for ${lease.claim.type}`);
-      const children = new Children(events);
+      const children = new Children(events, span.headers);
       const usage = new Usage(calls, () => frames.flush());
       const context = new HandlerContext<E>(lease, {
         tell: () => keeper.renewSoon(),
@@ -113,11 +122,13 @@ export class Runner<E extends EventSchemas> {
         usage,
         read: (of) => read(of, lease.signal),
       });
-      const outcome = outcomeOfResult(await handler(context), children, emissions);
+      const outcome = outcomeOfResult(await span.run(() => handler(context)), children, emissions);
       if (outcome.kind === 'failed') log('warn', `the result cannot be sent: ${outcome.failure.message ?? ''}`, {});
       return outcome;
     } catch (thrown) {
-      return failed(thrown, lease, log);
+      const outcome = failed(thrown, lease, log);
+      if (outcome.kind === 'failed' && !lease.ended) span.threw(thrown);
+      return outcome;
     }
   }
 }
@@ -127,6 +138,13 @@ interface Speaking {
   readonly frames: Frames;
   readonly waits: Waits;
   readonly emissions: Emissions;
+  readonly span: AttemptSpan;
+}
+
+function howItEnded(lease: HeldLease, outcome: Outcome): RunEnd {
+  if (lease.ended) return 'suspended';
+  if (isDropped(lease, outcome)) return 'lost';
+  return outcome.kind === 'failed' && lease.signal.reason instanceof WorkerStoppingError ? 'released' : outcome.kind;
 }
 
 function failed(thrown: unknown, lease: HeldLease, log: WorkerLog): Outcome {

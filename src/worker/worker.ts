@@ -1,5 +1,5 @@
 /**
- * Claims executions, runs their handlers and reports how they ended.
+ * Claims executions, runs their handlers and reports how they ended; and works on consumers.
  *
  * A claim holds a slot while its handler runs and a lease until its outcome is settled; at most twice the slots are
  * held, so that a server which takes no outcomes is not asked for ever more work. The order of a stop: no more claims;
@@ -8,7 +8,10 @@
  */
 import { randomUUID } from 'node:crypto';
 import { type Client, createClient } from '@connectrpc/connect';
+import { context, ROOT_CONTEXT } from '@opentelemetry/api';
 import { AdminService } from '../../gen/tailrace/v1/admin_service_pb.js';
+import { CompletionService } from '../../gen/tailrace/v1/completion_service_pb.js';
+import { DeadLetterService } from '../../gen/tailrace/v1/dead_letter_service_pb.js';
 import { EngineService } from '../../gen/tailrace/v1/engine_service_pb.js';
 import type { Claim } from '../../gen/tailrace/v1/lease_pb.js';
 import { type Connection, openConnection } from '../client/connection.js';
@@ -21,7 +24,16 @@ import { monotonicMs } from '../runtime/clock.js';
 import { WakeSignal } from '../runtime/wake-signal.js';
 import { type Claimant, claimantOf } from './claimant.js';
 import { Claimer } from './claimer.js';
+import { FollowedConsumer } from './consumer.js';
+import { type ConsumerHandler, runnerOf } from './consumer-handlers.js';
+import { type ConsumerOptions, completeConsumerOptions } from './consumer-options.js';
 import type { Handler } from './context.js';
+import {
+  type DeadLetterHandler,
+  type DeadLetterOptions,
+  letterSubscriptionOf,
+  receivedLetter,
+} from './dead-letters.js';
 import type { EngineClient } from './engine-client.js';
 import { HandOver } from './hand-over.js';
 import { HeldLease } from './held-lease.js';
@@ -58,6 +70,7 @@ export class Worker<E extends EventSchemas = AnyEvents> {
   readonly #events: E | undefined;
   readonly #handlers = new Map<string, Handler<E>>();
   readonly #wanted: SubscriptionSpec[] = [];
+  readonly #consumers: FollowedConsumer[] = [];
   readonly #connection: Connection;
   readonly #engine: EngineClient;
   readonly #admin: Client<typeof AdminService>;
@@ -67,6 +80,7 @@ export class Worker<E extends EventSchemas = AnyEvents> {
   /** Wakes a stop when something has ended. */
   readonly #changed = new WakeSignal();
   #announceStop: () => void = () => {};
+  #started = false;
   #claimer: Claimer | undefined;
   #registration: Registration | undefined;
   #subscriber: Subscriber | undefined;
@@ -100,6 +114,7 @@ export class Worker<E extends EventSchemas = AnyEvents> {
       handlers: this.#handlers,
       engine,
       namespace,
+      name: this.#options.name,
       keeper: this.#keeper,
       reporter,
       read: (of, signal) => readSource(readers, of, signal),
@@ -111,7 +126,7 @@ export class Worker<E extends EventSchemas = AnyEvents> {
 
   /** Names the handler of an execution type, before `start()`. */
   handle(type: string, handler: Handler<E>): this {
-    if (this.#claimer || this.#stopping) throw new Error('handlers are named before the worker starts');
+    this.#mayName();
     if (this.#handlers.has(type)) throw new Error(`there is a handler for ${type} already`);
     this.#handlers.set(type, handler);
     return this;
@@ -144,13 +159,52 @@ export class Worker<E extends EventSchemas = AnyEvents> {
   }
 
   /**
-   * Registers, puts the subscriptions and begins to claim. A server that is away is waited for in the background; a TailraceError says that
-   * waiting would not help, and that the worker has stopped.
+   * Names the handler of dead letters, before `start()`, which puts the subscription: what is given up from then on, of the
+   * lanes, types, tags or flow that `where` names, is handed to it once. It may redrive or resolve the letter; if it is given
+   * up itself, its letter is closed with its message and no other one is opened. Throws an InvalidOptionsError.
+   */
+  onDeadLetter(handler: DeadLetterHandler<E>, options: DeadLetterOptions = {}): this {
+    const calls = createClient(DeadLetterService, this.#connection.transport);
+    const wanted = letterSubscriptionOf(this.#lanes, options);
+    return this.#subscribe(wanted, (context) => handler(receivedLetter(calls, context), context));
+  }
+
+  /**
+   * Names the handler of a consumer's entries, before `start()`: one entry at a time, or all that one call brings with
+   * `inBatches()` or `inTransaction()`. Its parts are shared with every other process that does the same. The consumer is
+   * put by an operator or a client; until it is there it is waited for, and so is one that is paused or halted.
+   *
+   * Throws an InvalidOptionsError.
+   */
+  consumer(name: string, handler: ConsumerHandler, options: ConsumerOptions = {}): this {
+    this.#mayName();
+    if (this.#consumers.some((other) => other.name === name)) throw new Error(`there is a consumer ${name} already`);
+    const { namespace, log } = this.#options;
+    const asked = { consumer: name, runner: runnerOf(handler), options: completeConsumerOptions(name, options) };
+    const engine = createClient(CompletionService, this.#connection.transport);
+    this.#consumers.push(new FollowedConsumer({ engine, admin: this.#admin, namespace, log, ...asked }));
+    return this;
+  }
+
+  /**
+   * Registers, puts the subscriptions and begins to claim, which one that has nothing but consumers does not. A server that
+   * is away is waited for in the background; a TailraceError says that waiting would not help, and that the worker has stopped.
    */
   async start(): Promise<void> {
-    if (this.#claimer || this.#stopping) throw new Error('a worker starts once');
-    if (this.#handlers.size === 0)
-      throw new Error('a worker needs a handler: call handle(), on() or join() before start()');
+    if (this.#started || this.#stopping) throw new Error('a worker starts once');
+    if (this.#handlers.size + this.#consumers.length === 0)
+      throw new Error(
+        'a worker needs a handler: call handle(), on(), join(), onDeadLetter() or consumer() before start()',
+      );
+    this.#started = true;
+    // What goes on in the background belongs to no trace, also where it is started within one.
+    await context.with(ROOT_CONTEXT, async () => {
+      if (this.#handlers.size > 0) await this.#startClaiming();
+      if (!this.#stopping) for (const consumer of this.#consumers) consumer.start();
+    });
+  }
+
+  async #startClaiming(): Promise<void> {
     const shared = {
       engine: this.#engine,
       options: this.#options,
@@ -187,6 +241,13 @@ export class Worker<E extends EventSchemas = AnyEvents> {
   }
 
   async #stop(): Promise<void> {
+    const { drainMs } = this.#options;
+    await Promise.all([this.#stopClaiming(), ...this.#consumers.map((consumer) => consumer.stop(drainMs))]);
+    this.#connection.close();
+    this.#announceStop();
+  }
+
+  async #stopClaiming(): Promise<void> {
     this.#handOver.stop();
     await this.#claimer?.stop();
     await this.#until(() => this.#keeper.size === 0 && this.#runner.running === 0, this.#options.drainMs);
@@ -196,8 +257,10 @@ export class Worker<E extends EventSchemas = AnyEvents> {
     await this.#until(() => this.#keeper.size === 0 && this.#handOver.arriving === 0, REPORTS_MS);
     await this.#keeper.stop();
     await Promise.all([this.#registration?.stop(), this.#subscriber?.stop()]);
-    this.#connection.close();
-    this.#announceStop();
+  }
+
+  #mayName(): void {
+    if (this.#started || this.#stopping) throw new Error('handlers are named before the worker starts');
   }
 
   async #until(isSo: () => boolean, boundMs: number): Promise<void> {
@@ -206,14 +269,20 @@ export class Worker<E extends EventSchemas = AnyEvents> {
   }
 
   #react(events: readonly string[], handler: Handler<E>, options: Parameters<typeof subscriptionOf<E>>[3]): this {
-    const lanes = this.#options.lanes.map(({ lane }) => lane);
-    const wanted = subscriptionOf(this.#events, lanes, events, options);
+    return this.#subscribe(subscriptionOf(this.#events, this.#lanes, events, options), handler);
+  }
+
+  #subscribe(wanted: SubscriptionSpec & { readonly type: string }, handler: Handler<E>): this {
     if (this.#wanted.some(({ name }) => name === wanted.name)) {
       throw new Error(`there is a subscription ${wanted.name} already`);
     }
     this.handle(wanted.type, handler);
     this.#wanted.push(wanted);
     return this;
+  }
+
+  get #lanes(): string[] {
+    return this.#options.lanes.map(({ lane }) => lane);
   }
 
   get #claimant(): Claimant {

@@ -140,7 +140,7 @@ const OPERATIONS: Readonly<Record<string, Operation>> = {
   },
 };
 
-describe.each(Object.entries(OPERATIONS))('%s', (_, { prepare, act, finished }) => {
+describe.concurrent.each(Object.entries(OPERATIONS))('%s', (_, { prepare, act, finished }) => {
   test.each([1, 2, 3, 4])('is finished by another server when one dies after statement %i', async (point) => {
     const database = await freshDatabase();
     const { proxy, url } = await CrashProxy.before(database.url);
@@ -152,11 +152,16 @@ describe.each(Object.entries(OPERATIONS))('%s', (_, { prepare, act, finished }) 
       (statement) => MATTERS.test(statement) && --left === 0,
       () => doomed.strike(),
     );
-    await act(there).catch(() => undefined);
+    const isAnswered = await act(there).then(
+      () => true,
+      () => false,
+    );
     await eventually(() => proxy.crashed, 15_000);
     await doomed.kill();
     await proxy.close();
     const survivor = await startTailrace({ database });
+    // Whoever got no answer asks again: a sweep of before may have been the statement.
+    if (!isAnswered) await act(there.at(survivor));
     await finished(there.at(survivor));
     const rules = await verify(survivor.running.engine.database);
     expect(rules.filter(({ violations }) => violations.length > 0)).toEqual([]);

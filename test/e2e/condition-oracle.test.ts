@@ -11,7 +11,7 @@ import { PLAN } from '../support/condition-plan.js';
 import { Recorded } from '../support/history/recorded.js';
 import { WaitsByHand } from '../support/waits-by-hand.js';
 
-const RUNS = 100;
+const RUNS = 40;
 /** Executions that are driven at once in each run. */
 const AT_ONCE = 4;
 const BOUND_MS = 40_000;

@@ -13,7 +13,7 @@ import type { MadeFlow } from '../support/flows-by-hand.js';
 import { Recorded } from '../support/history/recorded.js';
 import { Mortal } from '../support/mortal.js';
 
-const RUNS = 8;
+const RUNS = 6;
 const AT_ONCE = 5;
 const MOST_MEMBERS = 20;
 const BOUND_MS = 50_000;

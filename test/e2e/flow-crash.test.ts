@@ -3,7 +3,7 @@
  * between any two of them. The server is killed when the database has done the n-th statement that matters and nobody was
  * told; another one, started only then, finishes it.
  */
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { FailureClass } from '../../gen/tailrace/v1/attempt_pb.js';
 import { CancelMode } from '../../gen/tailrace/v1/cancel_pb.js';
 import { FlowState } from '../../gen/tailrace/v1/flow_pb.js';
@@ -14,7 +14,7 @@ import { leaseOf, seconds, text } from '../support/by-hand.js';
 import { CrashProxy } from '../support/crash-proxy.js';
 import { eventually } from '../support/eventually.js';
 import { FlowsByHand, type Link, MadeFlow } from '../support/flows-by-hand.js';
-import { freshDatabase, type TestDatabase } from '../support/postgres.js';
+import { freshDatabase } from '../support/postgres.js';
 import { ServerProcess } from '../support/server-process.js';
 import { clientsOf, startTailrace } from '../support/tailrace.js';
 
@@ -236,14 +236,9 @@ async function expiring(hand: FlowsByHand, onTimeout: OnJoinTimeout): Promise<Pr
   };
 }
 
-let database: TestDatabase;
-beforeAll(async () => {
-  database = await freshDatabase();
-});
-afterAll(async () => database.drop());
-
-describe.each(Object.entries(OPERATIONS))('%s', (_, { points, prepare }) => {
+describe.concurrent.each(Object.entries(OPERATIONS))('%s', (_, { points, prepare }) => {
   test.each(points)('is finished by another server when one dies after statement %i', async (point) => {
+    const database = await freshDatabase();
     const { proxy, url } = await CrashProxy.before(database.url);
     const doomed = await ServerProcess.start({ ...database, url });
     const { flow, act, decided, finished } = await prepare(new FlowsByHand(clientsOf(doomed.url)));
@@ -265,5 +260,6 @@ describe.each(Object.entries(OPERATIONS))('%s', (_, { points, prepare }) => {
     const rules = await verify(survivor.running.engine.database);
     expect(rules.filter(({ violations }) => violations.length > 0)).toEqual([]);
     await survivor.stop();
+    await database.drop();
   });
 });

@@ -5,9 +5,10 @@ import { ExecutionState } from '../../gen/tailrace/v1/execution_state_pb.js';
 import { FlowFailurePolicy, FlowState } from '../../gen/tailrace/v1/flow_pb.js';
 import { JoinState } from '../../gen/tailrace/v1/join_pb.js';
 import { LogEntryKind } from '../../gen/tailrace/v1/log_pb.js';
-import { refusal } from '../support/by-hand.js';
+import { only, refusal } from '../support/by-hand.js';
 import { eventually } from '../support/eventually.js';
 import { FlowsByHand, type MadeFlow } from '../support/flows-by-hand.js';
+import { HeldCommits } from '../support/held-commits.js';
 import { HeldRows } from '../support/held-rows.js';
 import { Recorded } from '../support/history/recorded.js';
 import { HoldingProxy } from '../support/holding-proxy.js';
@@ -237,4 +238,34 @@ test('what a flow that fails fast had begun to cancel does not take the redriven
   await hand.complete(await hand.claimNamed(executionId));
   await flow.complete('waits');
   expect((await flow.ended()).state).toBe(SUCCEEDED);
+});
+
+test('what a redrive makes anew is not canceled by what began to look before the redrive was committed', async () => {
+  const flow = await hand.flow(
+    { members: { bad: {}, next: {}, waits: {}, other: { optionalInFlow: true } }, links: [['bad', 'next']] },
+    { failurePolicy: FlowFailurePolicy.CANCEL_REST },
+  );
+  // The cancel comes back for it every few milliseconds.
+  const rows = await HeldRows.start(database);
+  await rows.hold('ready', 'execution', flow.of('waits'));
+  await flow.fail('bad');
+  expect((await flow.end('next')).state).toBe('SKIPPED');
+  await flow.end('other');
+  const commits = await HeldCommits.of('flow_live', database);
+  const redriving = redrive(flow, 'bad');
+  await eventually(() => commits.keepWaiting());
+  // Behind the redrive, and before whoever looks what is to be canceled.
+  const [table, watch] = [await HeldRows.start(database), await HeldRows.start(database)];
+  const alone = table.keepFrom('flow_live');
+  await eventually(() => watch.keepsWaiting('sweep_follow_ups'));
+  const gone = commits.letGo();
+  const { executionId, downstreamExecutionIds } = await redriving;
+  await alone;
+  await table.release();
+  await gone;
+  await watch.release();
+  await hand.sweptAfter(0.1);
+  expect(await hand.state(executionId)).toBe(ExecutionState.QUEUED);
+  expect(await hand.state(only(downstreamExecutionIds))).toBe(ExecutionState.BLOCKED);
+  await rows.release();
 });

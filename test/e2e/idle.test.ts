@@ -1,5 +1,5 @@
 /** What waiting costs: an idle server sends next to nothing to Postgres, however many wait at it. */
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { expect, test } from 'vitest';
 import { StartPosition } from '../../gen/tailrace/v1/log_pb.js';
 import { pause } from '../../src/runtime/clock.js';
 import { seconds } from '../support/estate.js';
@@ -9,48 +9,51 @@ const WORKERS = 50;
 const WATCHERS = 5;
 const WINDOW_MS = 5_000;
 
-let tailrace: TestTailrace;
-beforeAll(async () => {
-  tailrace = await startTailrace();
-});
-afterAll(() => tailrace.stop());
+/** All at once, each at a server of its own: they wait nearly all of the time. */
+function costs(name: string, measured: (tailrace: TestTailrace) => Promise<void>): void {
+  test.concurrent(name, async () => {
+    const tailrace = await startTailrace();
+    await measured(tailrace).finally(() => tailrace.stop());
+  });
+}
 
-test('fifty waiting workers and five watchers: fewer than two statements a second', async () => {
-  const { engine, completion, running } = tailrace;
-  const leave = new AbortController();
-  const { signal } = leave;
-  // Their lanes and types are known, and empty.
-  const executions = Array.from({ length: WORKERS }, (_, i) => ({ type: `type ${i % 5}`, lane: `lane ${i % 7}` }));
-  await engine.createExecutions({ executions });
-  // Due in forty days: longer than a timer of the process can be set for.
-  const far = seconds(40 * 24 * 3_600);
-  await engine.createExecutions({ executions: [{ type: 'far', lane: 'far', delay: far, ttl: far }] });
-  const lanes = Array.from({ length: 7 }, (_, i) => ({ lane: `lane ${i}` }));
-  const worker = (i: number) => ({ name: 'worker', instanceId: `instance ${i}` });
-  await engine.claimExecutions({ lanes, worker: worker(0), maxExecutions: 500, leaseDuration: seconds(3_600) });
-  const watches = Array.from({ length: WATCHERS }, () =>
-    completion.watchCompletions({ start: StartPosition.LATEST }, { signal })[Symbol.asyncIterator](),
-  );
-  for (const watch of watches) await watch.next();
-  const ended: Promise<unknown>[] = watches.map((watch) => watch.next().catch(() => undefined));
-  for (let i = 0; i < WORKERS; i++) {
-    await engine.heartbeatWorker({ worker: worker(i), lanes: lanes.map(({ lane }) => lane) });
-    const ask = { lanes, worker: worker(i), wait: seconds(60) };
-    ended.push(engine.claimExecutions(ask, { signal }).catch(() => undefined));
-  }
-  // What the creation left to do (positions, bounds, counts) is done within a few seconds.
-  await pause(3_000);
-  const before = running.engine.database.sent;
-  await pause(WINDOW_MS);
-  const perSecond = (running.engine.database.sent - before) / (WINDOW_MS / 1_000);
-  leave.abort();
-  await Promise.all(ended);
-  expect(perSecond).toBeLessThan(2);
-  expect(perSecond).toBeGreaterThan(0); // the pulse
-});
+costs(
+  'fifty waiting workers and five watchers: fewer than two statements a second',
+  async ({ engine, completion, running }) => {
+    const leave = new AbortController();
+    const { signal } = leave;
+    // Their lanes and types are known, and empty.
+    const executions = Array.from({ length: WORKERS }, (_, i) => ({ type: `type ${i % 5}`, lane: `lane ${i % 7}` }));
+    await engine.createExecutions({ executions });
+    // Due in forty days: longer than a timer of the process can be set for.
+    const far = seconds(40 * 24 * 3_600);
+    await engine.createExecutions({ executions: [{ type: 'far', lane: 'far', delay: far, ttl: far }] });
+    const lanes = Array.from({ length: 7 }, (_, i) => ({ lane: `lane ${i}` }));
+    const worker = (i: number) => ({ name: 'worker', instanceId: `instance ${i}` });
+    await engine.claimExecutions({ lanes, worker: worker(0), maxExecutions: 500, leaseDuration: seconds(3_600) });
+    const watches = Array.from({ length: WATCHERS }, () =>
+      completion.watchCompletions({ start: StartPosition.LATEST }, { signal })[Symbol.asyncIterator](),
+    );
+    for (const watch of watches) await watch.next();
+    const ended: Promise<unknown>[] = watches.map((watch) => watch.next().catch(() => undefined));
+    for (let i = 0; i < WORKERS; i++) {
+      await engine.heartbeatWorker({ worker: worker(i), lanes: lanes.map(({ lane }) => lane) });
+      const ask = { lanes, worker: worker(i), wait: seconds(60) };
+      ended.push(engine.claimExecutions(ask, { signal }).catch(() => undefined));
+    }
+    // What the creation left to do (positions, bounds, counts) is done within a few seconds.
+    await pause(3_000);
+    const before = running.engine.database.sent;
+    await pause(WINDOW_MS);
+    const perSecond = (running.engine.database.sent - before) / (WINDOW_MS / 1_000);
+    leave.abort();
+    await Promise.all(ended);
+    expect(perSecond).toBeLessThan(2);
+    expect(perSecond).toBeGreaterThan(0); // the pulse
+  },
+);
 
-test('workers that only say that they are still there cause no statement each', async () => {
-  const { engine, running } = tailrace;
+costs('workers that only say that they are still there cause no statement each', async ({ engine, running }) => {
   const workers = Array.from({ length: WORKERS }, (_, i) => ({ name: 'worker', instanceId: `still there ${i}` }));
   for (const worker of workers) await engine.heartbeatWorker({ worker, types: ['a type'] });
   const before = running.engine.database.sent;
@@ -58,8 +61,7 @@ test('workers that only say that they are still there cause no statement each', 
   expect(running.engine.database.sent - before).toBeLessThan(WORKERS / 5);
 });
 
-test('waits for work that run out and are renewed ask the database next to nothing', async () => {
-  const { engine, running } = tailrace;
+costs('waits for work that run out and are renewed ask the database next to nothing', async ({ engine, running }) => {
   const lane = 'ran dry';
   const ask = (i: number) => ({ worker: { name: 'worker', instanceId: `waiting ${i}` }, lanes: [{ lane }] });
   const wait = (i: number) => engine.claimExecutions({ ...ask(i), wait: seconds(1) });
@@ -73,8 +75,7 @@ test('waits for work that run out and are renewed ask the database next to nothi
   expect(running.engine.database.sent - before).toBeLessThan(WORKERS * 1.5);
 });
 
-test('fifty workers that wait at a lane that is full look there one by one', async () => {
-  const { engine, admin, running } = tailrace;
+costs('fifty workers that wait at a lane that is full look there one by one', async ({ engine, admin, running }) => {
   const lane = 'full';
   await admin.putQuota({ lane, concurrencyLimit: 1 });
   await engine.createExecutions({

@@ -2,14 +2,13 @@
  * Crash points of limits: slots are leases and rows in line, so a server that dies after any statement leaks none. Who is
  * behind a limit starts as soon as there is room, and never more start than may.
  */
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { CancelMode } from '../../gen/tailrace/v1/cancel_pb.js';
 import { ExecutionState } from '../../gen/tailrace/v1/execution_state_pb.js';
 import type { Claim } from '../../gen/tailrace/v1/lease_pb.js';
 import { leaseOf, refusal, seconds } from '../support/by-hand.js';
 import { crashAt, type Operation } from '../support/crash-point.js';
 import { eventually } from '../support/eventually.js';
-import { freshDatabase, type TestDatabase } from '../support/postgres.js';
 import { WaitsByHand } from '../support/waits-by-hand.js';
 
 const { BLOCKED, QUEUED, RUNNING } = ExecutionState;
@@ -188,14 +187,8 @@ const OPERATIONS: Readonly<Record<string, Operation>> = {
   },
 };
 
-let database: TestDatabase;
-beforeAll(async () => {
-  database = await freshDatabase();
-});
-afterAll(async () => database.drop());
-
-describe.each(Object.entries(OPERATIONS))('%s', (_, operation) => {
+describe.concurrent.each(Object.entries(OPERATIONS))('%s', (_, operation) => {
   test.each(operation.points)('leaks nothing when a server dies after statement %i', async (point) => {
-    await crashAt(point, operation, database, (clients) => new WaitsByHand(clients));
+    await crashAt(point, operation, (clients) => new WaitsByHand(clients));
   });
 });

@@ -3,9 +3,12 @@
  * a second later. Three seconds are allowed, for a machine that is busy with other tests.
  */
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { FailureClass } from '../../gen/tailrace/v1/attempt_pb.js';
+import { PoisonPolicy } from '../../gen/tailrace/v1/consumer_pb.js';
 import { LogEntryKind } from '../../gen/tailrace/v1/log_pb.js';
 import { monotonicMs } from '../../src/runtime/clock.js';
-import { ByHand, only, seconds } from '../support/by-hand.js';
+import { ByHand, only, refusal, seconds } from '../support/by-hand.js';
+import { ConsumersByHand } from '../support/consumers-by-hand.js';
 import { Recorded } from '../support/history/recorded.js';
 import { type Muted, mute } from '../support/muted.js';
 import { freshDatabase, type TestDatabase } from '../support/postgres.js';
@@ -103,6 +106,40 @@ test('proof 14: watches, waits and cancels hear of an end', async () => {
   const { answer, tookMs } = await newsOf(waiting, () => there.complete(claim));
   expect(answer[1].outcome).toEqual(answer[0].outcome);
   expect(tookMs).toBeLessThan(BOUND_MS);
+});
+
+test('proof 14: what waits at a consumer hears of entries, of letters, of parts, of the cursor, and of a pause', async () => {
+  const consumer = 'muted';
+  const hands = new ConsumersByHand(recorded.clients);
+  const otherHands = new ConsumersByHand(elsewhere);
+  await hands.consumer(consumer, { filter: { eventTypes: [consumer] }, poisonPolicy: PoisonPolicy.PARK });
+  const owner = await hands.owner(consumer);
+  const wait = seconds(20);
+  const took: number[] = [];
+  const news = async <T>(waiting: Promise<T>, act: () => Promise<unknown>) => {
+    const { answer, tookMs } = await newsOf(waiting, act);
+    took.push(tookMs);
+    return answer;
+  };
+  const entry = only((await news(owner.fetch({ wait }), () => otherHands.publish({ type: consumer }))).deliveries);
+  const { deadLetterId } = await owner.fail(entry, { failure: { failureClass: FailureClass.PERMANENT } });
+  const parked = await news(owner.fetch({ wait }), () => elsewhere.deadLetters.redriveDeadLetter({ deadLetterId }));
+  expect(only(parked.deliveries)).toMatchObject({ deadLetterId });
+  await owner.commit(parked);
+  const next = hands.member(consumer).acquire({ wait });
+  const [successor] = await news(next, () => elsewhere.completion.releaseConsumer(owner.held));
+  if (successor === undefined) throw new Error('no part was acquired');
+  const [{ cursor = '' } = {}] = await otherHands.publish({ type: consumer });
+  const awaited = recorded.clients.completion.awaitConsumer({ consumer, cursor, timeout: wait });
+  const passed = await news(awaited, async () => {
+    const answer = await successor.fetch({ wait });
+    const { fromCursor, toCursor } = answer;
+    await elsewhere.completion.commitEntries({ ...successor.held, fromCursor, toCursor });
+  });
+  expect(passed).toMatchObject({ done: true });
+  const paused = await news(refusal(successor.fetch({ wait })), () => elsewhere.admin.pauseConsumer({ consumer }));
+  expect(paused.reason).toBe('CONSUMER_PAUSED');
+  for (const tookMs of took) expect(tookMs).toBeLessThan(BOUND_MS);
 });
 
 test('proof 14: no wake-up was heard meanwhile', () => {

@@ -24,6 +24,10 @@ const REFUSALS = [
   'EVENT_NOT_FOUND',
   'STREAM_NOT_FOUND',
   'SUBSCRIPTION_NOT_FOUND',
+  'CONSUMER_NOT_FOUND',
+  'REDRIVE_NOT_FOUND',
+  'TOKEN_NOT_FOUND',
+  'NAMESPACE_NOT_FOUND',
   'INVALID_WAITPOINT_TOKEN',
   'BAD_CURSOR',
   'VERSION_CONFLICT', // of a lane that is not there
@@ -33,7 +37,8 @@ let tailrace: TestTailrace;
 let client: pg.Client;
 let victim: Estate;
 beforeAll(async () => {
-  tailrace = await startTailrace();
+  // Floors, which move by themselves, are of the namespaces too.
+  tailrace = await startTailrace({ environment: { TAILRACE_RETENTION: 'forever' } });
   client = new pg.Client({ connectionString: tailrace.database.url });
   await client.connect();
   victim = await makeEstate(tailrace, 'victim');
@@ -160,11 +165,12 @@ function disclosed(answer: Answered, { output, name }: DescMethod): string[] {
     letter.id,
     ...[suspended, resumed.executionId, resumed.leaseId, waitpoint.token],
     ...Object.values(flow),
-    ...[event.flow, event.batch, victim.reaction],
+    ...[event.flow, event.batch, victim.reaction, victim.consumer.ownerId],
     secret,
   ];
-  // An item that is refused may name what it was asked for, and a rule is answered as it was put.
-  const isAnswered = 'message' in answer && (refusalsIn(answer).length > 0 || name === 'PutSubscription');
+  // An item that is refused may name what it was asked for; a rule is answered as it was put, and so is a filter.
+  const isAnswered =
+    'message' in answer && (refusalsIn(answer).length > 0 || /^(Put(Subscription|Consumer)|StartRedrive)$/.test(name));
   return known.filter((one) => told.includes(one) && !(isAnswered && one !== secret));
 }
 
@@ -195,7 +201,7 @@ async function everythingOf({ namespace }: Estate): Promise<Record<string, strin
         ...['execution', 'lease', 'attempt', 'outcome', 'request_key', 'dead_letter', 'lane', 'flow', 'barrier'],
         ...['suspension', 'waitpoint', 'waitpoint_secret', 'concurrency_key', 'quota'],
         ...['budget', 'budget_attachment', 'spent'],
-        ...['event', 'event_key', 'stream', 'subscription', 'subscription_lead'],
+        ...['event', 'event_key', 'stream', 'subscription', 'subscription_lead', 'consumer', 'redrive', 'token'],
       ],
       `namespace = ${mine}`,
     ),
@@ -207,6 +213,15 @@ async function everythingOf({ namespace }: Estate): Promise<Record<string, strin
       `execution in ${executions}`,
     ),
     ...within(['budget_dimension', 'budget_delta'], `budget in ${budgets}`),
+    ...within(
+      ['consumer_generation', 'consumer_part', 'consumer_member', 'consumer_release'],
+      `consumer in (select id from ${schema}.consumer where namespace = ${mine})`,
+    ),
+    // What is kept of it may fall due at any moment.
+    [
+      'namespace',
+      `select (to_jsonb(t) - '{floor_at,log_floor_at,log_floor}'::text[])::text from ${schema}.namespace t where t.id = ${mine}`,
+    ] as const,
     ...within(['unrouted'], `event in (select id from ${schema}.event where namespace = ${mine})`),
     ...within(['batch_join'], `subscription in (select id from ${schema}.subscription where namespace = ${mine})`),
     ['worker', `select (to_jsonb(t) - 'seen_at')::text from ${schema}.worker t where namespace = ${mine}`] as const,

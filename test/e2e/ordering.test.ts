@@ -244,7 +244,9 @@ test('64 workers at two servers: no two of a key at once, and each key in its or
   let making = true;
   const make = async () => {
     for (let i = 0; i < 6; i++) {
-      const ids = await hand.create(...keys.map((orderingKey) => ({ lane, orderingKey, ...SKIP })));
+      // However often one fails for a moment, it is given up only where its worker says so.
+      const retryPolicy = { maxAttempts: 1_000 };
+      const ids = await hand.create(...keys.map((orderingKey) => ({ lane, orderingKey, ...SKIP, retryPolicy })));
       ids.forEach((id, k) => {
         left.add(id);
         made.get(keys[k] ?? '')?.push(id);

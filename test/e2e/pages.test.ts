@@ -5,6 +5,7 @@
 import { create, type DescMethod, toBinary } from '@bufbuild/protobuf';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { FailureClass } from '../../gen/tailrace/v1/attempt_pb.js';
+import { Role } from '../../gen/tailrace/v1/namespace_pb.js';
 import { type ByHand, seconds } from '../support/by-hand.js';
 import { FlowsByHand, type MadeFlow } from '../support/flows-by-hand.js';
 import { HeldExecution } from '../support/held-execution.js';
@@ -60,6 +61,14 @@ const events = (filter: { types?: string[]; stream?: string; tags?: Record<strin
     return { keys: events.map(({ eventId }) => eventId), nextPageToken };
   },
 });
+
+const tokens: List = {
+  insert: (_, n) => tailrace.admin.createToken({ name: `token ${(n * 7) % 100} ${n}`, roles: [Role.OBSERVER] }),
+  read: async ({ admin }, page) => {
+    const { tokens, nextPageToken } = await admin.listTokens(page);
+    return { keys: tokens.map(({ tokenId }) => tokenId), nextPageToken };
+  },
+};
 
 const LISTS: Readonly<Record<string, readonly List[]>> = {
   'AdminService/ListExecutions': [
@@ -207,6 +216,16 @@ const LISTS: Readonly<Record<string, readonly List[]>> = {
       },
     },
   ],
+  'AdminService/ListTokens': [tokens],
+  'AdminService/ListNamespaces': [
+    {
+      insert: (_, n) => tailrace.admin.putNamespace({ namespace: `team-${(n * 7) % 100}` }),
+      read: async ({ admin }, page) => {
+        const { namespaces, nextPageToken } = await admin.listNamespaces(page);
+        return { keys: namespaces.map(({ namespace }) => namespace), nextPageToken };
+      },
+    },
+  ],
   'AdminService/ListSubscriptions': [
     {
       insert: (_, n) =>
@@ -219,7 +238,28 @@ const LISTS: Readonly<Record<string, readonly List[]>> = {
       },
     },
   ],
+  'AdminService/ListConsumers': [
+    {
+      insert: (_, n) => tailrace.admin.putConsumer({ consumer: { name: `c ${(n * 7) % 100}` } }),
+      read: async ({ admin }, page) => {
+        const { consumers, nextPageToken } = await admin.listConsumers(page);
+        return { keys: consumers.map(({ spec }) => spec?.name ?? ''), nextPageToken };
+      },
+    },
+  ],
   'AdminService/ListEvents': [{}, { types: ['paged'] }, { stream: 'paged' }, { tags: { paged: 'yes' } }].map(events),
+  'DeadLetterService/ListDeadLetterGroups': [
+    {
+      insert: async (hand, n) => {
+        const id = await hand.createOne({ ...work, type: `cause ${n}` });
+        await hand.fail(await hand.claimNamed(id), FailureClass.PERMANENT);
+      },
+      read: async ({ deadLetters }, page) => {
+        const { groups, nextPageToken } = await deadLetters.listDeadLetterGroups(page);
+        return { keys: groups.map(({ fingerprint }) => fingerprint), nextPageToken };
+      },
+    },
+  ],
   'DeadLetterService/ListDeadLetters': [
     {
       insert: async (hand) => hand.fail(await hand.claimNamed(await insert(hand)), FailureClass.PERMANENT),

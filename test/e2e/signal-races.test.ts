@@ -68,8 +68,8 @@ const resumes = (claims: readonly Claim[]) => {
   );
 };
 
-test('the last two of three signals come in the same instant, four hundred times: one of them satisfies', async () => {
-  const claims = await runningAll('last two', 400);
+test('the last two of three signals come in the same instant, two hundred times: one of them satisfies', async () => {
+  const claims = await runningAll('last two', 200);
   const three = { count: 3, distinct: CountDistinct.SIGNALS };
   const condition = { condition: { case: 'count' as const, value: three } };
   await abreast(
@@ -89,8 +89,8 @@ test('the last two of three signals come in the same instant, four hundred times
   expect(resumes(claims)).toHaveLength(claims.length);
 });
 
-test('a signal comes in the instant its execution suspends, four hundred times, and none is lost', async () => {
-  const claims = await runningAll('early or late', 400);
+test('a signal comes in the instant its execution suspends, two hundred times, and none is lost', async () => {
+  const claims = await runningAll('early or late', 200);
   const parked = await abreast(
     claims.map((claim, i) => async () => {
       const { executionId: id } = claim;

@@ -14,7 +14,7 @@ import { Real } from '../support/model/step.js';
 import { SLOW_COMMANDS, TIME_COMMANDS } from '../support/model/time-commands.js';
 import { SHORT_WAIT_COMMANDS, WAIT_COMMANDS } from '../support/model/wait-commands.js';
 
-const RUNS = 40;
+const RUNS = 25;
 const COMMANDS_PER_RUN = 50;
 const BOUND_MS = 20_000;
 const given = process.env['TAILRACE_TEST_SEED'];

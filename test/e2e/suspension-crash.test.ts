@@ -2,14 +2,13 @@
  * Crash points of suspensions and signals: a wait, what satisfies it and what time does to it survive the death of the server
  * after every statement. Nothing is lost, and nothing happens twice when it is asked again.
  */
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { ExecutionState } from '../../gen/tailrace/v1/execution_state_pb.js';
 import type { Claim } from '../../gen/tailrace/v1/lease_pb.js';
 import { ResumeCause, SignalEffect, SuspensionTimeoutBehavior } from '../../gen/tailrace/v1/signal_pb.js';
 import { refusal, seconds } from '../support/by-hand.js';
 import { crashAt, type Operation, type Prepared } from '../support/crash-point.js';
 import { eventually } from '../support/eventually.js';
-import { freshDatabase, type TestDatabase } from '../support/postgres.js';
 import { named, WaitsByHand } from '../support/waits-by-hand.js';
 
 const { SUSPENDED, QUEUED, FAILED, CANCELED, EXPIRED } = ExecutionState;
@@ -179,10 +178,11 @@ const OPERATIONS: Readonly<Record<string, Operation>> = {
       return {
         act: async (caller) => await caller.claimNamed(claim.executionId, ask).catch(orRefused),
         finished: async (there) => {
-          // Nobody began with it, so the next attempt begins anew and is told what was said to the first.
+          // Nobody began with it, so the next attempt begins anew and is told what was said to the first; so it does once
+          // more if the first claim had run out when it was asked for again.
           await eventually(async () => (await there.execution(claim.executionId)).state === QUEUED);
           const next = await there.claimNamed(claim.executionId, long);
-          expect(next.attemptNumber).toBe(2);
+          expect([2, 3]).toContain(next.attemptNumber);
           expect((await there.suspend(next)).signals.map(({ name }) => name)).toEqual(['go']);
           await there.complete(next);
         },
@@ -223,14 +223,8 @@ const OPERATIONS: Readonly<Record<string, Operation>> = {
   }),
 };
 
-let database: TestDatabase;
-beforeAll(async () => {
-  database = await freshDatabase();
-});
-afterAll(async () => database.drop());
-
-describe.each(Object.entries(OPERATIONS))('%s', (_, operation) => {
+describe.concurrent.each(Object.entries(OPERATIONS))('%s', (_, operation) => {
   test.each(operation.points)('survives a server that dies after statement %i', async (point) => {
-    await crashAt(point, operation, database, (clients) => new WaitsByHand(clients));
+    await crashAt(point, operation, (clients) => new WaitsByHand(clients));
   });
 });

@@ -111,8 +111,8 @@ describe('proof 24: use', () => {
     ['of a dimension without name', { '': 1n }],
     ['of too many dimensions', Object.fromEntries(Array.from({ length: 17 }, (_, i) => [`d${i}`, 1n]))],
   ])('%s', async (_, usage) => {
-    for (const call of [hand.report(claim, usage), hand.giveBack(claim.executionId, usage)]) {
-      const told = await refusal(call);
+    for (const call of [() => hand.report(claim, usage), () => hand.giveBack(claim.executionId, usage)]) {
+      const told = await refusal(call());
       expect(told.reason).toBe('INVALID_FIELD');
       expect(told.fieldViolations.every(({ field }) => field.startsWith('usage'))).toBe(true);
     }

@@ -18,7 +18,7 @@ import { Recorded } from '../support/history/recorded.js';
 import { Mortal } from '../support/mortal.js';
 import { WaitsByHand } from '../support/waits-by-hand.js';
 
-const CHAOS_MS = 15_000;
+const CHAOS_MS = 7_000;
 const MADE = 150;
 const LANE = 'narrow';
 const KEYS = ['a', 'b', ''];

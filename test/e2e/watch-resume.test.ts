@@ -1,16 +1,18 @@
 /**
- * Watches that go on from their last cursor after servers and databases were restarted: no gap, no double, whoever reads.
+ * Watches and consumers that go on from their last cursor after servers and databases were restarted: no gap, no double, whoever reads.
  * Clients and workers meanwhile repeat what was not answered, and nothing is made or recorded twice.
  */
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { ExecutionState } from '../../gen/tailrace/v1/execution_state_pb.js';
-import { StartPosition } from '../../gen/tailrace/v1/log_pb.js';
+import { LogEntryKind, StartPosition } from '../../gen/tailrace/v1/log_pb.js';
 import { asTailraceError } from '../../src/client/errors.js';
 import { pause } from '../../src/runtime/clock.js';
 import { ItemRefused, only, refusal, seconds } from '../support/by-hand.js';
+import { ConsumersByHand, entriesOf } from '../support/consumers-by-hand.js';
 import type { RecordedReader } from '../support/history/reader.js';
 import { Recorded } from '../support/history/recorded.js';
 import { RestartablePostgres } from '../support/restartable-postgres.js';
+import type { Clients } from '../support/tailrace.js';
 
 const TOTAL = 400;
 const BATCH = 8;
@@ -47,7 +49,7 @@ async function insistently<T>(call: () => Promise<T>): Promise<T> {
   }
 }
 
-test('proof 15: watches resume over restarts of server and database without a gap or a double', async () => {
+test('proof 15: watches and consumers resume over restarts of server and database without a gap or a double', async () => {
   const ids = new Set<string>();
   let ended = false;
   async function create(): Promise<void> {
@@ -69,9 +71,25 @@ test('proof 15: watches resume over restarts of server and database without a ga
       }
     }
   }
+  /** Whichever server there is. */
+  const clients = new Proxy({} as Clients, { get: (_, service) => Reflect.get(recorded.clients, service) });
+  async function follow(): Promise<string[]> {
+    const hand = new ConsumersByHand(clients);
+    const filter = { kinds: [LogEntryKind.EXECUTION_CREATED] };
+    await insistently(() => hand.consumer('follower', { filter }));
+    const owner = await insistently(() => hand.owner('follower', { leaseDuration: seconds(600) }));
+    const followed: string[] = [];
+    while (followed.length < TOTAL) {
+      const answer = await insistently(() => owner.fetch({ maxEntries: 20, wait: seconds(1) }));
+      await insistently(() => owner.commit(answer));
+      followed.push(...entriesOf(answer).map(({ executionId }) => executionId));
+    }
+    return followed;
+  }
   const seen = (share: number) => completions.until(({ completed }) => completed.length >= TOTAL * share, 60_000);
 
   const working = [work('one'), work('two')];
+  const following = follow();
   const creating = create();
   await seen(0.1);
   await postgres.crash();
@@ -86,6 +104,7 @@ test('proof 15: watches resume over restarts of server and database without a ga
   await Promise.all(working);
 
   expect(ids.size).toBe(TOTAL);
+  expect((await following).sort()).toEqual([...ids].sort());
   expect(completions.completed.map(({ executionId }) => executionId).sort()).toEqual([...ids].sort());
   // The recorded history is judged when the test ends: positions, order, readers against each other.
   expect(recorded.log.ends.length).toBeGreaterThanOrEqual(3);

@@ -6,7 +6,7 @@ import { Worker } from '../../src/worker/index.js';
 import { freshDatabase } from '../support/postgres.js';
 import { startTailrace } from '../support/tailrace.js';
 
-const EXECUTIONS = 600;
+const EXECUTIONS = 300;
 
 async function freePort(): Promise<string> {
   const server = createServer().listen(0, '127.0.0.1');
@@ -16,7 +16,7 @@ async function freePort(): Promise<string> {
   return typeof address === 'object' && address ? String(address.port) : '';
 }
 
-test.each(['connect', 'grpc'] as const)('over %s', async (transport) => {
+test.concurrent.each(['connect', 'grpc'] as const)('over %s', async (transport) => {
   const database = await freshDatabase();
   const environment = { TAILRACE_PORT: await freePort(), TAILRACE_DRAIN_SECONDS: '0' };
   let tailrace = await startTailrace({ database, environment });

@@ -32,7 +32,7 @@ const MEMBERS = 4_000;
 const FLOWS = 400;
 const SIZE = 50;
 /** Tables that are one row, or so few that a plan over none of them is a good one. */
-const FEW = ['counted', 'claim_class', 'lane'];
+const FEW = ['counted', 'claim_class', 'lane', 'log_incarnation'];
 
 let fresh: TestDatabase;
 let session: ExplainedSession;
@@ -107,7 +107,7 @@ function reads(flow: string, upstream: string, downstream: string, join: string)
   const letters = {
     ...any,
     ...{ reasons: null, fingerprints: null, resolutions: null, actor: null, execution: null, flow },
-    ...{ subscriptions: null, eventTypes: null },
+    ...{ subscriptions: null, eventTypes: null, consumers: null },
   };
   const attempts = { lane: null, type: null, outcomes: null, startedFrom: null, startedBefore: null, flow };
   return [

@@ -28,7 +28,8 @@ const INDEXES = [
   ...['lease_pkey', 'lease_check', 'timer_pkey', 'timer_due'],
   ...['execution_pkey', 'request_key_pkey', 'attempt_pkey', 'outcome_pkey', 'dead_letter_execution'],
   ...['log_pkey', 'log_body_pkey', 'log_run_pkey'],
-  ...['claim_class_pkey', 'lane_pkey', 'worker_pkey', 'worker_name', 'state_count_pkey'],
+  ...['subscription_of_letters', 'letter_route_pkey', 'redrive_unsettled'],
+  ...['namespace_pkey', 'claim_class_pkey', 'lane_pkey', 'worker_pkey', 'worker_name', 'state_count_pkey'],
   // Of flows, which are empty here: flow-plans.test.ts fills them.
   ...[
     'blocked_pkey',
@@ -45,7 +46,15 @@ const INDEXES = [
   // Of events and ordering keys: ordering-plans.test.ts fills the latter.
   ...['event_pkey', 'subscription_pkey', 'subscription_past', 'unrouted_flow', 'blocked_line'],
 ];
-const ONE_ROW = ['registry', 'ready_seq', 'log_incarnation', 'counted'];
+const ONE_ROW = [
+  'registry',
+  'subscription_registry',
+  'consumer_registry',
+  'ready_seq',
+  'log_incarnation',
+  'log_past',
+  'counted',
+];
 
 type Plans = Map<string, Explained[]>;
 
@@ -166,7 +175,7 @@ function isServed({ table, kind, index }: Scan): boolean {
   // By place; or as its bitmap says, which is a scan of its own.
   if (kind === 'Tid Scan' || kind === 'Bitmap Heap Scan') return true;
   if (index === undefined) return ONE_ROW.includes(table);
-  return INDEXES.includes(index.replace(/_\d+(?=_)/, ''));
+  return INDEXES.includes(index.replace(/_(\d+|kept)(?=_)/, ''));
 }
 
 /** Every hot statement once, on so many items, with the plans of what was sent. */
@@ -242,6 +251,7 @@ async function everything(n: number): Promise<Map<string, Explained[]>> {
       now,
       graceMs: 1,
       acceptsLate: true,
+      actor: 'somebody',
       reason: '',
       lease: null,
     });

@@ -80,7 +80,7 @@ test('an execution that gets another place in line meanwhile is claimed all the 
   const execution = made?.execution ?? '';
   const holder = { namespace: 1, instance: 'tester', name: 'tester', leaseMs: 60_000, beginMs: null };
   const { claiming } = await database.transaction(async (runner) => {
-    await changeExecution(runner, { namespace: 1, execution, priority: 7, runAt: null, reason: '' });
+    await changeExecution(runner, { namespace: 1, execution, priority: 7, runAt: null, actor: '', reason: '' });
     const waits = claimExecution(database, execution, [], holder);
     await eventually(async () => (await database.query(waiting)).length > 0);
     return { claiming: waits };

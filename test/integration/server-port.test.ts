@@ -3,7 +3,16 @@ import { once } from 'node:events';
 import net from 'node:net';
 import pino from 'pino';
 import { expect, test } from 'vitest';
+import { CALL_LIMITS, PORT_LIMITS } from '../../src/server/limits.js';
 import { Port } from '../../src/server/port.js';
+import { Traffic } from '../../src/server/traffic.js';
+
+const logger = pino({ level: 'silent' });
+
+function unlimited(): Traffic {
+  const load = { lateMs: () => 0, queuedStatements: () => 0 };
+  return new Traffic({ port: PORT_LIMITS, calls: CALL_LIMITS, mostBytes: 1_000, load, logger });
+}
 
 function open(): Promise<Port> {
   return Port.open({
@@ -11,7 +20,8 @@ function open(): Promise<Port> {
     port: 0,
     maxConcurrentStreams: 10,
     listener: (_, response) => response.end(),
-    logger: pino({ level: 'silent' }),
+    logger,
+    traffic: unlimited(),
   });
 }
 
@@ -41,7 +51,8 @@ test('names its address, also where that is every interface', async () => {
     port: 0,
     maxConcurrentStreams: 10,
     listener: (_, response) => response.end('here'),
-    logger: pino({ level: 'silent' }),
+    logger,
+    traffic: unlimited(),
   });
   expect(port.address.host).toBe('0.0.0.0');
   expect(await (await fetch(port.address.url)).text()).toBe('here');

@@ -56,6 +56,23 @@ describe('gRPC health', () => {
     expect(Object.keys(statuses)).toEqual(expect.arrayContaining(['', 'tailrace.v1.CompletionService']));
   });
 
+  test('tells by service: what follows the log is down while its sequencer is, what works goes on', async () => {
+    const status = async (service: string) => (await health().check({ service })).status;
+    const all = [
+      '',
+      'tailrace.v1.CompletionService',
+      'tailrace.v1.EngineService',
+      'grpc.reflection.v1.ServerReflection',
+    ];
+    server.readiness.set('sequencer', false, 'entries wait');
+    expect(await Promise.all(all.map(status))).toEqual([2, 2, 1, 1]);
+    server.readiness.set('sequencer', true);
+    server.readiness.set('database', false, 'gone');
+    expect(await Promise.all(all.map(status))).toEqual([2, 2, 2, 1]);
+    server.readiness.set('database', true);
+    expect(await Promise.all(all.map(status))).toEqual([1, 1, 1, 1]);
+  });
+
   test('answers NOT_FOUND for a service it does not have, and SERVICE_UNKNOWN to a watch', async () => {
     await expect(health().check({ service: 'nope' })).rejects.toMatchObject({ code: Code.NotFound });
     for await (const { status } of health().watch({ service: 'nope' })) {

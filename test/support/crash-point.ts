@@ -1,11 +1,12 @@
 /**
  * A crash point: a server is killed when the database has done the n-th statement that matters and nobody was told; another
- * one, started only then, is asked the same again and brings it to its end.
+ * one, started only then, is asked the same again and brings it to its end. Each has a database of its own, so that several can
+ * be tried at once: most of the time a process starts, or waits.
  */
 import { verify } from '../../src/repository/verification/index.js';
 import { CrashProxy } from './crash-proxy.js';
 import { eventually } from './eventually.js';
-import type { TestDatabase } from './postgres.js';
+import { freshDatabase, type TestDatabase } from './postgres.js';
 import { ServerProcess } from './server-process.js';
 import { type Clients, clientsOf, startTailrace } from './tailrace.js';
 import type { WaitsByHand } from './waits-by-hand.js';
@@ -27,8 +28,18 @@ export interface Operation<Hand = WaitsByHand> {
 
 export async function crashAt<Hand = WaitsByHand>(
   point: number,
-  { matters, prepare }: Operation<Hand>,
+  operation: Operation<Hand>,
+  handOf: (clients: Clients) => Hand,
+): Promise<void> {
+  const database = await freshDatabase();
+  await crashIn(database, point, operation, handOf);
+  await database.drop();
+}
+
+async function crashIn<Hand>(
   database: TestDatabase,
+  point: number,
+  { matters, prepare }: Operation<Hand>,
   handOf: (clients: Clients) => Hand,
 ): Promise<void> {
   const { proxy, url } = await CrashProxy.before(database.url);

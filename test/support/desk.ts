@@ -35,6 +35,7 @@ export interface Desk extends Clients {
 }
 
 const MAX_PAYLOAD_BYTES = 4_096;
+const DAY_MS = 86_400_000;
 const STARTED = new Date(wallMs());
 const DEFECTS = { error: (fields: object) => console.error(fields) };
 
@@ -52,8 +53,9 @@ export async function startDesk(): Promise<Desk> {
     url: database.url,
     schema: database.schema,
     connections: 4,
-    partitionDays: 7,
+    partitionMs: 7 * 86_400_000,
     logPartitionRows: 1_000_000,
+    maxPayloadBytes: MAX_PAYLOAD_BYTES,
     readiness: new Readiness(['database', 'partitions']),
     onError: (name, error) => console.error(name, error),
   });
@@ -62,11 +64,20 @@ export async function startDesk(): Promise<Desk> {
     database: engine.database,
     registry: engine.registry,
     after: engine.after,
+    consumerWakes: engine.consumerWakes,
+    redrives: engine.redrives,
+    retention: engine.retention,
+    pages: engine.pages,
     tokens: new SealedTokens({ database: engine.database, key: Buffer.alloc(32, 'desk'), log: DEFECTS }),
     maxPayloadBytes: MAX_PAYLOAD_BYTES,
     flowLimits: { members: 1_000, slots: 100, depth: 20, edges: 1_000 },
     frameLimits: { frames: 100, frameBytes: 65_536, summaryBytes: 8_192 },
     signalLimits: { perExecution: 100, earlyPerWaitpoint: 10, waitpoints: 10 },
+    namespaces: {
+      ...{ executionsMs: 30 * DAY_MS, logMs: 30 * DAY_MS, lettersMs: 30 * DAY_MS, eventIdsMs: 90 * DAY_MS },
+      maxPayloadBytes: MAX_PAYLOAD_BYTES,
+    },
+    leastRetentionMs: 1_000,
   };
   const { lines, log, presence } = engine;
   const server = {
@@ -88,7 +99,12 @@ export async function startDesk(): Promise<Desk> {
           database: engine.database,
           frames: engine.frames,
           frameSource: engine.frameSource,
+          after: engine.after,
+          consumerWakes: engine.consumerWakes,
+          maxPayloadBytes: MAX_PAYLOAD_BYTES,
+          pages: engine.pages,
           namespaceId: (name) => engine.registry.namespaceFor(name || 'default'),
+          registry: engine.registry,
         }),
       );
       router.service(AdminService, adminService({ ...deps, source: new DatabaseLogSource(engine.database), server }));

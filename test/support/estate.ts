@@ -3,10 +3,14 @@
  * its people may read carries its secret, so that a stranger who was shown something can be found out.
  */
 import { FailureClass } from '../../gen/tailrace/v1/attempt_pb.js';
+import type { ConsumerPartRef } from '../../gen/tailrace/v1/consumer_pb.js';
 import type { Claim, LeaseRef } from '../../gen/tailrace/v1/lease_pb.js';
 import { StartPosition } from '../../gen/tailrace/v1/log_pb.js';
+import { makeConsumers } from './estate-consumers.js';
 import { makeEvents } from './estate-events.js';
+import { makeTokens } from './estate-tokens.js';
 import { makeWaits } from './estate-waits.js';
+import { eventually } from './eventually.js';
 import type { Clients } from './tailrace.js';
 
 type Lease = Pick<LeaseRef, 'executionId' | 'leaseId' | 'fencingToken'>;
@@ -27,6 +31,8 @@ export interface Estate {
   readonly held: Lease;
   readonly succeeded: string;
   readonly letter: { readonly id: string; readonly version: bigint };
+  /** A bulk redrive that selected nothing. */
+  readonly redrive: string;
   /** Open; one member failed, one runs, `upstream` is claimable, and `downstream` waits for it with a join that is open. */
   readonly flow: { readonly id: string; readonly upstream: string; readonly downstream: string };
   /** Of the flow; held by the worker. */
@@ -47,6 +53,16 @@ export interface Estate {
   /** Which reacts to it, so that there is `reaction`. */
   readonly subscription: string;
   readonly reaction: string;
+  /** With its only part, which is held; where that stands, and the entry behind it. */
+  readonly consumer: {
+    readonly name: string;
+    readonly ownerId: string;
+    readonly part: Pick<ConsumerPartRef, 'generation' | 'part' | 'epoch'>;
+    readonly cursor: string;
+    readonly entryCursor: string;
+  };
+  /** Id of a token that is bound to it. */
+  readonly token: string;
   /** Of a watch of it. */
   readonly cursor: string;
   /** Of the output of `resumed`. */
@@ -109,8 +125,14 @@ export async function makeEstate(clients: Clients, namespace: string, mark = nam
   const { flow, member } = await makeFlow(clients, namespace, mark, secret);
   const waits = await makeWaits(clients, namespace, mark, secret);
   const events = await makeEvents(clients, namespace, mark, secret);
+  const consumer = await makeConsumers(clients, namespace, mark, secret);
+  const token = await makeTokens(clients, namespace, secret);
   const { resumed } = waits;
   const [letter] = letters.deadLetters;
+  const nothing = { lanes: [`no ${lane}`], tags: { secret } };
+  const { redrive } = await deadLetters.startRedrive({ namespace, filter: nothing, note: `note ${secret}` });
+  const redriveId = redrive?.redriveId ?? '';
+  await eventually(async () => (await deadLetters.getRedrive({ namespace, redriveId })).redrive?.endTime !== undefined);
   if (held === undefined || letter === undefined) throw new Error('an estate without a lease or a letter');
 
   const watch = completion.watchCompletions({ namespace, start: StartPosition.EARLIEST })[Symbol.asyncIterator]();
@@ -127,6 +149,7 @@ export async function makeEstate(clients: Clients, namespace: string, mark = nam
   const one = { namespace, pageSize: 1 };
   const pageTokens = new Map([
     ['DeadLetterService/ListDeadLetters', (await deadLetters.listDeadLetters(one)).nextPageToken],
+    ['DeadLetterService/ListDeadLetterGroups', (await deadLetters.listDeadLetterGroups(one)).nextPageToken],
     ['AdminService/ListExecutions', (await admin.listExecutions(one)).nextPageToken],
     ['AdminService/ListAttempts', (await admin.listAttempts({ ...one, lane })).nextPageToken],
     ['AdminService/ListLanes', (await admin.listLanes(one)).nextPageToken],
@@ -144,13 +167,17 @@ export async function makeEstate(clients: Clients, namespace: string, mark = nam
     ['AdminService/ListBudgets', (await admin.listBudgets(one)).nextPageToken],
     ['AdminService/ListQuotas', (await admin.listQuotas(one)).nextPageToken],
     ['AdminService/ListSubscriptions', (await admin.listSubscriptions(one)).nextPageToken],
+    ['AdminService/ListConsumers', (await admin.listConsumers(one)).nextPageToken],
     ['AdminService/ListEvents', (await admin.listEvents(one)).nextPageToken],
+    ['AdminService/ListTokens', (await admin.listTokens(one)).nextPageToken],
+    ['AdminService/ListNamespaces', (await admin.listNamespaces(one)).nextPageToken],
   ]);
   return {
     ...{ namespace, mark, secret, lane, type, worker, queued, scheduled, held, flow, member },
-    ...{ ...waits, ...events, cursor, frameCursor, pageTokens },
+    ...{ ...waits, ...events, consumer, token, cursor, frameCursor, pageTokens },
     succeeded: completions[0]?.lease.executionId ?? '',
     letter: { id: letter.deadLetterId, version: letter.version },
+    redrive: redriveId,
   };
 }
 
@@ -179,7 +206,7 @@ async function makeFlow(
     if (claim === undefined) throw new Error('an answer without a claim');
     return leaseOf(claim);
   };
-  const failure = { failureClass: FailureClass.PERMANENT, message: `failure ${secret}` };
+  const failure = { failureClass: FailureClass.PERMANENT, message: `failed member ${secret}` };
   await engine.failExecutions({ namespace, reports: [{ lease: await held(id('failing')), failure }] });
   return {
     flow: { id: flowId, upstream: id('upstream'), downstream: id('downstream') },

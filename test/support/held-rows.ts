@@ -30,6 +30,11 @@ export class HeldRows {
     await this.#client.query(`lock table ${this.#schema}.${table} in share mode`);
   }
 
+  /** Once everybody who is at it has committed; who comes later, be it to read, waits. */
+  async keepFrom(table: string): Promise<void> {
+    await this.#client.query(`lock table ${this.#schema}.${table} in access exclusive mode`);
+  }
+
   /** Whether there is such a row by now. */
   async sees(table: string, row: Readonly<Record<string, string | number>>): Promise<boolean> {
     const are = Object.keys(row).map((column, i) => `${column} = $${i + 1}`);

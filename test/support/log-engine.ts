@@ -1,9 +1,13 @@
 /** The parts of an engine that the log's tests need: work goes in, ends, and is seen. No sweepers, no pulse. */
 import { randomBytes } from 'node:crypto';
 import { setMaxListeners } from 'node:events';
+import type { AfterCommit } from '../../src/dispatch/after-commit.js';
+import { ConsumerWakes } from '../../src/dispatch/consumer-wakes.js';
+import { Registry } from '../../src/dispatch/registry.js';
 import { EndCall, ExecutionState } from '../../src/domain/states.js';
 import { RecordFilter } from '../../src/log/filter.js';
 import { LiveLog, type LiveLogOptions, type WatchStart } from '../../src/log/live-log.js';
+import { LogPages } from '../../src/log/pages.js';
 import { DatabaseLogSource, type LogSourceOptions } from '../../src/log/source.js';
 import type { WatchMessage } from '../../src/log/watcher.js';
 import { Sequencer } from '../../src/loops/sequencer.js';
@@ -14,9 +18,12 @@ import { endAttempts } from '../../src/repository/leases/index.js';
 import { readLogHead } from '../../src/repository/log/index.js';
 import { internClasses } from '../../src/repository/registry/index.js';
 import { wallMs } from '../../src/runtime/clock.js';
+import type { CompletionDependencies } from '../../src/services/completion/index.js';
 import type { TestDatabase } from './postgres.js';
 
 export const NAMESPACE = 1;
+
+const SILENT: AfterCommit = { queued() {}, freed() {}, due() {}, appended() {}, committed() {} };
 
 export interface Work {
   readonly namespace?: number;
@@ -29,15 +36,24 @@ export class LogEngine {
   readonly database: Database;
   readonly live: LiveLog;
   readonly errors: unknown[] = [];
+  /** What services tell and hear beside the log; nobody listens. */
+  readonly hints: Pick<CompletionDependencies, 'after' | 'consumerWakes' | 'pages' | 'maxPayloadBytes' | 'registry'>;
   readonly #sequencer: Sequencer;
   readonly #stop = new AbortController();
 
   constructor({ url, schema }: TestDatabase, options: LiveLogOptions & LogSourceOptions = {}) {
     this.database = new Database({ url, schema, connections: 4 });
-    this.live = new LiveLog(new DatabaseLogSource(this.database, options), options);
+    const source = new DatabaseLogSource(this.database, options);
+    this.live = new LiveLog(source, options);
+    const pages = new LogPages(source);
+    const registry = new Registry(this.database);
+    this.hints = { after: SILENT, consumerWakes: new ConsumerWakes(), maxPayloadBytes: 4_096, pages, registry };
     this.#sequencer = new Sequencer({
       runner: this.database,
-      onHead: (head) => this.live.wake(head),
+      onHead: (head) => {
+        this.live.wake(head);
+        pages.reached(head);
+      },
       onError: (_, error) => this.errors.push(error),
     });
     this.#sequencer.start();

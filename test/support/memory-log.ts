@@ -2,12 +2,17 @@
 import { Gathering } from '../../src/log/gathering.js';
 import { LogRecord } from '../../src/log/record.js';
 import type { KnownExecution, LogSource, Page } from '../../src/log/source.js';
-import type { FlowStanding, LogEntry, LogHead } from '../../src/repository/log/index.js';
+import type { FlowStanding, LogEntry, LogFloorRows, LogHead } from '../../src/repository/log/index.js';
 
 export class MemoryLog implements LogSource {
   readonly pageEntries = 8;
   readonly entries: LogEntry[] = [];
   pagesRead = 0;
+  /** Up to here it is gone. */
+  floor = 0n;
+  /** Of namespaces whose log is gone further. */
+  readonly floorsOf = new Map<number, bigint>();
+  floorReads = 0;
   flowReads = 0;
   readonly standing = new Map<string, Pick<FlowStanding, 'state' | 'settledAt'>>();
   /** What reading does instead of reading. */
@@ -17,7 +22,7 @@ export class MemoryLog implements LogSource {
   append(count = 1, entry: Partial<LogEntry> = {}): bigint {
     for (let i = 0; i < count; i++) {
       const position = BigInt(this.entries.length + 1);
-      this.entries.push({ ...BLANK, ...entry, position, seq: position });
+      this.entries.push({ ...BLANK, seq: position, ...entry, position });
     }
     return BigInt(this.entries.length);
   }
@@ -33,12 +38,21 @@ export class MemoryLog implements LogSource {
 
   async head(): Promise<LogHead> {
     const head = BigInt(this.entries.length);
-    return { incarnation: INCARNATION, floor: 0n, head, unnumbered: false, now: new Date(0) };
+    return { incarnation: INCARNATION, floor: this.floor, head, unnumbered: false, now: new Date(0) };
+  }
+
+  async floors(): Promise<LogFloorRows> {
+    this.floorReads++;
+    return { floor: this.floor, namespaces: new Map(this.floorsOf) };
   }
 
   async page(from: bigint): Promise<Page | undefined> {
     this.pagesRead++;
-    const entries = this.entries.slice(Number(from) - 1, Number(from) - 1 + this.pageEntries);
+    const begin = Math.max(Number(from), Number(this.floor) + 1) - 1;
+    let end = Number(from) - 1 + this.pageEntries;
+    // A transaction comes whole.
+    while (this.entries[end] && this.entries[end]?.seq === this.entries[end - 1]?.seq) end++;
+    const entries = this.entries.slice(begin, end);
     await this.#gate;
     if (this.failure) throw this.failure;
     const [first, ...rest] = entries.map((entry) => new LogRecord(entry, 'default', 'lane', 'type'));

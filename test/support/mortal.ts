@@ -9,6 +9,8 @@ import type { Clients } from './tailrace.js';
 export class Mortal {
   /** Recorded; undefined while it is dead. */
   clients: Clients | undefined;
+  /** Where it is; undefined while it is dead. */
+  url: string | undefined;
   kills = 0;
   #over = false;
   readonly #running: Promise<void>;
@@ -30,9 +32,11 @@ export class Mortal {
     while (!this.#over) {
       const server = await ServerProcess.start(this.recorded.tailrace.database);
       this.clients = recordingClients(server.url, this.recorded.recorder);
+      this.url = server.url;
       await pause(300 + this.dice.below(1_500));
       await server.kill();
       this.clients = undefined;
+      this.url = undefined;
       this.kills++;
     }
   }

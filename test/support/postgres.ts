@@ -6,7 +6,7 @@
  */
 import { randomBytes } from 'node:crypto';
 import pg from 'pg';
-import { afterEach, inject } from 'vitest';
+import { inject } from 'vitest';
 import { applyRoleSettings } from '../../src/repository/migrations/index.js';
 import { pause } from '../../src/runtime/clock.js';
 
@@ -17,16 +17,21 @@ export interface TestDatabase {
   drop(): Promise<void>;
 }
 
-let failed = false;
-afterEach(({ task }) => {
-  if (task.result?.state === 'fail') failed = true;
-});
+/** Whether a test of this file has failed: told by kept-databases.ts, before each file. */
+export const file = { failed: false };
 
 /** A migrated database with the settings of the role. */
 export async function freshDatabase(): Promise<TestDatabase> {
   const database = await create(inject('postgres').template);
   await applyRoleSettings(database.url);
   return database;
+}
+
+/** What a backup of it would restore. Nobody may be connected to it. */
+export async function copyOf(database: TestDatabase): Promise<TestDatabase> {
+  const copy = await create(database.name);
+  await applyRoleSettings(copy.url);
+  return copy;
 }
 
 /** A database with nothing in it, for tests of the migrations themselves. */
@@ -44,7 +49,7 @@ async function create(template: string): Promise<TestDatabase> {
 }
 
 async function drop(name: string): Promise<void> {
-  if (failed && inject('postgres').outlives) {
+  if (file.failed && inject('postgres').outlives) {
     console.warn(`a test failed: its database ${name} is kept`);
     return;
   }

@@ -16,14 +16,19 @@ export type Answered = { readonly message: Message } | { readonly refusal: Refus
 
 const END = 2;
 
-export async function callRaw(url: string, method: DescMethod, body: Uint8Array | string): Promise<Answered> {
+export async function callRaw(
+  url: string,
+  method: DescMethod,
+  body: Uint8Array | string,
+  given: Readonly<Record<string, string>> = {},
+): Promise<Answered> {
   const json = typeof body === 'string';
   const bytes = json ? Buffer.from(body) : body;
   const streams = method.methodKind !== 'unary';
   const controller = new AbortController();
   const response = await fetch(`${url}/${method.parent.typeName}/${method.name}`, {
     method: 'POST',
-    headers: { 'content-type': `application/${streams ? 'connect+' : ''}${json ? 'json' : 'proto'}` },
+    headers: { ...given, 'content-type': `application/${streams ? 'connect+' : ''}${json ? 'json' : 'proto'}` },
     body: streams ? enveloped(bytes) : Buffer.from(bytes),
     signal: controller.signal,
   });

@@ -24,7 +24,8 @@ export class RestartablePostgres {
     this.database = { url, schema: 'tailrace', name: 'postgres', drop: () => this.#drop() };
   }
 
-  static async make(): Promise<RestartablePostgres> {
+  /** `more`: settings beside those of every test's Postgres, or instead of them. */
+  static async make(more: Readonly<Record<string, string>> = {}): Promise<RestartablePostgres> {
     const account = await chooseAccount();
     const binaries = await embeddedBinaries(account);
     const directory = await mkdtemp(join(tmpdir(), 'tailrace-restartable-'));
@@ -34,7 +35,7 @@ export class RestartablePostgres {
     await makeCluster({ binaries, cluster, account, superuser: 'postgres', password, durable: false });
     const port = await freePort();
     // What a crash of Postgres alone leaves is whole without fsync too: the pages are with the kernel.
-    const settings = { fsync: 'off', max_connections: '100', timezone: 'UTC' };
+    const settings = { fsync: 'off', max_connections: '100', timezone: 'UTC', ...more };
     const logFile = join(directory, 'postgres.log');
     const start = () => startPostmaster({ binaries, cluster, account, port, settings, logFile });
     const url = `postgres://postgres:${password}@127.0.0.1:${port}/postgres`;

@@ -7,8 +7,6 @@ import type { DescMethod } from '@bufbuild/protobuf';
 import { AdminService } from '../../gen/tailrace/v1/admin_service_pb.js';
 import { FailureClass } from '../../gen/tailrace/v1/attempt_pb.js';
 import { CompletionService, FlowMilestone } from '../../gen/tailrace/v1/completion_service_pb.js';
-import { DeadLetterResolution, DeadLetterState } from '../../gen/tailrace/v1/dead_letter_pb.js';
-import { DeadLetterReason } from '../../gen/tailrace/v1/dead_letter_reason_pb.js';
 import { DeadLetterService } from '../../gen/tailrace/v1/dead_letter_service_pb.js';
 import { ClaimNextMode, EngineService } from '../../gen/tailrace/v1/engine_service_pb.js';
 import { ExecutionState } from '../../gen/tailrace/v1/execution_state_pb.js';
@@ -17,10 +15,15 @@ import { FrameMode } from '../../gen/tailrace/v1/frame_pb.js';
 import { JoinKind, JoinState } from '../../gen/tailrace/v1/join_pb.js';
 import { LogEntryKind } from '../../gen/tailrace/v1/log_pb.js';
 import { WorkerState } from '../../gen/tailrace/v1/worker_pb.js';
+import { consumerSamples } from './consumer-samples.js';
 import { DAY, type Estate, HOUR, instant, seconds, text } from './estate.js';
 import { emittedEvent, eventSamples, failureEvents } from './event-samples.js';
 import { cancelPolicy, flowSamples } from './flow-samples.js';
+import { letterSamples } from './letter-samples.js';
+import { namespaceSamples } from './namespace-samples.js';
+import { retentionSamples } from './retention-samples.js';
 import { type SampleRequest, sample } from './sample.js';
+import { tokenSamples } from './token-samples.js';
 import { waitSamples } from './wait-samples.js';
 
 export const SERVICES = [EngineService, CompletionService, DeadLetterService, AdminService] as const;
@@ -33,7 +36,7 @@ export function nameOf(method: DescMethod): string {
 
 /** By the names of the RPCs. Each is new, so a test may change it. */
 export function requestsTo(estate: Estate): ReadonlyMap<string, SampleRequest> {
-  const { namespace, lane, type, worker, queued, scheduled, held: lease, letter, flow, mark } = estate;
+  const { namespace, lane, type, worker, queued, scheduled, held: lease, flow, mark } = estate;
   const tags = { secret: estate.secret };
   const page = { pageSize: 10 };
   const created = { minCreateTime: instant(Date.now() - DAY), maxCreateTime: instant(Date.now() + DAY) };
@@ -52,21 +55,6 @@ export function requestsTo(estate: Estate): ReadonlyMap<string, SampleRequest> {
     capabilities: ['gpu'],
     maxExecutions: 3,
     leaseDuration: seconds(30),
-  };
-  const letters = {
-    lanes: [lane],
-    types: [type],
-    reasons: [DeadLetterReason.PERMANENT],
-    fingerprints: ['0123456789abcdef'],
-    tags,
-    ...created,
-    states: [DeadLetterState.OPEN],
-    resolutions: [DeadLetterResolution.IGNORED],
-    actor: 'me',
-    executionId: queued,
-    flowId: flow.id,
-    subscriptions: [estate.subscription],
-    eventTypes: [estate.event.type],
   };
   const completions = { lanes: [lane], types: [type], tags };
   const entries = {
@@ -90,11 +78,11 @@ export function requestsTo(estate: Estate): ReadonlyMap<string, SampleRequest> {
     concurrencyKey: `key-${mark}`,
     optionalInFlow: true,
     failureEvents,
+    traceContext: { traceparent: `00-${'4'.repeat(32)}-${'7'.repeat(16)}-01`, tracestate: 'vendor=value' },
   };
   const flows = flowSamples(estate, spec);
   const engine = EngineService.method;
   const completion = CompletionService.method;
-  const dead = DeadLetterService.method;
   const admin = AdminService.method;
   const samples = [
     sample(engine.createExecutions, {
@@ -179,29 +167,7 @@ export function requestsTo(estate: Estate): ReadonlyMap<string, SampleRequest> {
     sample(completion.awaitExecutions, { namespace, executionIds: [queued], timeout: seconds(0), omitResults: true }),
     sample(completion.awaitFlow, { namespace, flowId: flow.id, until: FlowMilestone.SETTLED, timeout: seconds(0) }),
     sample(completion.watchFlow, { namespace, flowId: flow.id, omitPayloads: true }),
-    sample(dead.getDeadLetter, { namespace, deadLetterId: letter.id }),
-    sample(dead.listDeadLetters, { namespace, filter: letters, ...page, includePayloads: true }),
-    sample(dead.countDeadLetters, { namespace, filter: letters, maxCount: 100 }),
-    sample(dead.redriveDeadLetter, {
-      namespace,
-      requestId: `redrive-${mark}`,
-      deadLetterId: letter.id,
-      expectedVersion: letter.version,
-      input: text('again'),
-      detached: true,
-      runTime: instant(Date.now() + HOUR),
-      lane,
-      actor: 'me',
-      note: 'fixed',
-    }),
-    sample(dead.resolveDeadLetters, {
-      namespace,
-      requestId: `resolve-${mark}`,
-      deadLetters: [{ deadLetterId: letter.id, expectedVersion: letter.version }],
-      resolution: DeadLetterResolution.IGNORED,
-      actor: 'me',
-      note: 'known',
-    }),
+    ...letterSamples(estate, { page, created }),
     sample(admin.getExecution, { namespace, executionId: queued }),
     sample(admin.listExecutions, {
       namespace,
@@ -301,6 +267,10 @@ export function requestsTo(estate: Estate): ReadonlyMap<string, SampleRequest> {
     }),
     sample(admin.getStats, { namespace, includeLanes: true }),
     sample(admin.getServerInfo, { namespace }),
+    ...consumerSamples(estate),
+    ...namespaceSamples(estate),
+    ...retentionSamples(estate),
+    ...tokenSamples(estate),
     ...waitSamples(estate),
     ...eventSamples(estate, retryPolicy),
   ];

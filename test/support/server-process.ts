@@ -15,7 +15,11 @@ export class ServerProcess {
     this.url = url;
   }
 
-  static async start({ url, schema }: Pick<TestDatabase, 'url' | 'schema'>): Promise<ServerProcess> {
+  /** `more`: settings as the environment would give them. */
+  static async start(
+    { url, schema }: Pick<TestDatabase, 'url' | 'schema'>,
+    more: Readonly<Record<string, string>> = {},
+  ): Promise<ServerProcess> {
     // Settings of the tests are none of a server's, and it would refuse them.
     const outside = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith('TAILRACE_')));
     const environment = {
@@ -25,6 +29,7 @@ export class ServerProcess {
       TAILRACE_LOG_LEVEL: 'silent',
       TAILRACE_DATABASE_CONNECTIONS: '4',
       TAILRACE_SECRETS_KEY: SECRETS_KEY,
+      ...more,
     };
     const child = spawn(process.execPath, [await compiledMain(), 'serve'], {
       env: { ...outside, ...environment },

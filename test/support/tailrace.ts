@@ -6,6 +6,7 @@ import { AdminService } from '../../gen/tailrace/v1/admin_service_pb.js';
 import { CompletionService } from '../../gen/tailrace/v1/completion_service_pb.js';
 import { DeadLetterService } from '../../gen/tailrace/v1/dead_letter_service_pb.js';
 import { EngineService } from '../../gen/tailrace/v1/engine_service_pb.js';
+import { bearing } from '../../src/client/bearing.js';
 import { readConfig } from '../../src/config.js';
 import { type Running, serve } from '../../src/serve.js';
 import { freshDatabase, type TestDatabase } from './postgres.js';
@@ -62,8 +63,9 @@ export async function startTailrace(options: TestTailraceOptions = {}): Promise<
 }
 
 /** Over HTTP/2, so that many calls and watches share one connection. */
-export function clientsOf(url: string): Clients {
-  const transport = createConnectTransport({ baseUrl: url, httpVersion: '2' });
+export function clientsOf(url: string, token?: string): Clients {
+  const plain = createConnectTransport({ baseUrl: url, httpVersion: '2' });
+  const transport = token === undefined ? plain : bearing(plain, token);
   return {
     engine: createClient(EngineService, transport),
     completion: createClient(CompletionService, transport),

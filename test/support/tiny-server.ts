@@ -60,6 +60,11 @@ export class TinyServer {
     return this.#running.address;
   }
 
+  get traffic() {
+    if (!this.#running) throw new Error('not started');
+    return this.#running.traffic;
+  }
+
   async drain(ms = 0): Promise<void> {
     await this.#running?.drain(ms);
   }

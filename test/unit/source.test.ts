@@ -18,29 +18,49 @@ const LIBRARY = [...GENERATED, '@connectrpc/connect-node', '@grpc/grpc-js'];
 const AROUND_THE_ENGINE = ['repository', 'domain', 'runtime'];
 
 const RULES: Readonly<Record<string, Rule>> = {
+  config: { folders: [], packages: ['zod'] },
   domain: { folders: [], packages: [] },
   runtime: { folders: [], packages: [] },
+  protobuf: { folders: [], packages: ['@bufbuild/protobuf'] },
   repository: { folders: ['domain', 'runtime'], packages: ['pg'] },
   embedded: { folders: ['domain', 'runtime'], packages: ['pg'] },
   log: { folders: AROUND_THE_ENGINE, packages: [] },
   frames: { folders: AROUND_THE_ENGINE, packages: [] },
   loops: { folders: ['log', ...AROUND_THE_ENGINE], packages: [] },
   batching: { folders: AROUND_THE_ENGINE, packages: [] },
+  guards: { folders: AROUND_THE_ENGINE, packages: [] },
   dispatch: { folders: AROUND_THE_ENGINE, packages: [] },
   services: {
     folders: ['gen', 'log', 'frames', 'batching', 'dispatch', ...AROUND_THE_ENGINE],
     packages: ['zod', 'pino', ...GENERATED],
   },
-  worker: { folders: ['gen', 'client', 'runtime'], packages: LIBRARY },
-  client: { folders: ['gen', 'runtime'], packages: LIBRARY },
-  server: { folders: ['gen', 'services', 'domain', 'runtime'], packages: ['pino', ...LIBRARY] },
-  cli: { folders: ['gen', 'client', 'domain', 'runtime', 'config'], packages: LIBRARY },
+  tracing: {
+    folders: ['config', 'runtime'],
+    packages: [
+      ...['@bufbuild/protobuf', 'pino', '@opentelemetry/api', '@opentelemetry/resources'],
+      ...['@opentelemetry/sdk-trace', '@opentelemetry/exporter-trace-otlp-proto'],
+    ],
+  },
+  metrics: {
+    folders: ['gen', 'server', 'log', 'frames', 'loops', 'batching', 'dispatch', ...AROUND_THE_ENGINE],
+    packages: ['prom-client', 'pino'],
+  },
+  worker: { folders: ['gen', 'client', 'runtime'], packages: [...LIBRARY, '@opentelemetry/api'] },
+  client: { folders: ['gen', 'protobuf', 'runtime'], packages: [...LIBRARY, '@opentelemetry/api'] },
+  server: { folders: ['gen', 'services', 'tracing', 'protobuf', 'domain', 'runtime'], packages: ['pino', ...LIBRARY] },
+  cli: { folders: ['gen', 'client', 'domain', 'runtime', 'config'], packages: ['commander', 'cli-table3', ...LIBRARY] },
 };
 
-/** The pieces that no folder holds. main and serve compose, so they may import anything. */
+/** The pieces that no folder holds. main, direct and serve compose, so they may import anything. */
 const SINGLE: Readonly<Record<string, Rule>> = {
   'src/engine': { folders: ['dispatch', 'log', 'frames', 'loops', 'batching', ...AROUND_THE_ENGINE], packages: [] },
-  'src/config': { folders: ['domain', 'repository/statement'], packages: ['zod'] },
+  'src/config': { folders: ['config', 'domain', 'repository/statement'], packages: ['zod'] },
+  'src/doctor': { folders: ['cli/host', 'config', 'setup', 'guards', 'repository', 'domain'], packages: [] },
+  'src/setup': { folders: ['config', 'guards'], packages: [] },
+  'src/bootstrap': {
+    folders: ['repository/database', 'repository/tokens', 'services/authentication', 'domain'],
+    packages: [],
+  },
   'src/server': {
     folders: ['server', 'services', 'domain', 'runtime', 'gen', 'config'],
     packages: ['pino', ...LIBRARY],
@@ -91,7 +111,7 @@ describe('imports', () => {
 
 describe('what belongs to one place', () => {
   it.each([
-    ['the environment', /\bprocess\.env\b/, /^src\/config\.ts$/],
+    ['the environment', /\bprocess\.env\b/, /^src\/config(\/client)?\.ts$/],
     ['the clock', /\bDate\.now\b|\bnew Date\(\)|\bperformance\.now\b|\bprocess\.hrtime\b/, /^src\/runtime\//],
     ['timers', /\bset(Timeout|Interval)\(|node:timers/, /^src\/runtime\//],
     ['randomness without a source', /\bMath\.random\b/, /^src\/runtime\//],
@@ -141,7 +161,7 @@ describe('words', () => {
 
 function allowed(path: string, target: string): boolean {
   const single = path.replace(/\.ts$/, '');
-  if (single === 'src/main' || single === 'src/serve') return true;
+  if (single === 'src/main' || single === 'src/serve' || single === 'src/direct') return true;
   const folder = path.split('/')[1] ?? '';
   const rule = SINGLE[single] ?? RULES[folder];
   if (!rule) return false;

@@ -48,7 +48,8 @@ export type ConsumerSpec = Message<"tailrace.v1.ConsumerSpec"> & {
   splitKey: SplitKey;
 
   /**
-   * How many parts can be worked on at once. Default 1, 1 to 256. Fixed per generation: changed by a rebuild.
+   * How many parts can be worked on at once. Default 1, 1 to 256. Fixed per generation: changed by a rebuild. In a
+   * later change 0 keeps what it has, and another number than that is refused. Answered for the live generation.
    *
    * @generated from field: int32 part_count = 4;
    */

@@ -6,8 +6,8 @@
 
 import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
 import { fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
-import type { Timestamp } from "@bufbuild/protobuf/wkt";
-import { file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
+import type { Duration, Timestamp } from "@bufbuild/protobuf/wkt";
+import { file_google_protobuf_duration, file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
 import type { Attempt } from "./attempt_pb.js";
 import { file_tailrace_v1_attempt } from "./attempt_pb.js";
 import type { DeadLetter, DeadLetterFilter, DeadLetterResolution } from "./dead_letter_pb.js";
@@ -24,7 +24,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file tailrace/v1/dead_letter_service.proto.
  */
 export const file_tailrace_v1_dead_letter_service: GenFile = /*@__PURE__*/
-  fileDesc("CiV0YWlscmFjZS92MS9kZWFkX2xldHRlcl9zZXJ2aWNlLnByb3RvEgt0YWlscmFjZS52MSJBChRHZXREZWFkTGV0dGVyUmVxdWVzdBIRCgluYW1lc3BhY2UYASABKAkSFgoOZGVhZF9sZXR0ZXJfaWQYAiABKAkibQoVR2V0RGVhZExldHRlclJlc3BvbnNlEiwKC2RlYWRfbGV0dGVyGAEgASgLMhcudGFpbHJhY2UudjEuRGVhZExldHRlchImCghhdHRlbXB0cxgCIAMoCzIULnRhaWxyYWNlLnYxLkF0dGVtcHQimwEKFkxpc3REZWFkTGV0dGVyc1JlcXVlc3QSEQoJbmFtZXNwYWNlGAEgASgJEi0KBmZpbHRlchgCIAEoCzIdLnRhaWxyYWNlLnYxLkRlYWRMZXR0ZXJGaWx0ZXISEQoJcGFnZV9zaXplGAMgASgFEhIKCnBhZ2VfdG9rZW4YBCABKAkSGAoQaW5jbHVkZV9wYXlsb2FkcxgFIAEoCCJhChdMaXN0RGVhZExldHRlcnNSZXNwb25zZRItCgxkZWFkX2xldHRlcnMYASADKAsyFy50YWlscmFjZS52MS5EZWFkTGV0dGVyEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSJuChdDb3VudERlYWRMZXR0ZXJzUmVxdWVzdBIRCgluYW1lc3BhY2UYASABKAkSLQoGZmlsdGVyGAIgASgLMh0udGFpbHJhY2UudjEuRGVhZExldHRlckZpbHRlchIRCgltYXhfY291bnQYAyABKAUiOQoYQ291bnREZWFkTGV0dGVyc1Jlc3BvbnNlEg0KBWNvdW50GAEgASgDEg4KBmNhcHBlZBgCIAEoCCKDAgoYUmVkcml2ZURlYWRMZXR0ZXJSZXF1ZXN0EhEKCW5hbWVzcGFjZRgBIAEoCRISCgpyZXF1ZXN0X2lkGAIgASgJEhYKDmRlYWRfbGV0dGVyX2lkGAMgASgJEhgKEGV4cGVjdGVkX3ZlcnNpb24YBCABKAMSIwoFaW5wdXQYBSABKAsyFC50YWlscmFjZS52MS5QYXlsb2FkEhAKCGRldGFjaGVkGAYgASgIEiwKCHJ1bl90aW1lGAcgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIMCgRsYW5lGAggASgJEg0KBWFjdG9yGAkgASgJEgwKBG5vdGUYCiABKAkilAEKGVJlZHJpdmVEZWFkTGV0dGVyUmVzcG9uc2USLAoLZGVhZF9sZXR0ZXIYASABKAsyFy50YWlscmFjZS52MS5EZWFkTGV0dGVyEhQKDGV4ZWN1dGlvbl9pZBgCIAEoCRIgChhkb3duc3RyZWFtX2V4ZWN1dGlvbl9pZHMYAyADKAkSEQoJZHVwbGljYXRlGAQgASgIIsgBChlSZXNvbHZlRGVhZExldHRlcnNSZXF1ZXN0EhEKCW5hbWVzcGFjZRgBIAEoCRISCgpyZXF1ZXN0X2lkGAIgASgJEjAKDGRlYWRfbGV0dGVycxgDIAMoCzIaLnRhaWxyYWNlLnYxLkRlYWRMZXR0ZXJSZWYSNQoKcmVzb2x1dGlvbhgEIAEoDjIhLnRhaWxyYWNlLnYxLkRlYWRMZXR0ZXJSZXNvbHV0aW9uEg0KBWFjdG9yGAUgASgJEgwKBG5vdGUYBiABKAkiQQoNRGVhZExldHRlclJlZhIWCg5kZWFkX2xldHRlcl9pZBgBIAEoCRIYChBleHBlY3RlZF92ZXJzaW9uGAIgASgDIlMKGlJlc29sdmVEZWFkTGV0dGVyc1Jlc3BvbnNlEjUKB3Jlc3VsdHMYASADKAsyJC50YWlscmFjZS52MS5SZXNvbHZlRGVhZExldHRlclJlc3VsdCJzChdSZXNvbHZlRGVhZExldHRlclJlc3VsdBIlCgJvaxgBIAEoCzIXLnRhaWxyYWNlLnYxLkRlYWRMZXR0ZXJIABInCgVlcnJvchgCIAEoCzIWLnRhaWxyYWNlLnYxLkl0ZW1FcnJvckgAQggKBnJlc3VsdCJdChlHZXREZWFkTGV0dGVyU3RhdHNSZXF1ZXN0EhEKCW5hbWVzcGFjZRgBIAEoCRItCgZmaWx0ZXIYAiABKAsyHS50YWlscmFjZS52MS5EZWFkTGV0dGVyRmlsdGVyIpMDChpHZXREZWFkTGV0dGVyU3RhdHNSZXNwb25zZRISCgpvcGVuX2NvdW50GAEgASgDEhcKD3JlZHJpdmluZ19jb3VudBgCIAEoAxIUCgxjbG9zZWRfY291bnQYAyABKAMSLgoHcmVhc29ucxgEIAMoCzIdLnRhaWxyYWNlLnYxLkRlYWRMZXR0ZXJCdWNrZXQSLAoFbGFuZXMYBSADKAsyHS50YWlscmFjZS52MS5EZWFkTGV0dGVyQnVja2V0EiwKBXR5cGVzGAYgAygLMh0udGFpbHJhY2UudjEuRGVhZExldHRlckJ1Y2tldBIyCgtyZXNvbHV0aW9ucxgHIAMoCzIdLnRhaWxyYWNlLnYxLkRlYWRMZXR0ZXJCdWNrZXQSNAoQb2xkZXN0X29wZW5fdGltZRgIIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASHQoVb3BlbmVkX2xhc3RfZGF5X2NvdW50GAkgASgDEh0KFWNsb3NlZF9sYXN0X2RheV9jb3VudBgKIAEoAyKGAQobTGlzdERlYWRMZXR0ZXJHcm91cHNSZXF1ZXN0EhEKCW5hbWVzcGFjZRgBIAEoCRItCgZmaWx0ZXIYAiABKAsyHS50YWlscmFjZS52MS5EZWFkTGV0dGVyRmlsdGVyEhEKCXBhZ2Vfc2l6ZRgDIAEoBRISCgpwYWdlX3Rva2VuGAQgASgJImUKHExpc3REZWFkTGV0dGVyR3JvdXBzUmVzcG9uc2USLAoGZ3JvdXBzGAEgAygLMhwudGFpbHJhY2UudjEuRGVhZExldHRlckdyb3VwEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSKuAgoTU3RhcnRSZWRyaXZlUmVxdWVzdBIRCgluYW1lc3BhY2UYASABKAkSEgoKcmVxdWVzdF9pZBgCIAEoCRItCgZmaWx0ZXIYAyABKAsyHS50YWlscmFjZS52MS5EZWFkTGV0dGVyRmlsdGVyEg8KB2RyeV9ydW4YBCABKAgSFwoPcmF0ZV9wZXJfc2Vjb25kGAUgASgFEhkKDGNhbmFyeV9jb3VudBgGIAEoBUgAiAEBEhsKE2NhbmFyeV9tYXhfZmFpbHVyZXMYByABKAUSEQoJbWF4X2NvdW50GAggASgDEhAKCGRldGFjaGVkGAkgASgIEgwKBGxhbmUYCiABKAkSDQoFYWN0b3IYCyABKAkSDAoEbm90ZRgMIAEoCUIPCg1fY2FuYXJ5X2NvdW50InkKFFN0YXJ0UmVkcml2ZVJlc3BvbnNlEiUKB3JlZHJpdmUYASABKAsyFC50YWlscmFjZS52MS5SZWRyaXZlEicKBnNhbXBsZRgCIAMoCzIXLnRhaWxyYWNlLnYxLkRlYWRMZXR0ZXISEQoJZHVwbGljYXRlGAMgASgIIjoKEUdldFJlZHJpdmVSZXF1ZXN0EhEKCW5hbWVzcGFjZRgBIAEoCRISCgpyZWRyaXZlX2lkGAIgASgJIjsKEkdldFJlZHJpdmVSZXNwb25zZRIlCgdyZWRyaXZlGAEgASgLMhQudGFpbHJhY2UudjEuUmVkcml2ZSJLChJTdG9wUmVkcml2ZVJlcXVlc3QSEQoJbmFtZXNwYWNlGAEgASgJEhIKCnJlZHJpdmVfaWQYAiABKAkSDgoGcmVhc29uGAMgASgJIjwKE1N0b3BSZWRyaXZlUmVzcG9uc2USJQoHcmVkcml2ZRgBIAEoCzIULnRhaWxyYWNlLnYxLlJlZHJpdmUiewoXUmVvcGVuRGVhZExldHRlclJlcXVlc3QSEQoJbmFtZXNwYWNlGAEgASgJEhYKDmRlYWRfbGV0dGVyX2lkGAIgASgJEhgKEGV4cGVjdGVkX3ZlcnNpb24YAyABKAMSDQoFYWN0b3IYBCABKAkSDAoEbm90ZRgFIAEoCSJIChhSZW9wZW5EZWFkTGV0dGVyUmVzcG9uc2USLAoLZGVhZF9sZXR0ZXIYASABKAsyFy50YWlscmFjZS52MS5EZWFkTGV0dGVyIrcBChdQdXJnZURlYWRMZXR0ZXJzUmVxdWVzdBIRCgluYW1lc3BhY2UYASABKAkSLQoGZmlsdGVyGAIgASgLMh0udGFpbHJhY2UudjEuRGVhZExldHRlckZpbHRlchI2ChJjbG9zZWRfYmVmb3JlX3RpbWUYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhEKCW1heF9jb3VudBgEIAEoBRIPCgdkcnlfcnVuGAUgASgIIj4KGFB1cmdlRGVhZExldHRlcnNSZXNwb25zZRIUCgxwdXJnZWRfY291bnQYASABKAMSDAoEbW9yZRgCIAEoCDKZCQoRRGVhZExldHRlclNlcnZpY2USWAoNR2V0RGVhZExldHRlchIhLnRhaWxyYWNlLnYxLkdldERlYWRMZXR0ZXJSZXF1ZXN0GiIudGFpbHJhY2UudjEuR2V0RGVhZExldHRlclJlc3BvbnNlIgASXgoPTGlzdERlYWRMZXR0ZXJzEiMudGFpbHJhY2UudjEuTGlzdERlYWRMZXR0ZXJzUmVxdWVzdBokLnRhaWxyYWNlLnYxLkxpc3REZWFkTGV0dGVyc1Jlc3BvbnNlIgASYQoQQ291bnREZWFkTGV0dGVycxIkLnRhaWxyYWNlLnYxLkNvdW50RGVhZExldHRlcnNSZXF1ZXN0GiUudGFpbHJhY2UudjEuQ291bnREZWFkTGV0dGVyc1Jlc3BvbnNlIgASZAoRUmVkcml2ZURlYWRMZXR0ZXISJS50YWlscmFjZS52MS5SZWRyaXZlRGVhZExldHRlclJlcXVlc3QaJi50YWlscmFjZS52MS5SZWRyaXZlRGVhZExldHRlclJlc3BvbnNlIgASZwoSUmVzb2x2ZURlYWRMZXR0ZXJzEiYudGFpbHJhY2UudjEuUmVzb2x2ZURlYWRMZXR0ZXJzUmVxdWVzdBonLnRhaWxyYWNlLnYxLlJlc29sdmVEZWFkTGV0dGVyc1Jlc3BvbnNlIgASZwoSR2V0RGVhZExldHRlclN0YXRzEiYudGFpbHJhY2UudjEuR2V0RGVhZExldHRlclN0YXRzUmVxdWVzdBonLnRhaWxyYWNlLnYxLkdldERlYWRMZXR0ZXJTdGF0c1Jlc3BvbnNlIgASbQoUTGlzdERlYWRMZXR0ZXJHcm91cHMSKC50YWlscmFjZS52MS5MaXN0RGVhZExldHRlckdyb3Vwc1JlcXVlc3QaKS50YWlscmFjZS52MS5MaXN0RGVhZExldHRlckdyb3Vwc1Jlc3BvbnNlIgASVQoMU3RhcnRSZWRyaXZlEiAudGFpbHJhY2UudjEuU3RhcnRSZWRyaXZlUmVxdWVzdBohLnRhaWxyYWNlLnYxLlN0YXJ0UmVkcml2ZVJlc3BvbnNlIgASTwoKR2V0UmVkcml2ZRIeLnRhaWxyYWNlLnYxLkdldFJlZHJpdmVSZXF1ZXN0Gh8udGFpbHJhY2UudjEuR2V0UmVkcml2ZVJlc3BvbnNlIgASUgoLU3RvcFJlZHJpdmUSHy50YWlscmFjZS52MS5TdG9wUmVkcml2ZVJlcXVlc3QaIC50YWlscmFjZS52MS5TdG9wUmVkcml2ZVJlc3BvbnNlIgASYQoQUmVvcGVuRGVhZExldHRlchIkLnRhaWxyYWNlLnYxLlJlb3BlbkRlYWRMZXR0ZXJSZXF1ZXN0GiUudGFpbHJhY2UudjEuUmVvcGVuRGVhZExldHRlclJlc3BvbnNlIgASYQoQUHVyZ2VEZWFkTGV0dGVycxIkLnRhaWxyYWNlLnYxLlB1cmdlRGVhZExldHRlcnNSZXF1ZXN0GiUudGFpbHJhY2UudjEuUHVyZ2VEZWFkTGV0dGVyc1Jlc3BvbnNlIgBiBnByb3RvMw", [file_google_protobuf_timestamp, file_tailrace_v1_attempt, file_tailrace_v1_dead_letter, file_tailrace_v1_error, file_tailrace_v1_payload, file_tailrace_v1_redrive]);
+  fileDesc("CiV0YWlscmFjZS92MS9kZWFkX2xldHRlcl9zZXJ2aWNlLnByb3RvEgt0YWlscmFjZS52MSJBChRHZXREZWFkTGV0dGVyUmVxdWVzdBIRCgluYW1lc3BhY2UYASABKAkSFgoOZGVhZF9sZXR0ZXJfaWQYAiABKAkibQoVR2V0RGVhZExldHRlclJlc3BvbnNlEiwKC2RlYWRfbGV0dGVyGAEgASgLMhcudGFpbHJhY2UudjEuRGVhZExldHRlchImCghhdHRlbXB0cxgCIAMoCzIULnRhaWxyYWNlLnYxLkF0dGVtcHQimwEKFkxpc3REZWFkTGV0dGVyc1JlcXVlc3QSEQoJbmFtZXNwYWNlGAEgASgJEi0KBmZpbHRlchgCIAEoCzIdLnRhaWxyYWNlLnYxLkRlYWRMZXR0ZXJGaWx0ZXISEQoJcGFnZV9zaXplGAMgASgFEhIKCnBhZ2VfdG9rZW4YBCABKAkSGAoQaW5jbHVkZV9wYXlsb2FkcxgFIAEoCCJhChdMaXN0RGVhZExldHRlcnNSZXNwb25zZRItCgxkZWFkX2xldHRlcnMYASADKAsyFy50YWlscmFjZS52MS5EZWFkTGV0dGVyEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSJuChdDb3VudERlYWRMZXR0ZXJzUmVxdWVzdBIRCgluYW1lc3BhY2UYASABKAkSLQoGZmlsdGVyGAIgASgLMh0udGFpbHJhY2UudjEuRGVhZExldHRlckZpbHRlchIRCgltYXhfY291bnQYAyABKAUiOQoYQ291bnREZWFkTGV0dGVyc1Jlc3BvbnNlEg0KBWNvdW50GAEgASgDEg4KBmNhcHBlZBgCIAEoCCKuAgoYUmVkcml2ZURlYWRMZXR0ZXJSZXF1ZXN0EhEKCW5hbWVzcGFjZRgBIAEoCRISCgpyZXF1ZXN0X2lkGAIgASgJEhYKDmRlYWRfbGV0dGVyX2lkGAMgASgJEhgKEGV4cGVjdGVkX3ZlcnNpb24YBCABKAMSIwoFaW5wdXQYBSABKAsyFC50YWlscmFjZS52MS5QYXlsb2FkEhAKCGRldGFjaGVkGAYgASgIEiwKCHJ1bl90aW1lGAcgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIMCgRsYW5lGAggASgJEg0KBWFjdG9yGAkgASgJEgwKBG5vdGUYCiABKAkSKQoLaW5wdXRfcGF0Y2gYCyABKAsyFC50YWlscmFjZS52MS5QYXlsb2FkIpQBChlSZWRyaXZlRGVhZExldHRlclJlc3BvbnNlEiwKC2RlYWRfbGV0dGVyGAEgASgLMhcudGFpbHJhY2UudjEuRGVhZExldHRlchIUCgxleGVjdXRpb25faWQYAiABKAkSIAoYZG93bnN0cmVhbV9leGVjdXRpb25faWRzGAMgAygJEhEKCWR1cGxpY2F0ZRgEIAEoCCLIAQoZUmVzb2x2ZURlYWRMZXR0ZXJzUmVxdWVzdBIRCgluYW1lc3BhY2UYASABKAkSEgoKcmVxdWVzdF9pZBgCIAEoCRIwCgxkZWFkX2xldHRlcnMYAyADKAsyGi50YWlscmFjZS52MS5EZWFkTGV0dGVyUmVmEjUKCnJlc29sdXRpb24YBCABKA4yIS50YWlscmFjZS52MS5EZWFkTGV0dGVyUmVzb2x1dGlvbhINCgVhY3RvchgFIAEoCRIMCgRub3RlGAYgASgJIkEKDURlYWRMZXR0ZXJSZWYSFgoOZGVhZF9sZXR0ZXJfaWQYASABKAkSGAoQZXhwZWN0ZWRfdmVyc2lvbhgCIAEoAyJTChpSZXNvbHZlRGVhZExldHRlcnNSZXNwb25zZRI1CgdyZXN1bHRzGAEgAygLMiQudGFpbHJhY2UudjEuUmVzb2x2ZURlYWRMZXR0ZXJSZXN1bHQicwoXUmVzb2x2ZURlYWRMZXR0ZXJSZXN1bHQSJQoCb2sYASABKAsyFy50YWlscmFjZS52MS5EZWFkTGV0dGVySAASJwoFZXJyb3IYAiABKAsyFi50YWlscmFjZS52MS5JdGVtRXJyb3JIAEIICgZyZXN1bHQiXQoZR2V0RGVhZExldHRlclN0YXRzUmVxdWVzdBIRCgluYW1lc3BhY2UYASABKAkSLQoGZmlsdGVyGAIgASgLMh0udGFpbHJhY2UudjEuRGVhZExldHRlckZpbHRlciKABAoaR2V0RGVhZExldHRlclN0YXRzUmVzcG9uc2USEgoKb3Blbl9jb3VudBgBIAEoAxIXCg9yZWRyaXZpbmdfY291bnQYAiABKAMSFAoMY2xvc2VkX2NvdW50GAMgASgDEi4KB3JlYXNvbnMYBCADKAsyHS50YWlscmFjZS52MS5EZWFkTGV0dGVyQnVja2V0EiwKBWxhbmVzGAUgAygLMh0udGFpbHJhY2UudjEuRGVhZExldHRlckJ1Y2tldBIsCgV0eXBlcxgGIAMoCzIdLnRhaWxyYWNlLnYxLkRlYWRMZXR0ZXJCdWNrZXQSMgoLcmVzb2x1dGlvbnMYByADKAsyHS50YWlscmFjZS52MS5EZWFkTGV0dGVyQnVja2V0EjQKEG9sZGVzdF9vcGVuX3RpbWUYCCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEh0KFW9wZW5lZF9sYXN0X2RheV9jb3VudBgJIAEoAxIdChVjbG9zZWRfbGFzdF9kYXlfY291bnQYCiABKAMSHgoWb3BlbmVkX2xhc3RfaG91cl9jb3VudBgLIAEoAxIeChZjbG9zZWRfbGFzdF9ob3VyX2NvdW50GAwgASgDEisKBGFnZXMYDSADKAsyHS50YWlscmFjZS52MS5EZWFkTGV0dGVyQnVja2V0IoYBChtMaXN0RGVhZExldHRlckdyb3Vwc1JlcXVlc3QSEQoJbmFtZXNwYWNlGAEgASgJEi0KBmZpbHRlchgCIAEoCzIdLnRhaWxyYWNlLnYxLkRlYWRMZXR0ZXJGaWx0ZXISEQoJcGFnZV9zaXplGAMgASgFEhIKCnBhZ2VfdG9rZW4YBCABKAkiZQocTGlzdERlYWRMZXR0ZXJHcm91cHNSZXNwb25zZRIsCgZncm91cHMYASADKAsyHC50YWlscmFjZS52MS5EZWFkTGV0dGVyR3JvdXASFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJItkCChNTdGFydFJlZHJpdmVSZXF1ZXN0EhEKCW5hbWVzcGFjZRgBIAEoCRISCgpyZXF1ZXN0X2lkGAIgASgJEi0KBmZpbHRlchgDIAEoCzIdLnRhaWxyYWNlLnYxLkRlYWRMZXR0ZXJGaWx0ZXISDwoHZHJ5X3J1bhgEIAEoCBIXCg9yYXRlX3Blcl9zZWNvbmQYBSABKAUSGQoMY2FuYXJ5X2NvdW50GAYgASgFSACIAQESGwoTY2FuYXJ5X21heF9mYWlsdXJlcxgHIAEoBRIRCgltYXhfY291bnQYCCABKAMSEAoIZGV0YWNoZWQYCSABKAgSDAoEbGFuZRgKIAEoCRINCgVhY3RvchgLIAEoCRIMCgRub3RlGAwgASgJEikKC2lucHV0X3BhdGNoGA0gASgLMhQudGFpbHJhY2UudjEuUGF5bG9hZEIPCg1fY2FuYXJ5X2NvdW50Io4CChRTdGFydFJlZHJpdmVSZXNwb25zZRIlCgdyZWRyaXZlGAEgASgLMhQudGFpbHJhY2UudjEuUmVkcml2ZRInCgZzYW1wbGUYAiADKAsyFy50YWlscmFjZS52MS5EZWFkTGV0dGVyEhEKCWR1cGxpY2F0ZRgDIAEoCBIsCgV0eXBlcxgEIAMoCzIdLnRhaWxyYWNlLnYxLkRlYWRMZXR0ZXJCdWNrZXQSLgoHcmVhc29ucxgFIAMoCzIdLnRhaWxyYWNlLnYxLkRlYWRMZXR0ZXJCdWNrZXQSNQoSZXN0aW1hdGVkX2R1cmF0aW9uGAYgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uIjoKEUdldFJlZHJpdmVSZXF1ZXN0EhEKCW5hbWVzcGFjZRgBIAEoCRISCgpyZWRyaXZlX2lkGAIgASgJIjsKEkdldFJlZHJpdmVSZXNwb25zZRIlCgdyZWRyaXZlGAEgASgLMhQudGFpbHJhY2UudjEuUmVkcml2ZSJLChJTdG9wUmVkcml2ZVJlcXVlc3QSEQoJbmFtZXNwYWNlGAEgASgJEhIKCnJlZHJpdmVfaWQYAiABKAkSDgoGcmVhc29uGAMgASgJIjwKE1N0b3BSZWRyaXZlUmVzcG9uc2USJQoHcmVkcml2ZRgBIAEoCzIULnRhaWxyYWNlLnYxLlJlZHJpdmUiewoXUmVvcGVuRGVhZExldHRlclJlcXVlc3QSEQoJbmFtZXNwYWNlGAEgASgJEhYKDmRlYWRfbGV0dGVyX2lkGAIgASgJEhgKEGV4cGVjdGVkX3ZlcnNpb24YAyABKAMSDQoFYWN0b3IYBCABKAkSDAoEbm90ZRgFIAEoCSJIChhSZW9wZW5EZWFkTGV0dGVyUmVzcG9uc2USLAoLZGVhZF9sZXR0ZXIYASABKAsyFy50YWlscmFjZS52MS5EZWFkTGV0dGVyItQBChdQdXJnZURlYWRMZXR0ZXJzUmVxdWVzdBIRCgluYW1lc3BhY2UYASABKAkSLQoGZmlsdGVyGAIgASgLMh0udGFpbHJhY2UudjEuRGVhZExldHRlckZpbHRlchI2ChJjbG9zZWRfYmVmb3JlX3RpbWUYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhEKCW1heF9jb3VudBgEIAEoBRIPCgdkcnlfcnVuGAUgASgIEg0KBWFjdG9yGAYgASgJEgwKBG5vdGUYByABKAkiPgoYUHVyZ2VEZWFkTGV0dGVyc1Jlc3BvbnNlEhQKDHB1cmdlZF9jb3VudBgBIAEoAxIMCgRtb3JlGAIgASgIMpkJChFEZWFkTGV0dGVyU2VydmljZRJYCg1HZXREZWFkTGV0dGVyEiEudGFpbHJhY2UudjEuR2V0RGVhZExldHRlclJlcXVlc3QaIi50YWlscmFjZS52MS5HZXREZWFkTGV0dGVyUmVzcG9uc2UiABJeCg9MaXN0RGVhZExldHRlcnMSIy50YWlscmFjZS52MS5MaXN0RGVhZExldHRlcnNSZXF1ZXN0GiQudGFpbHJhY2UudjEuTGlzdERlYWRMZXR0ZXJzUmVzcG9uc2UiABJhChBDb3VudERlYWRMZXR0ZXJzEiQudGFpbHJhY2UudjEuQ291bnREZWFkTGV0dGVyc1JlcXVlc3QaJS50YWlscmFjZS52MS5Db3VudERlYWRMZXR0ZXJzUmVzcG9uc2UiABJkChFSZWRyaXZlRGVhZExldHRlchIlLnRhaWxyYWNlLnYxLlJlZHJpdmVEZWFkTGV0dGVyUmVxdWVzdBomLnRhaWxyYWNlLnYxLlJlZHJpdmVEZWFkTGV0dGVyUmVzcG9uc2UiABJnChJSZXNvbHZlRGVhZExldHRlcnMSJi50YWlscmFjZS52MS5SZXNvbHZlRGVhZExldHRlcnNSZXF1ZXN0GicudGFpbHJhY2UudjEuUmVzb2x2ZURlYWRMZXR0ZXJzUmVzcG9uc2UiABJnChJHZXREZWFkTGV0dGVyU3RhdHMSJi50YWlscmFjZS52MS5HZXREZWFkTGV0dGVyU3RhdHNSZXF1ZXN0GicudGFpbHJhY2UudjEuR2V0RGVhZExldHRlclN0YXRzUmVzcG9uc2UiABJtChRMaXN0RGVhZExldHRlckdyb3VwcxIoLnRhaWxyYWNlLnYxLkxpc3REZWFkTGV0dGVyR3JvdXBzUmVxdWVzdBopLnRhaWxyYWNlLnYxLkxpc3REZWFkTGV0dGVyR3JvdXBzUmVzcG9uc2UiABJVCgxTdGFydFJlZHJpdmUSIC50YWlscmFjZS52MS5TdGFydFJlZHJpdmVSZXF1ZXN0GiEudGFpbHJhY2UudjEuU3RhcnRSZWRyaXZlUmVzcG9uc2UiABJPCgpHZXRSZWRyaXZlEh4udGFpbHJhY2UudjEuR2V0UmVkcml2ZVJlcXVlc3QaHy50YWlscmFjZS52MS5HZXRSZWRyaXZlUmVzcG9uc2UiABJSCgtTdG9wUmVkcml2ZRIfLnRhaWxyYWNlLnYxLlN0b3BSZWRyaXZlUmVxdWVzdBogLnRhaWxyYWNlLnYxLlN0b3BSZWRyaXZlUmVzcG9uc2UiABJhChBSZW9wZW5EZWFkTGV0dGVyEiQudGFpbHJhY2UudjEuUmVvcGVuRGVhZExldHRlclJlcXVlc3QaJS50YWlscmFjZS52MS5SZW9wZW5EZWFkTGV0dGVyUmVzcG9uc2UiABJhChBQdXJnZURlYWRMZXR0ZXJzEiQudGFpbHJhY2UudjEuUHVyZ2VEZWFkTGV0dGVyc1JlcXVlc3QaJS50YWlscmFjZS52MS5QdXJnZURlYWRMZXR0ZXJzUmVzcG9uc2UiAGIGcHJvdG8z", [file_google_protobuf_duration, file_google_protobuf_timestamp, file_tailrace_v1_attempt, file_tailrace_v1_dead_letter, file_tailrace_v1_error, file_tailrace_v1_payload, file_tailrace_v1_redrive]);
 
 /**
  * GetDeadLetterRequest asks for one dead letter.
@@ -68,7 +68,7 @@ export type GetDeadLetterResponse = Message<"tailrace.v1.GetDeadLetterResponse">
   deadLetter?: DeadLetter | undefined;
 
   /**
-   * All attempts of its execution, oldest first; the last 1000. Empty for other subjects.
+   * All attempts of its execution and of every redrive of it, oldest first; the last 1000. Empty for other subjects.
    *
    * @generated from field: repeated tailrace.v1.Attempt attempts = 2;
    */
@@ -89,7 +89,7 @@ export const GetDeadLetterResponseSchema: GenMessage<GetDeadLetterResponse> = /*
  */
 export type ListDeadLettersRequest = Message<"tailrace.v1.ListDeadLettersRequest"> & {
   /**
-   * Namespace; `*` for all, with role admin.
+   * Namespace; `*` for all, for callers bound to none.
    *
    * @generated from field: string namespace = 1;
    */
@@ -166,7 +166,7 @@ export const ListDeadLettersResponseSchema: GenMessage<ListDeadLettersResponse> 
  */
 export type CountDeadLettersRequest = Message<"tailrace.v1.CountDeadLettersRequest"> & {
   /**
-   * Namespace; `*` for all, with role admin.
+   * Namespace; `*` for all, for callers bound to none.
    *
    * @generated from field: string namespace = 1;
    */
@@ -208,7 +208,7 @@ export type CountDeadLettersResponse = Message<"tailrace.v1.CountDeadLettersResp
   count: bigint;
 
   /**
-   * True if there are more than max_count.
+   * True if there are more than were counted, or may be: no more than the newest 20,000 of each state are looked at.
    *
    * @generated from field: bool capped = 2;
    */
@@ -298,6 +298,14 @@ export type RedriveDeadLetterRequest = Message<"tailrace.v1.RedriveDeadLetterReq
    * @generated from field: string note = 10;
    */
   note: string;
+
+  /**
+   * A JSON merge patch (RFC 7396) on the original input, which must be JSON. Not together with `input`. Executions
+   * only.
+   *
+   * @generated from field: tailrace.v1.Payload input_patch = 11;
+   */
+  inputPatch?: Payload | undefined;
 };
 
 /**
@@ -498,7 +506,7 @@ export const ResolveDeadLetterResultSchema: GenMessage<ResolveDeadLetterResult> 
  */
 export type GetDeadLetterStatsRequest = Message<"tailrace.v1.GetDeadLetterStatsRequest"> & {
   /**
-   * Namespace; `*` for all, with role admin.
+   * Namespace; `*` for all, for callers bound to none.
    *
    * @generated from field: string namespace = 1;
    */
@@ -520,7 +528,8 @@ export const GetDeadLetterStatsRequestSchema: GenMessage<GetDeadLetterStatsReque
   messageDesc(file_tailrace_v1_dead_letter_service, 12);
 
 /**
- * GetDeadLetterStatsResponse answers them. Each number is counted up to 100,000; lists hold the 100 largest.
+ * GetDeadLetterStatsResponse answers them. Each number is counted up to 100,000, among the newest 100,000 of each
+ * state; lists hold the 100 largest.
  *
  * @generated from message tailrace.v1.GetDeadLetterStatsResponse
  */
@@ -594,6 +603,28 @@ export type GetDeadLetterStatsResponse = Message<"tailrace.v1.GetDeadLetterStats
    * @generated from field: int64 closed_last_day_count = 10;
    */
   closedLastDayCount: bigint;
+
+  /**
+   * Opened in the last hour.
+   *
+   * @generated from field: int64 opened_last_hour_count = 11;
+   */
+  openedLastHourCount: bigint;
+
+  /**
+   * Closed in the last hour.
+   *
+   * @generated from field: int64 closed_last_hour_count = 12;
+   */
+  closedLastHourCount: bigint;
+
+  /**
+   * Open ones by age: `1h`, `1d`, `7d`, `30d` (younger than that, and in no bucket before) and `older`, in this
+   * order and each told, also when there are none.
+   *
+   * @generated from field: repeated tailrace.v1.DeadLetterBucket ages = 13;
+   */
+  ages: DeadLetterBucket[];
 };
 
 /**
@@ -610,7 +641,7 @@ export const GetDeadLetterStatsResponseSchema: GenMessage<GetDeadLetterStatsResp
  */
 export type ListDeadLetterGroupsRequest = Message<"tailrace.v1.ListDeadLetterGroupsRequest"> & {
   /**
-   * Namespace; `*` for all, with role admin.
+   * Namespace; `*` for all, for callers bound to none.
    *
    * @generated from field: string namespace = 1;
    */
@@ -762,6 +793,14 @@ export type StartRedriveRequest = Message<"tailrace.v1.StartRedriveRequest"> & {
    * @generated from field: string note = 12;
    */
   note: string;
+
+  /**
+   * A JSON merge patch (RFC 7396) on the input of every execution. One whose input is not JSON, and what is no
+   * execution, is passed over.
+   *
+   * @generated from field: tailrace.v1.Payload input_patch = 13;
+   */
+  inputPatch?: Payload | undefined;
 };
 
 /**
@@ -797,6 +836,27 @@ export type StartRedriveResponse = Message<"tailrace.v1.StartRedriveResponse"> &
    * @generated from field: bool duplicate = 3;
    */
   duplicate: boolean;
+
+  /**
+   * Dry run: what it would redrive by type; the 100 largest.
+   *
+   * @generated from field: repeated tailrace.v1.DeadLetterBucket types = 4;
+   */
+  types: DeadLetterBucket[];
+
+  /**
+   * Dry run: the same by reason.
+   *
+   * @generated from field: repeated tailrace.v1.DeadLetterBucket reasons = 5;
+   */
+  reasons: DeadLetterBucket[];
+
+  /**
+   * Dry run: how long it would take at its rate, canary not counted.
+   *
+   * @generated from field: google.protobuf.Duration estimated_duration = 6;
+   */
+  estimatedDuration?: Duration | undefined;
 };
 
 /**
@@ -1021,6 +1081,20 @@ export type PurgeDeadLettersRequest = Message<"tailrace.v1.PurgeDeadLettersReque
    * @generated from field: bool dry_run = 5;
    */
   dryRun: boolean;
+
+  /**
+   * Who asks; default: the token's name.
+   *
+   * @generated from field: string actor = 6;
+   */
+  actor: string;
+
+  /**
+   * For people, up to 4 KiB.
+   *
+   * @generated from field: string note = 7;
+   */
+  note: string;
 };
 
 /**
@@ -1061,9 +1135,9 @@ export const PurgeDeadLettersResponseSchema: GenMessage<PurgeDeadLettersResponse
 /**
  * DeadLetterService lists, explains, redrives and resolves dead letters.
  *
- * Roles: observer to read, operator to change. Every change names the version it saw, so that of two
+ * Roles: observer to read, operator to read and change; each RPC says which. An admin may call all of them. Every change names the version it saw, so that of two
  * concurrent changes one wins. There is no stream here: watch dead letters with WatchLog and the dead_letter
- * kinds. Every RPC may also answer INVALID_FIELD, INVALID_TOKEN, ROLE_REQUIRED, NAMESPACE_NOT_FOUND,
+ * kinds. Every RPC may also answer INVALID_FIELD, INVALID_TOKEN, ROLE_REQUIRED (metadata `roles`), NAMESPACE_DENIED,
  * CONTENTION, OVERLOADED, DATABASE_UNAVAILABLE, DRAINING, SCHEMA_TOO_NEW and INTERNAL; these are not repeated
  * below.
  *
@@ -1074,6 +1148,8 @@ export const DeadLetterService: GenService<{
    * GetDeadLetter answers one dead letter with the full attempt history of its execution.
    *
    * Read only. Errors: DEAD_LETTER_NOT_FOUND.
+   *
+   * Role: observer, operator.
    *
    * @generated from rpc tailrace.v1.DeadLetterService.GetDeadLetter
    */
@@ -1088,6 +1164,8 @@ export const DeadLetterService: GenService<{
    *
    * Read only. Errors: BAD_CURSOR (a page token of another filter).
    *
+   * Role: observer, operator.
+   *
    * @generated from rpc tailrace.v1.DeadLetterService.ListDeadLetters
    */
   listDeadLetters: {
@@ -1099,6 +1177,8 @@ export const DeadLetterService: GenService<{
    * CountDeadLetters counts dead letters up to a cap, cheaply enough for a badge.
    *
    * Read only. Errors: none of its own.
+   *
+   * Role: observer, operator.
    *
    * @generated from rpc tailrace.v1.DeadLetterService.CountDeadLetters
    */
@@ -1119,6 +1199,8 @@ export const DeadLetterService: GenService<{
    * `state`); REQUEST_ID_REUSED; LANE_CLOSED; PAYLOAD_TOO_LARGE. WRONG_STATE also for a canceled flow, where
    * only a detached redrive is allowed.
    *
+   * Role: operator.
+   *
    * @generated from rpc tailrace.v1.DeadLetterService.RedriveDeadLetter
    */
   redriveDeadLetter: {
@@ -1136,6 +1218,8 @@ export const DeadLetterService: GenService<{
    * Item errors: DEAD_LETTER_NOT_FOUND; VERSION_CONFLICT (metadata `current_version`); WRONG_STATE (metadata
    * `state`).
    *
+   * Role: operator.
+   *
    * @generated from rpc tailrace.v1.DeadLetterService.ResolveDeadLetters
    */
   resolveDeadLetters: {
@@ -1148,6 +1232,8 @@ export const DeadLetterService: GenService<{
    *
    * Read only. Errors: none of its own.
    *
+   * Role: observer, operator.
+   *
    * @generated from rpc tailrace.v1.DeadLetterService.GetDeadLetterStats
    */
   getDeadLetterStats: {
@@ -1156,9 +1242,11 @@ export const DeadLetterService: GenService<{
     output: typeof GetDeadLetterStatsResponseSchema;
   },
   /**
-   * ListDeadLetterGroups lists dead letters grouped by fingerprint, most numerous first.
+   * ListDeadLetterGroups lists dead letters grouped by fingerprint, most numerous first. Each page is counted anew.
    *
    * Read only. Errors: BAD_CURSOR.
+   *
+   * Role: observer, operator.
    *
    * @generated from rpc tailrace.v1.DeadLetterService.ListDeadLetterGroups
    */
@@ -1169,11 +1257,15 @@ export const DeadLetterService: GenService<{
   },
   /**
    * StartRedrive redrives many dead letters by filter, at a rate, after a canary. With `dry_run` it only says
-   * what it would do.
+   * what it would do. What it makes stands behind other work of its lane, one step of priority lower than it was asked
+   * for. Entries parked behind another one are not selected: they go when that one does. Events and parked entries are
+   * passed over where a lane, a patch, or detached runs are asked for.
    *
    * Safe to repeat with the same request id. Follow it with GetRedrive, or WatchLog and the redrive kinds.
    *
    * Errors: REQUEST_ID_REUSED.
+   *
+   * Role: operator.
    *
    * @generated from rpc tailrace.v1.DeadLetterService.StartRedrive
    */
@@ -1186,6 +1278,8 @@ export const DeadLetterService: GenService<{
    * GetRedrive answers a bulk redrive with its progress.
    *
    * Read only. Errors: REDRIVE_NOT_FOUND.
+   *
+   * Role: observer, operator.
    *
    * @generated from rpc tailrace.v1.DeadLetterService.GetRedrive
    */
@@ -1201,6 +1295,8 @@ export const DeadLetterService: GenService<{
    *
    * Errors: REDRIVE_NOT_FOUND.
    *
+   * Role: operator.
+   *
    * @generated from rpc tailrace.v1.DeadLetterService.StopRedrive
    */
   stopRedrive: {
@@ -1215,6 +1311,8 @@ export const DeadLetterService: GenService<{
    *
    * Errors: DEAD_LETTER_NOT_FOUND; VERSION_CONFLICT (metadata `current_version`); WRONG_STATE (REDRIVING).
    *
+   * Role: operator.
+   *
    * @generated from rpc tailrace.v1.DeadLetterService.ReopenDeadLetter
    */
   reopenDeadLetter: {
@@ -1226,9 +1324,11 @@ export const DeadLetterService: GenService<{
    * PurgeDeadLetters deletes closed dead letters now instead of at the end of their retention, in small
    * batches that block nobody. Open and redriving ones are never deleted.
    *
-   * Safe to repeat; repeat while `more` is true. Role admin.
+   * Safe to repeat; repeat while `more` is true.
    *
    * Errors: none of its own.
+   *
+   * Role: admin.
    *
    * @generated from rpc tailrace.v1.DeadLetterService.PurgeDeadLetters
    */

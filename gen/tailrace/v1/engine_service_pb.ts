@@ -5,7 +5,10 @@
 // gave up; AdminService looks and steers.
 //
 // Conventions of the whole package:
-//   - Every request names its `namespace`. Empty means the token's own, or `default`.
+//   - Every request names its `namespace`. Empty means the token's own, or `default`. Another one than the token is bound to
+//     answers NAMESPACE_DENIED, whether or not it is there.
+//   - Who calls shows it with `authorization: Bearer tr_…` or a client certificate. Where that is required, a call without
+//     answers INVALID_TOKEN, as one does whose token is malformed, unknown, revoked or past its end.
 //   - Ids are UUID text. Names and ids are at most 200 bytes, lane names 64.
 //   - Times are on the database's clock. Fields ending in `_time` are instants; spans are durations.
 //   - Cursors and page tokens are opaque; never build or compare them.
@@ -1177,7 +1180,7 @@ export type FailedExecution = Message<"tailrace.v1.FailedExecution"> & {
   runTime?: Timestamp | undefined;
 
   /**
-   * DEAD_LETTERED: the dead letter.
+   * DEAD_LETTERED: the dead letter; empty for a handler of dead letters, which opens none.
    *
    * @generated from field: string dead_letter_id = 4;
    */
@@ -1436,7 +1439,7 @@ export type HeartbeatWorkerResponse = Message<"tailrace.v1.HeartbeatWorkerRespon
   drainReason: string;
 
   /**
-   * How often the registry wants to hear from it. Default 10 s.
+   * How often the registry wants to hear from it. Default 20 s.
    *
    * @generated from field: google.protobuf.Duration heartbeat_interval = 3;
    */
@@ -3056,8 +3059,9 @@ export const FailureEffectSchema: GenEnum<FailureEffect> = /*@__PURE__*/
 /**
  * EngineService takes work in, hands it out and records how it ended.
  *
- * Roles: client for creating, canceling, publishing and signaling; worker for the rest. Every RPC may also
- * answer INVALID_FIELD, INVALID_TOKEN, ROLE_REQUIRED, NAMESPACE_NOT_FOUND, PAYLOAD_TOO_LARGE, CONTENTION,
+ * Roles: client for creating, canceling, publishing and signaling; worker for the rest; each RPC says which. An admin may
+ * call all of them. Every RPC may also
+ * answer INVALID_FIELD, INVALID_TOKEN, ROLE_REQUIRED (metadata `roles`), NAMESPACE_DENIED, PAYLOAD_TOO_LARGE, CONTENTION,
  * OVERLOADED, DATABASE_UNAVAILABLE, DRAINING, SCHEMA_TOO_NEW and INTERNAL; these are not repeated below.
  *
  * @generated from service tailrace.v1.EngineService
@@ -3075,6 +3079,8 @@ export const EngineService: GenService<{
    * FLOW_SEALED; WRONG_STATE (its flow is canceled); PAYLOAD_TOO_LARGE. With `atomic` the first of them refuses the
    * call.
    *
+   * Role: client.
+   *
    * @generated from rpc tailrace.v1.EngineService.CreateExecutions
    */
   createExecutions: {
@@ -3090,6 +3096,8 @@ export const EngineService: GenService<{
    * its own execution by sending its lease.
    *
    * Errors: EXECUTION_NOT_FOUND; with a lease LEASE_LOST.
+   *
+   * Role: client, operator; with a lease also worker.
    *
    * @generated from rpc tailrace.v1.EngineService.CancelExecution
    */
@@ -3110,6 +3118,8 @@ export const EngineService: GenService<{
    *
    * Errors: none of its own.
    *
+   * Role: worker.
+   *
    * @generated from rpc tailrace.v1.EngineService.ClaimExecutions
    */
   claimExecutions: {
@@ -3125,6 +3135,8 @@ export const EngineService: GenService<{
    *
    * Errors: EXECUTION_NOT_FOUND; WRONG_STATE (metadata `state`); EXECUTION_TERMINAL; LANE_PAUSED;
    * QUOTA_EXCEEDED; BUDGET_EXCEEDED (metadata `budget`); CAPABILITY_MISSING (metadata `missing`).
+   *
+   * Role: worker.
    *
    * @generated from rpc tailrace.v1.EngineService.ClaimExecution
    */
@@ -3142,6 +3154,8 @@ export const EngineService: GenService<{
    * Item errors: EXECUTION_NOT_FOUND; EXECUTION_TERMINAL; LEASE_LOST (metadata `why`: stale, expired, revoked
    * or superseded).
    *
+   * Role: worker.
+   *
    * @generated from rpc tailrace.v1.EngineService.RenewLeases
    */
   renewLeases: {
@@ -3156,6 +3170,8 @@ export const EngineService: GenService<{
    * Safe to repeat until the execution is claimed again; then LEASE_LOST.
    *
    * Item errors: EXECUTION_NOT_FOUND; EXECUTION_TERMINAL; LEASE_LOST (metadata `why`, also other_content).
+   *
+   * Role: worker.
    *
    * @generated from rpc tailrace.v1.EngineService.ReleaseLeases
    */
@@ -3177,6 +3193,8 @@ export const EngineService: GenService<{
    * children: its flow is canceled); STREAM_VERSION_CONFLICT; FRAME_LIMIT_EXCEEDED; LANE_CLOSED (of a child);
    * FLOW_LIMIT_EXCEEDED; PAYLOAD_TOO_LARGE.
    *
+   * Role: worker.
+   *
    * @generated from rpc tailrace.v1.EngineService.CompleteExecutions
    */
   completeExecutions: {
@@ -3194,6 +3212,8 @@ export const EngineService: GenService<{
    *
    * Item errors: EXECUTION_NOT_FOUND; EXECUTION_TERMINAL; LEASE_LOST (metadata `why`, also other_content).
    *
+   * Role: worker.
+   *
    * @generated from rpc tailrace.v1.EngineService.FailExecutions
    */
   failExecutions: {
@@ -3209,6 +3229,8 @@ export const EngineService: GenService<{
    *
    * Errors: EXECUTION_NOT_FOUND; EXECUTION_TERMINAL; LEASE_LOST (metadata `why`, also other_content).
    *
+   * Role: worker.
+   *
    * @generated from rpc tailrace.v1.EngineService.DelayExecution
    */
   delayExecution: {
@@ -3222,6 +3244,8 @@ export const EngineService: GenService<{
    * Safe to repeat.
    *
    * Errors: EXECUTION_NOT_FOUND; EXECUTION_TERMINAL; LEASE_LOST (metadata `why`).
+   *
+   * Role: worker.
    *
    * @generated from rpc tailrace.v1.EngineService.ReportProgress
    */
@@ -3238,6 +3262,8 @@ export const EngineService: GenService<{
    *
    * Errors: none of its own.
    *
+   * Role: worker.
+   *
    * @generated from rpc tailrace.v1.EngineService.HeartbeatWorker
    */
   heartbeatWorker: {
@@ -3252,6 +3278,8 @@ export const EngineService: GenService<{
    * Safe to repeat: an unknown instance is no error.
    *
    * Errors: none of its own.
+   *
+   * Role: worker.
    *
    * @generated from rpc tailrace.v1.EngineService.UnregisterWorker
    */
@@ -3269,6 +3297,8 @@ export const EngineService: GenService<{
    * `members`, such as `a → b → a`); SELF_EDGE (metadata `member`); LANE_CLOSED; FLOW_LIMIT_EXCEEDED (more than
    * 100,000 members; metadata `limit`); JOIN_LIMIT_EXCEEDED (more than 10,000 slots; metadata `limit`, `member`, `size`);
    * DEPTH_LIMIT_EXCEEDED (a path longer than 1000; metadata `limit`, `member`, `size`).
+   *
+   * Role: client.
    *
    * @generated from rpc tailrace.v1.EngineService.CreateFlow
    */
@@ -3288,6 +3318,8 @@ export const EngineService: GenService<{
    * downstream has started, or its join is sealed); CYCLE; SELF_EDGE; JOIN_NOT_FOUND; LANE_CLOSED;
    * FLOW_LIMIT_EXCEEDED; JOIN_LIMIT_EXCEEDED; DEPTH_LIMIT_EXCEEDED; with a lease LEASE_LOST.
    *
+   * Role: client; with a lease also worker.
+   *
    * @generated from rpc tailrace.v1.EngineService.ExtendFlow
    */
   extendFlow: {
@@ -3303,6 +3335,8 @@ export const EngineService: GenService<{
    * Errors: FLOW_NOT_FOUND; REVISION_CONFLICT (metadata `current_revision`); WRONG_STATE (it never had a member: an empty
    * flow does not succeed; cancel it instead).
    *
+   * Role: client.
+   *
    * @generated from rpc tailrace.v1.EngineService.SealFlow
    */
   sealFlow: {
@@ -3317,6 +3351,8 @@ export const EngineService: GenService<{
    * Safe to repeat: the first decision stands; PENDING_ONLY may be widened to ALL.
    *
    * Errors: FLOW_NOT_FOUND. A flow that has ended answers itself.
+   *
+   * Role: client, operator.
    *
    * @generated from rpc tailrace.v1.EngineService.CancelFlow
    */
@@ -3336,6 +3372,8 @@ export const EngineService: GenService<{
    * WRONG_STATE (its flow is canceled); FLOW_LIMIT_EXCEEDED; PAYLOAD_TOO_LARGE; BATCH_REFUSED (another event of its group was
    * refused). An atomic call is refused with what its first refused event is.
    *
+   * Role: client.
+   *
    * @generated from rpc tailrace.v1.EngineService.PublishEvents
    */
   publishEvents: {
@@ -3348,6 +3386,8 @@ export const EngineService: GenService<{
    *
    * Read only. Errors: none of its own; an unknown id answers `accepted` false.
    *
+   * Role: any.
+   *
    * @generated from rpc tailrace.v1.EngineService.GetEvent
    */
   getEvent: {
@@ -3359,6 +3399,8 @@ export const EngineService: GenService<{
    * ReadStream reads the events of one stream from a version on.
    *
    * Read only. Errors: STREAM_NOT_FOUND; CURSOR_PRUNED (metadata `earliest_version`).
+   *
+   * Role: client, observer, operator.
    *
    * @generated from rpc tailrace.v1.EngineService.ReadStream
    */
@@ -3383,6 +3425,8 @@ export const EngineService: GenService<{
    * than 1000 of one execution); REQUEST_ID_REUSED (the idempotency key came with other content); with waitpoints
    * SECRETS_UNAVAILABLE (the server has no key for secrets).
    *
+   * Role: worker.
+   *
    * @generated from rpc tailrace.v1.EngineService.SuspendExecution
    */
   suspendExecution: {
@@ -3403,6 +3447,8 @@ export const EngineService: GenService<{
    * JOIN_LIMIT_EXCEEDED. A sealed flow
    * takes the children of its running members: it cannot settle before they end.
    *
+   * Role: worker.
+   *
    * @generated from rpc tailrace.v1.EngineService.WaitForChildren
    */
   waitForChildren: {
@@ -3420,6 +3466,8 @@ export const EngineService: GenService<{
    * Errors: EXECUTION_NOT_FOUND; EXECUTION_TERMINAL; LEASE_LOST (metadata `why`); WRONG_STATE (the waitpoint
    * is closed); WAITPOINT_LIMIT_EXCEEDED (more than 1000 of one execution); SECRETS_UNAVAILABLE (the server has no key for
    * secrets).
+   *
+   * Role: worker.
    *
    * @generated from rpc tailrace.v1.EngineService.CreateWaitpoint
    */
@@ -3439,6 +3487,8 @@ export const EngineService: GenService<{
    * is closed); SIGNAL_LIMIT_EXCEEDED (more than 10,000 of one execution, or 1000 early ones of one
    * waitpoint); REQUEST_ID_REUSED (the idempotency key came with other content); by token SECRETS_UNAVAILABLE.
    *
+   * Role: client, operator.
+   *
    * @generated from rpc tailrace.v1.EngineService.SignalExecution
    */
   signalExecution: {
@@ -3450,6 +3500,8 @@ export const EngineService: GenService<{
    * ListMatchedSignals lists the signals that satisfied the suspension a running attempt was resumed from.
    *
    * Read only. Errors: EXECUTION_NOT_FOUND; EXECUTION_TERMINAL; LEASE_LOST (metadata `why`); BAD_CURSOR.
+   *
+   * Role: worker.
    *
    * @generated from rpc tailrace.v1.EngineService.ListMatchedSignals
    */
@@ -3468,6 +3520,8 @@ export const EngineService: GenService<{
    * frames stand at expected_count; metadata `current_count`); FRAME_LIMIT_EXCEEDED (10,000 durable frames,
    * or 256 KiB of summary).
    *
+   * Role: worker.
+   *
    * @generated from rpc tailrace.v1.EngineService.AppendFrames
    */
   appendFrames: {
@@ -3485,6 +3539,8 @@ export const EngineService: GenService<{
    * RUNNING, SUSPENDED, FAILED with `dead_letter_id`, or CANCELED); REQUEST_ID_REUSED (the key came with other content);
    * INVALID_FIELD (more than 64 dimensions of one attempt).
    *
+   * Role: worker.
+   *
    * @generated from rpc tailrace.v1.EngineService.ReportUsage
    */
   reportUsage: {
@@ -3498,6 +3554,8 @@ export const EngineService: GenService<{
    * Safe to repeat with the same idempotency key, whose scope is the execution.
    *
    * Errors: EXECUTION_NOT_FOUND; REQUEST_ID_REUSED; with a lease LEASE_LOST, and INVALID_FIELD (it is another one's).
+   *
+   * Role: worker.
    *
    * @generated from rpc tailrace.v1.EngineService.ReleaseUsage
    */

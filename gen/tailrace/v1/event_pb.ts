@@ -183,7 +183,9 @@ export type EventSpec = Message<"tailrace.v1.EventSpec"> & {
   schemaVersion: number;
 
   /**
-   * Headers, for routing and tracing: up to 32, keys up to 64 bytes, values up to 1024.
+   * Headers, for routing and tracing: up to 32, keys up to 64 bytes, values up to 1024. Those are content; where there is no
+   * `traceparent` among them, the call's own one (and its `tracestate`) is stored beside them and is none, so that the same
+   * event published again from elsewhere is a repeat.
    *
    * @generated from field: map<string, string> headers = 11;
    */

@@ -14,7 +14,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file tailrace/v1/namespace.proto.
  */
 export const file_tailrace_v1_namespace: GenFile = /*@__PURE__*/
-  fileDesc("Cht0YWlscmFjZS92MS9uYW1lc3BhY2UucHJvdG8SC3RhaWxyYWNlLnYxIukBCg9SZXRlbnRpb25Qb2xpY3kSLQoKZXhlY3V0aW9ucxgBIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhImCgNsb2cYAiABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SNgoTY2xvc2VkX2RlYWRfbGV0dGVycxgDIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIsCglldmVudF9pZHMYBCABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SGQoRZXZlbnRfaWRzX2ZvcmV2ZXIYBSABKAgicQoRTmFtZXNwYWNlU2V0dGluZ3MSLwoJcmV0ZW50aW9uGAEgASgLMhwudGFpbHJhY2UudjEuUmV0ZW50aW9uUG9saWN5EhkKEW1heF9wYXlsb2FkX2J5dGVzGAIgASgDEhAKCG1heF9ob3BzGAMgASgFIogCCglOYW1lc3BhY2USEQoJbmFtZXNwYWNlGAEgASgJEhMKC2Rlc2NyaXB0aW9uGAIgASgJEjAKCHNldHRpbmdzGAMgASgLMh4udGFpbHJhY2UudjEuTmFtZXNwYWNlU2V0dGluZ3MSDwoHdmVyc2lvbhgEIAEoAxIvCgtjcmVhdGVfdGltZRgFIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLwoLdXBkYXRlX3RpbWUYBiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi4KCmZsb29yX3RpbWUYByABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIrICCgVUb2tlbhIQCgh0b2tlbl9pZBgBIAEoCRIMCgRuYW1lGAIgASgJEhEKCW5hbWVzcGFjZRgDIAEoCRIgCgVyb2xlcxgEIAMoDjIRLnRhaWxyYWNlLnYxLlJvbGUSDQoFYWN0b3IYBSABKAkSLwoLY3JlYXRlX3RpbWUYBiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi8KC2V4cGlyZV90aW1lGAcgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIvCgtyZXZva2VfdGltZRgIIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASMgoObGFzdF91c2VkX3RpbWUYCSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wKnQKBFJvbGUSFAoQUk9MRV9VTlNQRUNJRklFRBAAEg8KC1JPTEVfQ0xJRU5UEAESDwoLUk9MRV9XT1JLRVIQAhIRCg1ST0xFX09CU0VSVkVSEAMSEQoNUk9MRV9PUEVSQVRPUhAEEg4KClJPTEVfQURNSU4QBWIGcHJvdG8z", [file_google_protobuf_duration, file_google_protobuf_timestamp]);
+  fileDesc("Cht0YWlscmFjZS92MS9uYW1lc3BhY2UucHJvdG8SC3RhaWxyYWNlLnYxIukBCg9SZXRlbnRpb25Qb2xpY3kSLQoKZXhlY3V0aW9ucxgBIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhImCgNsb2cYAiABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SNgoTY2xvc2VkX2RlYWRfbGV0dGVycxgDIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIsCglldmVudF9pZHMYBCABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SGQoRZXZlbnRfaWRzX2ZvcmV2ZXIYBSABKAgicQoRTmFtZXNwYWNlU2V0dGluZ3MSLwoJcmV0ZW50aW9uGAEgASgLMhwudGFpbHJhY2UudjEuUmV0ZW50aW9uUG9saWN5EhkKEW1heF9wYXlsb2FkX2J5dGVzGAIgASgDEhAKCG1heF9ob3BzGAMgASgFIogCCglOYW1lc3BhY2USEQoJbmFtZXNwYWNlGAEgASgJEhMKC2Rlc2NyaXB0aW9uGAIgASgJEjAKCHNldHRpbmdzGAMgASgLMh4udGFpbHJhY2UudjEuTmFtZXNwYWNlU2V0dGluZ3MSDwoHdmVyc2lvbhgEIAEoAxIvCgtjcmVhdGVfdGltZRgFIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLwoLdXBkYXRlX3RpbWUYBiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi4KCmZsb29yX3RpbWUYByABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIrICCgVUb2tlbhIQCgh0b2tlbl9pZBgBIAEoCRIMCgRuYW1lGAIgASgJEhEKCW5hbWVzcGFjZRgDIAEoCRIgCgVyb2xlcxgEIAMoDjIRLnRhaWxyYWNlLnYxLlJvbGUSDQoFYWN0b3IYBSABKAkSLwoLY3JlYXRlX3RpbWUYBiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi8KC2V4cGlyZV90aW1lGAcgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIvCgtyZXZva2VfdGltZRgIIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASMgoObGFzdF91c2VkX3RpbWUYCSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIl0KBkNhbGxlchIMCgRuYW1lGAEgASgJEhEKCW5hbWVzcGFjZRgCIAEoCRIgCgVyb2xlcxgDIAMoDjIRLnRhaWxyYWNlLnYxLlJvbGUSEAoIdG9rZW5faWQYBCABKAkigAEKC1N0b3JlZFRhYmxlEg0KBXRhYmxlGAEgASgJEhcKD3BhcnRpdGlvbl9jb3VudBgCIAEoBRIbChNlc3RpbWF0ZWRfcm93X2NvdW50GAMgASgDEhIKCmJ5dGVfY291bnQYBCABKAMSGAoQaW5kZXhfYnl0ZV9jb3VudBgFIAEoAyKCAQoNUmV0ZW50aW9uSG9sZBIPCgdzdWJqZWN0GAEgASgJEg4KBmhvbGRlchgCIAEoCRIRCgluYW1lc3BhY2UYAyABKAkSDQoFY291bnQYBCABKAMSLgoKc2luY2VfdGltZRgFIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAqdAoEUm9sZRIUChBST0xFX1VOU1BFQ0lGSUVEEAASDwoLUk9MRV9DTElFTlQQARIPCgtST0xFX1dPUktFUhACEhEKDVJPTEVfT0JTRVJWRVIQAxIRCg1ST0xFX09QRVJBVE9SEAQSDgoKUk9MRV9BRE1JThAFYgZwcm90bzM", [file_google_protobuf_duration, file_google_protobuf_timestamp]);
 
 /**
  * RetentionPolicy says how long a namespace shows what has ended. Nothing open is ever dropped.
@@ -239,6 +239,146 @@ export type Token = Message<"tailrace.v1.Token"> & {
  */
 export const TokenSchema: GenMessage<Token> = /*@__PURE__*/
   messageDesc(file_tailrace_v1_namespace, 3);
+
+/**
+ * Caller is who a server takes the caller for.
+ *
+ * @generated from message tailrace.v1.Caller
+ */
+export type Caller = Message<"tailrace.v1.Caller"> & {
+  /**
+   * Name of the token or certificate; `anonymous` without either.
+   *
+   * @generated from field: string name = 1;
+   */
+  name: string;
+
+  /**
+   * Namespace it is bound to; `*` for all.
+   *
+   * @generated from field: string namespace = 2;
+   */
+  namespace: string;
+
+  /**
+   * What it may do.
+   *
+   * @generated from field: repeated tailrace.v1.Role roles = 3;
+   */
+  roles: Role[];
+
+  /**
+   * Id of the token; empty without one.
+   *
+   * @generated from field: string token_id = 4;
+   */
+  tokenId: string;
+};
+
+/**
+ * Describes the message tailrace.v1.Caller.
+ * Use `create(CallerSchema)` to create a new message.
+ */
+export const CallerSchema: GenMessage<Caller> = /*@__PURE__*/
+  messageDesc(file_tailrace_v1_namespace, 4);
+
+/**
+ * StoredTable says what a table and its partitions take.
+ *
+ * @generated from message tailrace.v1.StoredTable
+ */
+export type StoredTable = Message<"tailrace.v1.StoredTable"> & {
+  /**
+   * Name in the schema.
+   *
+   * @generated from field: string table = 1;
+   */
+  table: string;
+
+  /**
+   * Partitions it has; 0 for a plain table.
+   *
+   * @generated from field: int32 partition_count = 2;
+   */
+  partitionCount: number;
+
+  /**
+   * Rows, as the database estimates them.
+   *
+   * @generated from field: int64 estimated_row_count = 3;
+   */
+  estimatedRowCount: bigint;
+
+  /**
+   * Bytes with indexes and what is stored out of line.
+   *
+   * @generated from field: int64 byte_count = 4;
+   */
+  byteCount: bigint;
+
+  /**
+   * Bytes of its indexes.
+   *
+   * @generated from field: int64 index_byte_count = 5;
+   */
+  indexByteCount: bigint;
+};
+
+/**
+ * Describes the message tailrace.v1.StoredTable.
+ * Use `create(StoredTableSchema)` to create a new message.
+ */
+export const StoredTableSchema: GenMessage<StoredTable> = /*@__PURE__*/
+  messageDesc(file_tailrace_v1_namespace, 5);
+
+/**
+ * RetentionHold says what keeps old data from going.
+ *
+ * @generated from message tailrace.v1.RetentionHold
+ */
+export type RetentionHold = Message<"tailrace.v1.RetentionHold"> & {
+  /**
+   * What it is about: `executions`, `events` or `log`.
+   *
+   * @generated from field: string subject = 1;
+   */
+  subject: string;
+
+  /**
+   * Who holds it, for people: a consumer by its name, a reader that the server waits for, open work by its kind.
+   *
+   * @generated from field: string holder = 2;
+   */
+  holder: string;
+
+  /**
+   * Namespace of the holder; empty for the database.
+   *
+   * @generated from field: string namespace = 3;
+   */
+  namespace: string;
+
+  /**
+   * Rows kept for it, or entries it has not read, as far as they were counted.
+   *
+   * @generated from field: int64 count = 4;
+   */
+  count: bigint;
+
+  /**
+   * Since when, where that is known.
+   *
+   * @generated from field: google.protobuf.Timestamp since_time = 5;
+   */
+  sinceTime?: Timestamp | undefined;
+};
+
+/**
+ * Describes the message tailrace.v1.RetentionHold.
+ * Use `create(RetentionHoldSchema)` to create a new message.
+ */
+export const RetentionHoldSchema: GenMessage<RetentionHold> = /*@__PURE__*/
+  messageDesc(file_tailrace_v1_namespace, 6);
 
 /**
  * Role says what a token may do. The numbers are stored.

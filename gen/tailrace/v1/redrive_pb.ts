@@ -12,13 +12,15 @@ import type { DeadLetterFilter } from "./dead_letter_pb.js";
 import { file_tailrace_v1_dead_letter } from "./dead_letter_pb.js";
 import type { DeadLetterReason } from "./dead_letter_reason_pb.js";
 import { file_tailrace_v1_dead_letter_reason } from "./dead_letter_reason_pb.js";
+import type { Payload } from "./payload_pb.js";
+import { file_tailrace_v1_payload } from "./payload_pb.js";
 import type { Message } from "@bufbuild/protobuf";
 
 /**
  * Describes the file tailrace/v1/redrive.proto.
  */
 export const file_tailrace_v1_redrive: GenFile = /*@__PURE__*/
-  fileDesc("Chl0YWlscmFjZS92MS9yZWRyaXZlLnByb3RvEgt0YWlscmFjZS52MSLbAwoHUmVkcml2ZRISCgpyZWRyaXZlX2lkGAEgASgJEhEKCW5hbWVzcGFjZRgCIAEoCRItCgZmaWx0ZXIYAyABKAsyHS50YWlscmFjZS52MS5EZWFkTGV0dGVyRmlsdGVyEigKBXN0YXRlGAQgASgOMhkudGFpbHJhY2UudjEuUmVkcml2ZVN0YXRlEhYKDnNlbGVjdGVkX2NvdW50GAUgASgDEhUKDXN0YXJ0ZWRfY291bnQYBiABKAMSFQoNc2tpcHBlZF9jb3VudBgHIAEoAxIXCg9zdWNjZWVkZWRfY291bnQYCCABKAMSFAoMZmFpbGVkX2NvdW50GAkgASgDEhcKD3JhdGVfcGVyX3NlY29uZBgKIAEoBRIUCgxjYW5hcnlfY291bnQYCyABKAUSGwoTY2FuYXJ5X21heF9mYWlsdXJlcxgMIAEoBRINCgVhY3RvchgNIAEoCRIMCgRub3RlGA4gASgJEi8KC2NyZWF0ZV90aW1lGA8gASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIsCghlbmRfdGltZRgQIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASEwoLc3RvcF9yZWFzb24YESABKAkipQIKD0RlYWRMZXR0ZXJHcm91cBITCgtmaW5nZXJwcmludBgBIAEoCRIMCgR0eXBlGAIgASgJEi0KBnJlYXNvbhgDIAEoDjIdLnRhaWxyYWNlLnYxLkRlYWRMZXR0ZXJSZWFzb24SDwoHbWVzc2FnZRgEIAEoCRINCgVjb3VudBgFIAEoAxIUCgxjb3VudF9jYXBwZWQYBiABKAgSNQoRZmlyc3RfY3JlYXRlX3RpbWUYByABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEjQKEGxhc3RfY3JlYXRlX3RpbWUYCCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEh0KFXNhbXBsZV9kZWFkX2xldHRlcl9pZBgJIAEoCSIwChBEZWFkTGV0dGVyQnVja2V0Eg0KBXZhbHVlGAEgASgJEg0KBWNvdW50GAIgASgDKpkBCgxSZWRyaXZlU3RhdGUSHQoZUkVEUklWRV9TVEFURV9VTlNQRUNJRklFRBAAEhgKFFJFRFJJVkVfU1RBVEVfQ0FOQVJZEAESGQoVUkVEUklWRV9TVEFURV9SVU5OSU5HEAISGQoVUkVEUklWRV9TVEFURV9TVE9QUEVEEAMSGgoWUkVEUklWRV9TVEFURV9GSU5JU0hFRBAEYgZwcm90bzM", [file_google_protobuf_timestamp, file_tailrace_v1_dead_letter, file_tailrace_v1_dead_letter_reason]);
+  fileDesc("Chl0YWlscmFjZS92MS9yZWRyaXZlLnByb3RvEgt0YWlscmFjZS52MSLQBAoHUmVkcml2ZRISCgpyZWRyaXZlX2lkGAEgASgJEhEKCW5hbWVzcGFjZRgCIAEoCRItCgZmaWx0ZXIYAyABKAsyHS50YWlscmFjZS52MS5EZWFkTGV0dGVyRmlsdGVyEigKBXN0YXRlGAQgASgOMhkudGFpbHJhY2UudjEuUmVkcml2ZVN0YXRlEhYKDnNlbGVjdGVkX2NvdW50GAUgASgDEhUKDXN0YXJ0ZWRfY291bnQYBiABKAMSFQoNc2tpcHBlZF9jb3VudBgHIAEoAxIXCg9zdWNjZWVkZWRfY291bnQYCCABKAMSFAoMZmFpbGVkX2NvdW50GAkgASgDEhcKD3JhdGVfcGVyX3NlY29uZBgKIAEoBRIUCgxjYW5hcnlfY291bnQYCyABKAUSGwoTY2FuYXJ5X21heF9mYWlsdXJlcxgMIAEoBRINCgVhY3RvchgNIAEoCRIMCgRub3RlGA4gASgJEi8KC2NyZWF0ZV90aW1lGA8gASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIsCghlbmRfdGltZRgQIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASEwoLc3RvcF9yZWFzb24YESABKAkSKQoLaW5wdXRfcGF0Y2gYEiABKAsyFC50YWlscmFjZS52MS5QYXlsb2FkEhEKCW1heF9jb3VudBgTIAEoAxIQCghkZXRhY2hlZBgUIAEoCBIMCgRsYW5lGBUgASgJEhUKDXJ1bm5pbmdfY291bnQYFiABKAMipQIKD0RlYWRMZXR0ZXJHcm91cBITCgtmaW5nZXJwcmludBgBIAEoCRIMCgR0eXBlGAIgASgJEi0KBnJlYXNvbhgDIAEoDjIdLnRhaWxyYWNlLnYxLkRlYWRMZXR0ZXJSZWFzb24SDwoHbWVzc2FnZRgEIAEoCRINCgVjb3VudBgFIAEoAxIUCgxjb3VudF9jYXBwZWQYBiABKAgSNQoRZmlyc3RfY3JlYXRlX3RpbWUYByABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEjQKEGxhc3RfY3JlYXRlX3RpbWUYCCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEh0KFXNhbXBsZV9kZWFkX2xldHRlcl9pZBgJIAEoCSIwChBEZWFkTGV0dGVyQnVja2V0Eg0KBXZhbHVlGAEgASgJEg0KBWNvdW50GAIgASgDKpkBCgxSZWRyaXZlU3RhdGUSHQoZUkVEUklWRV9TVEFURV9VTlNQRUNJRklFRBAAEhgKFFJFRFJJVkVfU1RBVEVfQ0FOQVJZEAESGQoVUkVEUklWRV9TVEFURV9SVU5OSU5HEAISGQoVUkVEUklWRV9TVEFURV9TVE9QUEVEEAMSGgoWUkVEUklWRV9TVEFURV9GSU5JU0hFRBAEYgZwcm90bzM", [file_google_protobuf_timestamp, file_tailrace_v1_dead_letter, file_tailrace_v1_dead_letter_reason, file_tailrace_v1_payload]);
 
 /**
  * Redrive is the redriving of many dead letters.
@@ -55,7 +57,7 @@ export type Redrive = Message<"tailrace.v1.Redrive"> & {
   state: RedriveState;
 
   /**
-   * Dead letters selected when it began; counted up to 1,000,000.
+   * Dead letters selected when it began. At most 1,000,000 are; start another one for the rest.
    *
    * @generated from field: int64 selected_count = 5;
    */
@@ -144,6 +146,41 @@ export type Redrive = Message<"tailrace.v1.Redrive"> & {
    * @generated from field: string stop_reason = 17;
    */
   stopReason: string;
+
+  /**
+   * Edit of the inputs, if any.
+   *
+   * @generated from field: tailrace.v1.Payload input_patch = 18;
+   */
+  inputPatch?: Payload | undefined;
+
+  /**
+   * Most to redrive; 0: all.
+   *
+   * @generated from field: int64 max_count = 19;
+   */
+  maxCount: bigint;
+
+  /**
+   * As asked for.
+   *
+   * @generated from field: bool detached = 20;
+   */
+  detached: boolean;
+
+  /**
+   * As asked for.
+   *
+   * @generated from field: string lane = 21;
+   */
+  lane: string;
+
+  /**
+   * Redriven ones that have not ended yet.
+   *
+   * @generated from field: int64 running_count = 22;
+   */
+  runningCount: bigint;
 };
 
 /**
@@ -195,7 +232,7 @@ export type DeadLetterGroup = Message<"tailrace.v1.DeadLetterGroup"> & {
   count: bigint;
 
   /**
-   * True if there are more than were counted.
+   * True if there are more than were counted, or may be.
    *
    * @generated from field: bool count_capped = 6;
    */
@@ -237,7 +274,8 @@ export const DeadLetterGroupSchema: GenMessage<DeadLetterGroup> = /*@__PURE__*/
  */
 export type DeadLetterBucket = Message<"tailrace.v1.DeadLetterBucket"> & {
   /**
-   * The value: a reason, lane, type or resolution, as text.
+   * The value: a reason, lane, type, resolution or age, as text; a number of the contract by its name, such as
+   * `PERMANENT`.
    *
    * @generated from field: string value = 1;
    */

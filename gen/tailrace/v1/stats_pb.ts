@@ -18,7 +18,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file tailrace/v1/stats.proto.
  */
 export const file_tailrace_v1_stats: GenFile = /*@__PURE__*/
-  fileDesc("Chd0YWlscmFjZS92MS9zdGF0cy5wcm90bxILdGFpbHJhY2UudjEiSwoORXhlY3V0aW9uQ291bnQSKgoFc3RhdGUYASABKA4yGy50YWlscmFjZS52MS5FeGVjdXRpb25TdGF0ZRINCgVjb3VudBgCIAEoAyKbAQoJTGFuZVN0YXRzEgwKBGxhbmUYASABKAkSLwoKZXhlY3V0aW9ucxgCIAMoCzIbLnRhaWxyYWNlLnYxLkV4ZWN1dGlvbkNvdW50EhkKEW9wZW5fZGVhZF9sZXR0ZXJzGAMgASgDEjQKEW9sZGVzdF9xdWV1ZWRfYWdlGAQgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uIkMKEERlYWRMZXR0ZXJDb3VudHMSDAoEb3BlbhgBIAEoAxIRCglyZWRyaXZpbmcYAiABKAMSDgoGY2xvc2VkGAMgASgDIpIDCgZMaW1pdHMSGQoRbWF4X3BheWxvYWRfYnl0ZXMYASABKAMSGAoQbWF4X2lubGluZV9ieXRlcxgCIAEoAxI1ChJtaW5fbGVhc2VfZHVyYXRpb24YAyABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SNQoSbWF4X2xlYXNlX2R1cmF0aW9uGAQgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEjkKFmRlZmF1bHRfbGVhc2VfZHVyYXRpb24YBSABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SKwoIbWF4X3dhaXQYBiABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SGAoQbWF4X2NyZWF0ZV9iYXRjaBgHIAEoBRIXCg9tYXhfY2xhaW1fYmF0Y2gYCCABKAUSGgoSbWF4X2NvbXBsZXRlX2JhdGNoGAkgASgFEhcKD21heF9yZW5ld19iYXRjaBgKIAEoBRIVCg1tYXhfcGFnZV9zaXplGAsgASgFIkEKCUZsb3dDb3VudBIlCgVzdGF0ZRgBIAEoDjIWLnRhaWxyYWNlLnYxLkZsb3dTdGF0ZRINCgVjb3VudBgCIAEoA2IGcHJvdG8z", [file_google_protobuf_duration, file_tailrace_v1_execution_state, file_tailrace_v1_flow]);
+  fileDesc("Chd0YWlscmFjZS92MS9zdGF0cy5wcm90bxILdGFpbHJhY2UudjEiSwoORXhlY3V0aW9uQ291bnQSKgoFc3RhdGUYASABKA4yGy50YWlscmFjZS52MS5FeGVjdXRpb25TdGF0ZRINCgVjb3VudBgCIAEoAyKbAQoJTGFuZVN0YXRzEgwKBGxhbmUYASABKAkSLwoKZXhlY3V0aW9ucxgCIAMoCzIbLnRhaWxyYWNlLnYxLkV4ZWN1dGlvbkNvdW50EhkKEW9wZW5fZGVhZF9sZXR0ZXJzGAMgASgDEjQKEW9sZGVzdF9xdWV1ZWRfYWdlGAQgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uIkMKEERlYWRMZXR0ZXJDb3VudHMSDAoEb3BlbhgBIAEoAxIRCglyZWRyaXZpbmcYAiABKAMSDgoGY2xvc2VkGAMgASgDIpMECgZMaW1pdHMSGQoRbWF4X3BheWxvYWRfYnl0ZXMYASABKAMSGAoQbWF4X2lubGluZV9ieXRlcxgCIAEoAxI1ChJtaW5fbGVhc2VfZHVyYXRpb24YAyABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SNQoSbWF4X2xlYXNlX2R1cmF0aW9uGAQgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEjkKFmRlZmF1bHRfbGVhc2VfZHVyYXRpb24YBSABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SKwoIbWF4X3dhaXQYBiABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SGAoQbWF4X2NyZWF0ZV9iYXRjaBgHIAEoBRIXCg9tYXhfY2xhaW1fYmF0Y2gYCCABKAUSGgoSbWF4X2NvbXBsZXRlX2JhdGNoGAkgASgFEhcKD21heF9yZW5ld19iYXRjaBgKIAEoBRIVCg1tYXhfcGFnZV9zaXplGAsgASgFEhkKEW1heF9tZXNzYWdlX2J5dGVzGAwgASgDEhwKFG1heF9jYWxsc19wZXJfc2Vjb25kGA0gASgFEiAKGG1heF9jYWxsc19wZXJfY29ubmVjdGlvbhgOIAEoBRIkChxtYXhfd2FpdGluZ19jYWxsc19wZXJfY2FsbGVyGA8gASgFIkEKCUZsb3dDb3VudBIlCgVzdGF0ZRgBIAEoDjIWLnRhaWxyYWNlLnYxLkZsb3dTdGF0ZRINCgVjb3VudBgCIAEoA2IGcHJvdG8z", [file_google_protobuf_duration, file_tailrace_v1_execution_state, file_tailrace_v1_flow]);
 
 /**
  * ExecutionCount is the number of executions in one state.
@@ -207,6 +207,34 @@ export type Limits = Message<"tailrace.v1.Limits"> & {
    * @generated from field: int32 max_page_size = 11;
    */
   maxPageSize: number;
+
+  /**
+   * Largest request, decompressed, bytes.
+   *
+   * @generated from field: int64 max_message_bytes = 12;
+   */
+  maxMessageBytes: bigint;
+
+  /**
+   * Calls of one token, certificate or address in a second; beyond it OVERLOADED with why=token_rate. 0: any number.
+   *
+   * @generated from field: int32 max_calls_per_second = 13;
+   */
+  maxCallsPerSecond: number;
+
+  /**
+   * Calls of one connection at once.
+   *
+   * @generated from field: int32 max_calls_per_connection = 14;
+   */
+  maxCallsPerConnection: number;
+
+  /**
+   * Streams and waiting calls of one token, certificate or address at once; beyond it TOO_MANY_STREAMS.
+   *
+   * @generated from field: int32 max_waiting_calls_per_caller = 15;
+   */
+  maxWaitingCallsPerCaller: number;
 };
 
 /**

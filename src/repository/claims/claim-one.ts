@@ -2,10 +2,12 @@
 import type { Runner } from '../database.js';
 import { statement } from '../statement.js';
 import type { Granted, Holder } from './claim.js';
+import { withTraces } from './traces.js';
 
 const claimOne = statement(
   'claims.claim-one',
-  `select c.verdict, c.state, c.missing, c.retry_ms, c.budget, (c.claim).* from {schema}.claim_one($1, $2, $3::text[], $4, $5, $6, $7) c`,
+  `select c.verdict, c.state, c.missing, c.retry_ms, c.budget, current_setting('tailrace.traces', true) as traces, (c.claim).*
+   from {schema}.claim_one($1, $2, $3::text[], $4, $5, $6, $7) c`,
 );
 
 export type NamedClaim =
@@ -23,6 +25,7 @@ type Answer = Granted & {
   readonly missing: string[];
   readonly retry_ms: number | null;
   readonly budget: string;
+  readonly traces: string | null;
 };
 
 export async function claimExecution(
@@ -42,8 +45,10 @@ export async function claimExecution(
   ]);
   if (row === undefined) return { verdict: 'not_found' };
   switch (row.verdict) {
-    case 'claimed':
-      return { verdict: 'claimed', claim: row };
+    case 'claimed': {
+      const [claim = row] = withTraces([row], row.traces);
+      return { verdict: 'claimed', claim };
+    }
     case 'wrong_state':
       return { verdict: 'wrong_state', state: row.state };
     case 'capability':

@@ -1,11 +1,13 @@
 /** Takes claimable executions out of their lines and opens an attempt on each. */
 import type { Runner } from '../database.js';
+import type { Trace } from '../executions/index.js';
 import { statement } from '../statement.js';
+import { TRACES, withTraces } from './traces.js';
 
 const claim = statement(
   'claims.claim',
-  `select c.retry_ms, (c.claim).* from {schema}.claim($1::int[], $2::int[], $3::real[], $4::smallint[], $5::bigint[], $6::smallint[], $7, $8, $9,
-     $10, $11, $12, $13) c`,
+  `select x.retry_ms, ${TRACES}, (x.claim).* from {schema}.claim($1::int[], $2::int[], $3::real[], $4::smallint[], $5::bigint[], $6::smallint[], $7, $8, $9,
+     $10, $11, $12, $13) with ordinality x (retry_ms, claim, n)`,
 );
 
 /** Inputs in one answer: gRPC clients refuse messages over 4 MiB unless they are told otherwise. */
@@ -82,6 +84,8 @@ export interface Granted {
   readonly batch: string | null;
   readonly batch_index: number | null;
   readonly batch_size: number | null;
+  /** What it was created with. */
+  readonly trace?: Trace;
 }
 
 export interface Claimed {
@@ -100,22 +104,28 @@ export async function claimExecutions(
   limit: number,
   holder: Holder,
 ): Promise<Claimed> {
-  const rows = await runner.query<Granted & { readonly retry_ms: number | null }>(claim, [
-    segments.map((segment) => segment.class),
-    segments.map((segment) => segment.lane),
-    segments.map((segment) => segment.weight),
-    segments.map((segment) => segment.fromPriority),
-    segments.map((segment) => segment.fromSeq),
-    segments.map((segment) => segment.toPriority),
-    limit,
-    ANSWER_BYTES,
-    holder.namespace,
-    holder.instance,
-    holder.name,
-    holder.leaseMs,
-    holder.beginMs,
-  ]);
+  const rows = await runner.query<Granted & { readonly retry_ms: number | null; readonly traces: string | null }>(
+    claim,
+    [
+      segments.map((segment) => segment.class),
+      segments.map((segment) => segment.lane),
+      segments.map((segment) => segment.weight),
+      segments.map((segment) => segment.fromPriority),
+      segments.map((segment) => segment.fromSeq),
+      segments.map((segment) => segment.toPriority),
+      limit,
+      ANSWER_BYTES,
+      holder.namespace,
+      holder.instance,
+      holder.name,
+      holder.leaseMs,
+      holder.beginMs,
+    ],
+  );
   const [first] = rows;
   const isEmpty = first === undefined || first.execution === null;
-  return { granted: isEmpty ? [] : rows, retryMs: isEmpty ? (first?.retry_ms ?? undefined) : undefined };
+  return {
+    granted: isEmpty ? [] : withTraces(rows, first.traces),
+    retryMs: isEmpty ? (first?.retry_ms ?? undefined) : undefined,
+  };
 }

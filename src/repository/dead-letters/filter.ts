@@ -1,4 +1,5 @@
 /** What selects dead letters, as SQL over a row of the table and as its parameters. */
+import { isLetterShown } from '../namespaces/shown.js';
 
 export interface LetterFilter {
   /** Null: any, here and below. */
@@ -16,6 +17,7 @@ export interface LetterFilter {
   readonly flow: string | null;
   readonly subscriptions: readonly string[] | null;
   readonly eventTypes: readonly string[] | null;
+  readonly consumers: readonly string[] | null;
 }
 
 /** Columns of the row that selects() looks at. */
@@ -33,9 +35,13 @@ export const SELECTING_COLUMNS = [
   'flow',
   'subscription',
   'event_type',
+  'consumer_name',
 ] as const;
 
-/** Parameters $2 to $15; `d` names the row. */
+/** And those of selectsShown(). */
+export const SHOWING_COLUMNS = [...SELECTING_COLUMNS, 'closed_at'] as const;
+
+/** Parameters $2 to $16; `d` names the row. */
 export function selects(d: string): string {
   return `($2::int[] is null or ${d}.state = any ($2::int[]))
        and ($3::text[] is null or ${d}.lane = any ($3::text[]))
@@ -50,7 +56,14 @@ export function selects(d: string): string {
        and ($12::uuid is null or ${d}.execution = $12::uuid)
        and ($13::uuid is null or ${d}.flow = $13::uuid)
        and ($14::text[] is null or ${d}.subscription = any ($14::text[]))
-       and ($15::text[] is null or ${d}.event_type = any ($15::text[]))`;
+       and ($15::text[] is null or ${d}.event_type = any ($15::text[]))
+       and ($16::text[] is null or ${d}.consumer_name = any ($16::text[]))`;
+}
+
+/** Of those, what the namespace, $1, still shows. */
+export function selectsShown(d: string): string {
+  return `${selects(d)}
+       and ${isLetterShown(`${d}.closed_at`, '$1::int')}`;
 }
 
 export function selectingValues(filter: LetterFilter): readonly unknown[] {
@@ -69,5 +82,6 @@ export function selectingValues(filter: LetterFilter): readonly unknown[] {
     filter.flow,
     filter.subscriptions,
     filter.eventTypes,
+    filter.consumers,
   ];
 }

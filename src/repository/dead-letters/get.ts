@@ -1,12 +1,13 @@
 /** Dead letters by id. */
 import type { Runner } from '../database.js';
+import { isLetterShown } from '../namespaces/shown.js';
 import { statement } from '../statement.js';
 import { type LetterRow, letterColumns } from './letter-row.js';
 
 const read = statement(
   'dead-letters.read',
   `select ${letterColumns('$3::int', '$3::int > 0')} from {schema}.dead_letter d
-   where d.id = any ($2::uuid[]) and d.namespace = $1::int`,
+   where d.id = any ($2::uuid[]) and d.namespace = $1::int and ${isLetterShown('d.closed_at', '$1::int')}`,
 );
 
 const EVERYTHING = 2 ** 31 - 1;

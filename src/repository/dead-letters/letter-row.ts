@@ -9,13 +9,14 @@ export function letterColumns(inline: string, whole: string): string {
      d.edited_type, case when octet_length(d.edited) <= ${inline} then d.edited end as edited,
      d.failure_class, d.failure_code, d.message, case when ${whole} then d.details_type end as details_type,
      case when ${whole} then d.details end as details, d.fingerprint, d.attempts, d.first_failure_at, d.last_failure_at,
-     d.redrives, d.last_redrive_at, d.state::int as state, d.resolution, d.actor, d.note, d.version, d.created_at,
-     d.closed_at`;
+     d.redrives, d.redrive, d.last_redrive_at, d.state::int as state, d.resolution, d.actor, d.note, d.version, d.created_at,
+     d.closed_at, d.namespace, d.consumer_name, d.generation, d.part, d.position, d.entry_key, d.follower,
+     case when d.subject = 3 then (select i.id from {schema}.log_incarnation i) end as incarnation`;
 }
 
 export interface LetterRow {
   readonly id: string;
-  /** 1: an execution, 2: an event. */
+  /** 1: an execution, 2: an event, 3: an entry of a consumer. */
   readonly subject: number;
   /** The first run, and the newest: the first one, or its latest redrive. */
   readonly execution: string | null;
@@ -45,6 +46,8 @@ export interface LetterRow {
   readonly first_failure_at: Date;
   readonly last_failure_at: Date;
   readonly redrives: number;
+  /** The bulk redrive that made the last one. */
+  readonly redrive: string | null;
   readonly last_redrive_at: Date | null;
   readonly state: number;
   readonly resolution: number | null;
@@ -53,4 +56,16 @@ export interface LetterRow {
   readonly version: bigint;
   readonly created_at: Date;
   readonly closed_at: Date | null;
+  readonly namespace: number;
+  /** Of a parked entry, here and below; null for others. */
+  readonly consumer_name: string | null;
+  readonly generation: bigint | null;
+  readonly part: number | null;
+  readonly position: bigint | null;
+  /** What it holds, or held; null where it held nothing. */
+  readonly entry_key: string | null;
+  /** Parked only because an earlier one of its key is. */
+  readonly follower: boolean;
+  /** Which log it stands in. */
+  readonly incarnation: string | null;
 }

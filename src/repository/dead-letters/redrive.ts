@@ -9,24 +9,11 @@
  */
 import type { Content } from '../bytes.js';
 import type { Database, Runner } from '../database.js';
-import { createExecutions, type NewExecution } from '../executions/index.js';
+import { createExecutions } from '../executions/index.js';
 import { internClasses } from '../registry/index.js';
 import { statement } from '../statement.js';
-
-/** As the first run was asked for. A time to live or a deadline that has passed is left out. */
-const readOriginal = statement(
-  'dead-letters.original',
-  `select d.subject::int as subject, d.execution, d.lane, d.type, d.tags, d.input_type, d.input, c.capabilities, e.class,
-     e.priority::int as priority, e.timeout_ms, e.retry_max, e.retry_initial_ms, e.retry_factor, e.retry_cap_ms,
-     e.reclaims_max, e.count_lost, e.concurrency_key, d.flow, e.optional, e.parent,
-     case when e.deadline > t.now then e.deadline end as deadline,
-     case when e.start_by > t.now then extract(epoch from e.start_by - t.now) * 1000 end::double precision as ttl_ms
-   from {schema}.dead_letter d
-   cross join (select clock_timestamp() as now) t
-   left join lateral (select x.* from {schema}.execution x where x.id = d.execution limit 1) e on true
-   left join {schema}.claim_class c on c.id = e.class
-   where d.id = $2::uuid and d.namespace = $1::int`,
-);
+import { editedInput } from './edited-input.js';
+import { classesOf, readOriginals, toExecution } from './original.js';
 
 const lock = statement(
   'dead-letters.lock',
@@ -87,6 +74,8 @@ export interface Redrive {
   readonly expectedVersion: bigint;
   /** Null: the original. */
   readonly input: Content | null;
+  /** In its place: a change of the original, and how large the result may be. */
+  readonly edit: { readonly patch: string; readonly mostBytes: number } | null;
   readonly lane: string | null;
   readonly runAt: Date | null;
   /** Outside of the flow, and nothing else is made anew. */
@@ -102,9 +91,9 @@ export type RedriveAnswer =
   | { readonly verdict: 'reused'; readonly execution: string }
   /**
    * closed: the lane takes no new work. not_execution: an event or an entry was given up. canceled: its flow is, and only a
-   * detached redrive is possible.
+   * detached redrive is possible. not_json, too_large: the original cannot be patched, or not so.
    */
-  | { readonly verdict: 'not_found' | 'closed' | 'canceled' }
+  | { readonly verdict: 'not_found' | 'closed' | 'canceled' | 'not_json' | 'too_large' }
   | { readonly verdict: 'not_execution' };
 
 export interface Redriven {
@@ -119,43 +108,18 @@ export interface Redriven {
   readonly follows: boolean;
 }
 
-interface Original {
-  readonly subject: number;
-  readonly execution: string | null;
-  readonly lane: string;
-  readonly type: string;
-  readonly tags: Readonly<Record<string, string>>;
-  readonly input_type: string | null;
-  readonly input: Buffer | null;
-  /** Null from here on when its core row is gone. */
-  readonly capabilities: readonly string[] | null;
-  readonly class: number | null;
-  readonly priority: number | null;
-  readonly timeout_ms: bigint | null;
-  readonly retry_max: number | null;
-  readonly retry_initial_ms: bigint | null;
-  readonly retry_factor: number | null;
-  readonly retry_cap_ms: bigint | null;
-  readonly reclaims_max: number | null;
-  readonly count_lost: boolean | null;
-  readonly concurrency_key: string | null;
-  readonly flow: string | null;
-  readonly optional: boolean | null;
-  readonly parent: string | null;
-  readonly deadline: Date | null;
-  readonly ttl_ms: number | null;
-}
-
 const OPEN = 1;
 const BLOCKED = 1;
 const QUEUED = 3;
 
 export async function redriveDeadLetter(database: Database, asked: Redrive): Promise<RedriveAnswer> {
-  const [original] = await database.query<Original>(readOriginal, [asked.namespace, asked.letter]);
+  const [original] = await readOriginals(database, asked.namespace, [asked.letter]);
   if (original === undefined) return { verdict: 'not_found' };
   const root = original.execution;
   if (root === null) return { verdict: 'not_execution' };
-  const classId = await classOf(database, asked, original);
+  const input = asked.edit === null ? asked.input : editedInput(original, asked.edit);
+  const intern = (keys: Parameters<typeof internClasses>[1]) => internClasses(database, keys);
+  const [classId = 0] = await classesOf(intern, asked.namespace, asked.lane, [original]);
   const flow = asked.detached ? null : original.flow;
   return await database.transaction(async (runner): Promise<RedriveAnswer> => {
     const held = flow === null ? undefined : await holdFlowRow(runner, asked.namespace, flow);
@@ -171,18 +135,24 @@ export async function redriveDeadLetter(database: Database, asked: Redrive): Pro
     }
     if (letter.state !== OPEN) return { verdict: 'wrong_state', state: letter.state };
     if (held === 'canceled') return { verdict: 'canceled' };
+    if (typeof input === 'string') return { verdict: input };
     const [member] = held === 'held' ? await runner.query<{ id: string }>(readMember, [asked.letter, flow]) : [];
     // In a flow it takes the place of the last run that had one there.
     const of = held === 'held' ? (member?.id ?? root) : (letter.last_execution ?? root);
     const [made] = await createExecutions(
       runner,
       [
-        {
-          ...toExecution(asked, original, classId),
-          redrive: { letter: asked.letter, root, of },
-          flow: held === 'held' && flow !== null ? { id: flow, optional: original.optional ?? false } : null,
-          parent: held === 'held' ? original.parent : null,
-        },
+        toExecution(
+          {
+            ...asked,
+            class: classId,
+            redrive: { letter: asked.letter, root, of },
+            flow: held === 'held' && flow !== null ? { id: flow, optional: original.optional ?? false } : null,
+            parent: held === 'held' ? original.parent : null,
+          },
+          original,
+          input,
+        ),
       ],
       { entered: true },
     );
@@ -191,7 +161,7 @@ export async function redriveDeadLetter(database: Database, asked: Redrive): Pro
     if (verdict === 'closed') return { verdict };
     if (verdict === 'duplicate') return { verdict, execution, ...(await redoneBy(runner, execution)) };
     if (verdict !== 'created') return { verdict: 'reused', execution };
-    const { input, actor, note } = asked;
+    const { actor, note } = asked;
     await runner.query(markRedriving, [asked.letter, execution, input?.type ?? null, input?.body ?? null, actor, note]);
     const woken = made.state === QUEUED ? [classId] : [];
     // Its key may have been somebody else's at that moment.
@@ -240,54 +210,4 @@ async function earlier(runner: Runner, asked: Redrive): Promise<RedriveAnswer | 
   if (key === undefined) return undefined;
   if (!key.hash.equals(asked.hash)) return { verdict: 'reused', execution: key.execution };
   return { verdict: 'duplicate', execution: key.execution, ...(await redoneBy(runner, key.execution)) };
-}
-
-/** The first run's, unless another lane is asked for, or its core row is gone and with it what it required. */
-async function classOf(runner: Runner, asked: Redrive, original: Original): Promise<number> {
-  const lane = asked.lane ?? original.lane;
-  if (original.class !== null && lane === original.lane) return original.class;
-  const { type, capabilities } = original;
-  const [made] = await internClasses(runner, [
-    { namespace: asked.namespace, lane, type, capabilities: capabilities ?? [] },
-  ]);
-  if (made === undefined) throw new Error('intern_classes answered nothing');
-  return made.id;
-}
-
-function toExecution(
-  asked: Redrive,
-  original: Original,
-  classId: number,
-): Omit<NewExecution, 'redrive' | 'flow' | 'parent'> {
-  const kept = original.input_type === null ? null : { type: original.input_type, body: original.input ?? NOTHING };
-  return {
-    id: asked.id,
-    namespace: asked.namespace,
-    class: classId,
-    requestId: asked.requestId,
-    hash: asked.hash,
-    priority: original.priority ?? 0,
-    runAt: asked.runAt,
-    delayMs: null,
-    ttlMs: original.ttl_ms === null ? null : Math.ceil(original.ttl_ms),
-    deadline: original.deadline,
-    timeoutMs: numberOrNull(original.timeout_ms),
-    retry: {
-      maxAttempts: original.retry_max,
-      initialMs: numberOrNull(original.retry_initial_ms),
-      factor: original.retry_factor,
-      capMs: numberOrNull(original.retry_cap_ms),
-      maxReclaims: original.reclaims_max,
-      countLost: original.count_lost,
-    },
-    tags: original.tags,
-    input: asked.input ?? kept,
-    concurrencyKey: original.concurrency_key,
-  };
-}
-
-const NOTHING = Buffer.alloc(0);
-
-function numberOrNull(value: bigint | null): number | null {
-  return value === null ? null : Number(value);
 }

@@ -5,7 +5,8 @@
  */
 import type { Runner } from '../database.js';
 import { boundedScan, type Source } from '../inspection/bounded-scan.js';
-import { firstIdOf, idAfter } from '../inspection/id-bounds.js';
+import { FIRST_ID, firstIdOf, idAfter } from '../inspection/id-bounds.js';
+import { isEventShown, logFloorOf } from '../namespaces/shown.js';
 import { statement } from '../statement.js';
 
 const FILTER = `where s.namespace = $1::int and ($2::text[] is null or s.type = any ($2::text[]))
@@ -13,7 +14,11 @@ const FILTER = `where s.namespace = $1::int and ($2::text[] is null or s.type = 
        and ($5::uuid is null or s.cause = $5::uuid) and ($6::uuid is null or s.batch = $6::uuid)
        and ($7::jsonb is null or s.tags @> $7::jsonb)
        and ($8::timestamptz is null or s.published_at >= $8::timestamptz)
-       and ($9::timestamptz is null or s.published_at < $9::timestamptz)`;
+       and ($9::timestamptz is null or s.published_at < $9::timestamptz) and ${isEventShown('s.published_at', '$1::int')}`;
+
+/** Internal ids are made up to so long before their event is published. What lies below is not walked to find it hidden. */
+const LEAST_ID = `(select coalesce({schema}.uuid_at((extract(epoch from y.log_floor_at) * 1000)::bigint - ${5 * 60_000}), '${FIRST_ID}')
+         from {schema}.namespace y where y.id = $1::int)`;
 const COLUMNS = ['namespace', 'type', 'stream', 'flow', 'cause', 'batch', 'tags', 'published_at'];
 
 /** `$10` says which way in is taken. */
@@ -21,7 +26,7 @@ function source(way: string, where: string, from = '{schema}.event t'): Source {
   return {
     name: way,
     from,
-    where: `$10::text = '${way}' and ${where} and t.id >= $11::uuid`,
+    where: `$10::text = '${way}' and ${where} and t.id >= $11::uuid and t.id >= ${LEAST_ID}`,
     key: ['id'],
     columns: COLUMNS,
     filter: FILTER,
@@ -54,7 +59,8 @@ const listStream = statement(
       {
         name: 'streaming',
         from: '{schema}.event t',
-        where: `t.stream = $3::int and t.stream is not null and $10::text = 'streaming' and $11::uuid is not null`,
+        where: `t.stream = $3::int and t.stream is not null and $10::text = 'streaming' and $11::uuid is not null
+         and t.version >= (select {schema}.first_shown(y.id, y.version, ${logFloorOf('$1::int')}) from {schema}.stream y where y.id = $3::int)`,
         key: ['version'],
         columns: ['id', ...COLUMNS],
         filter: FILTER,

@@ -1,5 +1,6 @@
-/** The events of one stream, by their versions. */
+/** The events of one stream, by their versions, as far as its namespace shows them. */
 import type { Runner } from '../database.js';
+import { logFloorOf } from '../namespaces/shown.js';
 import { statement } from '../statement.js';
 
 /** The sizes of payloads are known without reading them. */
@@ -10,10 +11,13 @@ const page = (order: 'asc' | 'desc') => `
         sum(coalesce(octet_length(e.payload), 0)) over (order by e.version ${order}) - coalesce(octet_length(e.payload), 0) before
       from (
         select y.id, y.version, y.payload from {schema}.event y
-        where y.stream = s.id and y.stream is not null and y.version ${order === 'asc' ? '>=' : '<='} $3::bigint
+        where y.stream = s.id and y.stream is not null and y.version >= v.first
+          and y.version ${order === 'asc' ? '>=' : '<='} $3::bigint
         order by y.version ${order} limit $4::int) e) x
     where x.before < $5::bigint order by x.version ${order}) as ids
-  from {schema}.stream s where s.namespace = $1::int and s.name = $2::text`;
+  from {schema}.stream s
+  cross join lateral (select {schema}.first_shown(s.id, s.version, ${logFloorOf('$1::int')}) as first offset 0) v
+  where s.namespace = $1::int and s.name = $2::text`;
 
 const forward = statement('events.read-stream', page('asc'));
 const backward = statement('events.read-stream-backward', page('desc'));

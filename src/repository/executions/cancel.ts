@@ -1,10 +1,15 @@
 /** Cancels one execution wherever it stands. */
+import { actingAs } from '../acting.js';
 import type { Runner } from '../database.js';
 import { statement } from '../statement.js';
 
 const cancel = statement(
   'executions.cancel',
-  'select verdict, state, ended_at, barrier, woken, follows from {schema}.cancel_execution($1, $2, $3, $4, $5, $6, $7, $8)',
+  actingAs(
+    '$9',
+    'verdict, state, ended_at, barrier, woken, follows',
+    (namespace) => `{schema}.cancel_execution(${namespace}, $2, $3, $4, $5, $6, $7, $8)`,
+  ),
 );
 
 export interface Cancellation {
@@ -14,6 +19,7 @@ export interface Cancellation {
   readonly now: boolean;
   readonly graceMs: number;
   readonly acceptsLate: boolean;
+  readonly actor: string;
   readonly reason: string;
   /** When the holder itself cancels. */
   readonly lease: { readonly id: string; readonly token: bigint } | null;
@@ -41,6 +47,7 @@ export async function cancelExecution(runner: Runner, asked: Cancellation): Prom
     asked.reason,
     asked.lease?.id ?? null,
     asked.lease?.token ?? null,
+    asked.actor,
   ]);
   if (row === undefined) throw new Error('cancel_execution answered nothing');
   return row;

@@ -1,9 +1,10 @@
 /** Creates executions, each on its own or all or none: one function call, one transaction. */
 
-import { byteaArray, int4Array, int8Array, textArray, uuidArray } from '../binary-arrays.js';
+import { byteaArray, int2Array, int4Array, int8Array, sparse, textArray, uuidArray } from '../binary-arrays.js';
 import { type Content, packContents } from '../bytes.js';
 import type { Runner } from '../database.js';
 import { statement } from '../statement.js';
+import { storedTrace, type Trace } from './trace.js';
 
 const create = statement(
   'executions.create',
@@ -11,7 +12,7 @@ const create = statement(
      $6::bytea[], $7::smallint[], $8::timestamptz[], $9::bigint[], $10::bigint[], $11::timestamptz[], $12::bigint[],
      $13::int[], $14::bigint[], $15::real[], $16::bigint[], $17::int[], $18::boolean[], $19::jsonb[], $20::text[],
      $21::int[], $22::int[], $23::bytea, $24::uuid[], $25::uuid[], $26::uuid[], $27::uuid[], $28::boolean[], $29::uuid[],
-     $30::uuid[], $31, $32, $33::text[], $34::text[], $35::smallint[], $36::jsonb[], $37::int[])`,
+     $30::uuid[], $31, $32, $33::text[], $34::text[], $35::smallint[], $36::jsonb[], $37::int[], $38::text[])`,
 );
 
 /** Null fields take the engine's default; the lane's were filled in by the caller. */
@@ -58,6 +59,8 @@ export interface NewExecution {
   readonly failureEvents?: unknown;
   /** Events behind it. Absent: none, or as many as behind the run before. */
   readonly hops?: number | null;
+  /** Where in its caller's trace it belongs. Absent: nowhere, or where the run before did. */
+  readonly trace?: Trace | null;
 }
 
 export interface CreationAnswer {
@@ -107,32 +110,66 @@ export async function createExecutions(
       uuidArray(column((item) => item.id)),
       int4Array(column((item) => item.namespace)),
       int4Array(column((item) => item.class)),
+      // Never sparse: the function counts the items by them.
       textArray(column((item) => item.requestId)),
       byteaArray(column((item) => item.hash)),
-      column((item) => item.priority),
-      column((item) => item.runAt),
-      int8Array(column((item) => item.delayMs)),
-      int8Array(column((item) => item.ttlMs)),
-      column((item) => item.deadline),
-      int8Array(column((item) => item.timeoutMs)),
-      int4Array(column((item) => item.retry.maxAttempts)),
-      int8Array(column((item) => item.retry.initialMs)),
-      column((item) => item.retry.factor),
-      int8Array(column((item) => item.retry.capMs)),
-      int4Array(column((item) => item.retry.maxReclaims)),
-      column((item) => item.retry.countLost),
+      int2Array(column((item) => item.priority)),
+      sparse(column((item) => item.runAt)),
+      sparse(
+        column((item) => item.delayMs),
+        int8Array,
+      ),
+      sparse(
+        column((item) => item.ttlMs),
+        int8Array,
+      ),
+      sparse(column((item) => item.deadline)),
+      sparse(
+        column((item) => item.timeoutMs),
+        int8Array,
+      ),
+      sparse(
+        column((item) => item.retry.maxAttempts),
+        int4Array,
+      ),
+      sparse(
+        column((item) => item.retry.initialMs),
+        int8Array,
+      ),
+      sparse(column((item) => item.retry.factor)),
+      sparse(
+        column((item) => item.retry.capMs),
+        int8Array,
+      ),
+      sparse(
+        column((item) => item.retry.maxReclaims),
+        int4Array,
+      ),
+      sparse(column((item) => item.retry.countLost)),
       column((item) => JSON.stringify(item.tags)),
-      textArray(input.types),
-      int4Array(input.positions),
-      int4Array(input.lengths),
+      sparse(input.types, textArray),
+      sparse(input.positions, int4Array),
+      sparse(input.lengths, int4Array),
       input.bytes,
-      uuidArray(column((item) => item.redrive?.letter ?? null)),
-      uuidArray(column((item) => item.redrive?.root ?? null)),
-      uuidArray(column((item) => item.redrive?.of ?? null)),
+      sparse(
+        column((item) => item.redrive?.letter ?? null),
+        uuidArray,
+      ),
+      sparse(
+        column((item) => item.redrive?.root ?? null),
+        uuidArray,
+      ),
+      sparse(
+        column((item) => item.redrive?.of ?? null),
+        uuidArray,
+      ),
       ...graphColumns(items, joins),
       entered,
       maxMembers,
-      items.some((item) => item.concurrencyKey !== null) ? textArray(column((item) => item.concurrencyKey)) : null,
+      sparse(
+        column((item) => item.concurrencyKey),
+        textArray,
+      ),
       ...reactionColumns(items),
     ]);
   } catch (error) {
@@ -142,29 +179,37 @@ export async function createExecutions(
   }
 }
 
-/** Null as a whole where no item has any: what stands outside of flows costs nothing. */
 function graphColumns(items: readonly NewExecution[], joins: ReadonlyMap<string, string> | undefined): unknown[] {
-  const inFlow = items.some((item) => item.flow !== null);
-  const spawned = items.some((item) => item.parent !== null);
   return [
-    inFlow ? uuidArray(items.map((item) => item.flow?.id ?? null)) : null,
-    inFlow ? items.map((item) => item.flow?.optional ?? false) : null,
-    spawned ? uuidArray(items.map((item) => item.parent)) : null,
+    sparse(
+      items.map((item) => item.flow?.id ?? null),
+      uuidArray,
+    ),
+    sparse(items.map((item) => item.flow?.optional ?? null)),
+    sparse(
+      items.map((item) => item.parent),
+      uuidArray,
+    ),
     joins && joins.size > 0 ? uuidArray(items.map((item) => joins.get(item.id) ?? null)) : null,
   ];
 }
 
 function reactionColumns(items: readonly NewExecution[]): unknown[] {
-  const ordered = items.some((item) => (item.orderingKey ?? null) !== null);
-  const declared = items.some((item) => (item.failureEvents ?? null) !== null);
-  const counted = items.some((item) => (item.hops ?? null) !== null);
   return [
-    ordered ? textArray(items.map((item) => item.orderingKey ?? null)) : null,
-    ordered ? items.map((item) => item.deadHead ?? null) : null,
-    declared
-      ? items.map(({ failureEvents: events = null }) => (events === null ? null : JSON.stringify(events)))
-      : null,
-    counted ? int4Array(items.map((item) => item.hops ?? null)) : null,
+    sparse(
+      items.map((item) => item.orderingKey ?? null),
+      textArray,
+    ),
+    sparse(items.map((item) => (item.orderingKey ? (item.deadHead ?? null) : null))),
+    sparse(items.map(({ failureEvents: events = null }) => (events === null ? null : JSON.stringify(events)))),
+    sparse(
+      items.map((item) => item.hops ?? null),
+      int4Array,
+    ),
+    sparse(
+      items.map(({ trace }) => (trace ? storedTrace(trace) : null)),
+      textArray,
+    ),
   ];
 }
 

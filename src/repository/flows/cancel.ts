@@ -1,11 +1,16 @@
 /** Decides that a flow is canceled, and tells what becomes of its members. They end in batches right after. */
+import { actingAs } from '../acting.js';
 import type { Runner } from '../database.js';
 import { statement } from '../statement.js';
 import type { CancelSettings } from './create.js';
 
 const cancel = statement(
   'flows.cancel',
-  'select verdict, state from {schema}.cancel_flow($1, $2, $3::smallint, $4::jsonb, $5)',
+  actingAs(
+    '$6',
+    'verdict, state',
+    (namespace) => `{schema}.cancel_flow(${namespace}, $2, $3::smallint, $4::jsonb, $5)`,
+  ),
 );
 
 /** Those that are live, or were when the flow was canceled. By key: members are walked in order of their ids. */
@@ -30,6 +35,7 @@ export interface FlowCancellation {
   readonly scope: number;
   /** Null: the flow's own. */
   readonly policy: CancelSettings | null;
+  readonly actor: string;
   readonly reason: string;
 }
 
@@ -47,6 +53,7 @@ export async function cancelFlow(runner: Runner, asked: FlowCancellation): Promi
     asked.scope,
     policy && JSON.stringify({ now: policy.now, grace_ms: policy.graceMs, accepts_late: policy.acceptsLate }),
     asked.reason,
+    asked.actor,
   ]);
   if (row === undefined) throw new Error('cancel_flow answered nothing');
   return row;

@@ -1,5 +1,6 @@
 /** Which attempt a reader means, and how far its stream is. */
 import type { Runner } from '../database.js';
+import { isExecutionShown } from '../namespaces/shown.js';
 import { statement } from '../statement.js';
 
 const find = statement(
@@ -14,7 +15,7 @@ const find = statement(
    left join lateral (
      select x.durable, x.version, x.passing from {schema}.frame_head x
      where x.execution = e.id and x.attempt = case when $3::int = 0 then t.last else $3::int end offset 0) h on true
-   where e.id = $2::uuid and e.namespace = $1::int`,
+   where e.id = $2::uuid and e.namespace = $1::int and ${isExecutionShown('e.id', '$1::int')}`,
 );
 
 export interface FoundStream {

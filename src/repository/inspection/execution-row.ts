@@ -59,7 +59,7 @@ export function executionColumns(inline: string, whole: string): string {
      i.type as input_type, case when octet_length(i.body) <= ${inline} then i.body end as input,
      coalesce(octet_length(i.body) > ${inline}, false) as input_omitted,
      e.failure_events, e.hops, e.batch, e.batch_index, e.batch_size, sub.name as subscription, e.subscription_version,
-     coalesce(v.event_id, e.event::text) as trigger_event,
+     coalesce(v.event_id, e.event::text) as trigger_event, e.handles, e.trace,
      case when r.execution is not null then 3 when s.execution is not null then 2 when l.execution is not null then 4
        when b.execution is not null then b.state when u.execution is not null then 5 else o.state end::int as state,
      b.barrier, b.waits_for::int as waits_for, b.place, b.gate as waits_gate, coalesce(b.budget, u.budget) as budget,
@@ -134,6 +134,10 @@ export interface ExecutionRow {
   readonly subscription_version: bigint | null;
   /** The event it reacts to, by the id it is known by. */
   readonly trigger_event: string | null;
+  /** The dead letter that it handles. */
+  readonly handles: string | null;
+  /** As it is stored. */
+  readonly trace: string | null;
   readonly state: number;
   /** What it waits for, while BLOCKED or WAITING_CHILDREN: 1 a join, 2 its concurrency key, 3 a budget, 4 its ordering key. */
   readonly waits_for: number | null;

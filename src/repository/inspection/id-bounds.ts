@@ -15,7 +15,7 @@ export function idAfter(created: Date | null): string {
 }
 
 /** The lowest id of that millisecond. */
-function idAt(ms: number): string {
+export function idAt(ms: number): string {
   const hex = Math.max(0, ms).toString(16).padStart(12, '0');
   return `${hex.slice(0, 8)}-${hex.slice(8)}-0000-0000-000000000000`;
 }

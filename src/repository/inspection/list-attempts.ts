@@ -3,6 +3,7 @@
  * newest first. An open attempt stands in its lease, or is parked.
  */
 import type { Runner } from '../database.js';
+import { isExecutionShown } from '../namespaces/shown.js';
 import { statement } from '../statement.js';
 import { ATTEMPT_JOINS, type AttemptRow, attemptColumns } from './attempt-row.js';
 import { boundedScan, type Source } from './bounded-scan.js';
@@ -22,7 +23,8 @@ const ofExecution = statement(
   'inspection.attempts-of-execution',
   `with ${WANTED},
    subject as materialized (
-     select e.id, e.class, e.flow from {schema}.execution e where e.id = $7::uuid and e.namespace = $1::int),
+     select e.id, e.class, e.flow from {schema}.execution e
+     where e.id = $7::uuid and e.namespace = $1::int and ${isExecutionShown('e.id', '$1::int')}),
    page as materialized (
      select p.k1, p.k2 from (
        (select s.execution as k1, s.number as k2 from {schema}.attempt s join subject on s.execution = subject.id
@@ -46,8 +48,8 @@ const SOURCES: readonly Source[] = [
     from: '{schema}.attempt t',
     where: 'true',
     key: ['execution', 'number'],
-    columns: ['class', 'outcome', 'started_at'],
-    filter: `where ${IS_WANTED} and ${ENDED}`,
+    columns: ['class', 'outcome', 'started_at', 'ended_at'],
+    filter: `where ${IS_WANTED} and ${ENDED} and ${isExecutionShown('s.k1', '$1::int', 's.ended_at')}`,
   },
   {
     name: 'open',
@@ -97,7 +99,7 @@ const ofFlow = statement(
          select s.number from {schema}.parked s
          where s.execution = m.id and (m.id < $7::uuid or s.number < $8::int) and $4::int[] is null and ${WHEN}) x
        order by x.number desc limit $9::int) s
-     where m.namespace = $1::int and ${IS_WANTED.replace('s.', 'm.')}
+     where m.namespace = $1::int and ${IS_WANTED.replace('s.', 'm.')} and ${isExecutionShown('m.id', '$1::int')}
      order by m.id desc, s.number desc limit $9::int)
    select floor.execution as floor_execution, 1 as floor_number, ${attemptColumns('-1')}
    from (select (select m.id from member m order by m.id desc offset $10::int - 1 limit 1) as execution) floor

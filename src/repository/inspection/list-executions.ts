@@ -4,6 +4,7 @@
  * reads a bounded number of rows (bounded-scan.ts).
  */
 import type { Runner } from '../database.js';
+import { isExecutionShown, isShown } from '../namespaces/shown.js';
 import { statement } from '../statement.js';
 import { boundedScan, type Source } from './bounded-scan.js';
 import { EXECUTION_JOINS, type ExecutionRow, executionColumns } from './execution-row.js';
@@ -25,7 +26,7 @@ const FILTER = `cross join lateral (
      where s.${IS_WANTED} and ${OF_CORE} and ($6::jsonb is null or e.tags @> $6::jsonb)`;
 const OF_LEASE = '($9::text is null or s.worker_name = $9::text) and ($10::text is null or s.worker = $10::text)';
 const OF_OUTCOME = `($11::timestamptz is null or s.ended_at >= $11::timestamptz)
-       and ($12::timestamptz is null or s.ended_at < $12::timestamptz)`;
+       and ($12::timestamptz is null or s.ended_at < $12::timestamptz) and ${isShown('s.ended_at', '$1::int')}`;
 
 function phase(name: string, table: string, state: number, columns: readonly string[] = [], filter = 'true'): Source {
   return {
@@ -84,7 +85,11 @@ const list = statement(
   `with ${WANTED},
    ${boundedScan(
      [
-       { ...phase('core', 'execution', 0), key: ['id'], where: '0 = any ($13::int[]) and t.id >= $3::uuid' },
+       {
+         ...phase('core', 'execution', 0, [], isExecutionShown('s.k1', '$1::int', 'e.created_at')),
+         key: ['id'],
+         where: '0 = any ($13::int[]) and t.id >= $3::uuid',
+       },
        blocked,
        phase('scheduled', 'scheduled', 2),
        phase('queued', 'ready', 3),

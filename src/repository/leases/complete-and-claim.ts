@@ -4,7 +4,7 @@
  */
 import { byteaArray, int4Array, int8Array, textArray, uuidArray } from '../binary-arrays.js';
 import { packContents } from '../bytes.js';
-import type { Granted, Holder } from '../claims/index.js';
+import { type Granted, type Holder, TRACES, withTraces } from '../claims/index.js';
 import type { Runner } from '../database.js';
 import { type FrameLimits, frameParameters, type RefusedFrames } from '../frames/index.js';
 import { statement } from '../statement.js';
@@ -12,17 +12,17 @@ import { type EndAnswer, type Ending, inOrder } from './end.js';
 
 const complete = statement(
   'leases.complete-and-claim',
-  `select to_json(x.ended) as ended, x.taker, (x.claim).*
+  `select to_json(x.ended) as ended, x.taker, ${TRACES}, (x.claim).*
    from {schema}.complete_and_claim($1::jsonb, $2::int[], $3::uuid[], $4::uuid[], $5::bigint[], $6::bytea[], $7::text[],
-     $8::int[], $9::int[], $10::bytea) x`,
+     $8::int[], $9::int[], $10::bytea) with ordinality x (ended, taker, claim, n)`,
 );
 
 const completeWithFrames = statement(
   'leases.complete-with-frames',
-  `select to_json(x.ended) as ended, x.taker, (x.claim).*
+  `select to_json(x.ended) as ended, x.taker, ${TRACES}, (x.claim).*
    from {schema}.complete_with_frames($1::jsonb, $2::int[], $3::uuid[], $4::uuid[], $5::bigint[], $6::bytea[], $7::text[],
      $8::int[], $9::int[], $10::bytea, $11::int[], $12::int[], $13::int[], $14::text[], $15::text[], $16::int[], $17::int[],
-     $18::bytea, $19, $20) x`,
+     $18::bytea, $19, $20) with ordinality x (ended, taker, claim, n)`,
 );
 
 /** Who takes what the completions of one call release. */
@@ -36,7 +36,7 @@ export interface Taker {
 
 /** A completion, and who takes what it releases. Completions of one call name the same taker. */
 export interface TakingEnding extends Ending {
-  readonly taker: Taker | null;
+  readonly taker?: Taker | null;
 }
 
 export interface Handed<Answer = EndAnswer> {
@@ -44,7 +44,11 @@ export interface Handed<Answer = EndAnswer> {
   readonly claims: ReadonlyMap<Taker, readonly Granted[]>;
 }
 
-export type Line = { readonly ended: RawEnded | null; readonly taker: number | null } & Granted;
+export type Line = {
+  readonly ended: RawEnded | null;
+  readonly taker: number | null;
+  readonly traces: string | null;
+} & Granted;
 
 /** As JSON writes it. */
 type RawEnded = Omit<EndAnswer, 'token'> & {
@@ -107,7 +111,7 @@ export function handed<Answer extends { readonly verdict: string }>(
 ): Handed<Answer> {
   const answers = lines.flatMap(({ ended }) => (ended === null ? [] : [toAnswer<Answer>(ended)]));
   const claims = new Map<Taker, Granted[]>(takers.map((taker) => [taker, []]));
-  for (const line of lines) {
+  for (const line of withTraces(lines, lines[0]?.traces)) {
     const taker = line.taker === null ? undefined : takers[line.taker];
     if (taker !== undefined) claims.get(taker)?.push(line);
   }

@@ -1,4 +1,5 @@
 /** Completes as completeAndClaim does, and stores in the same transaction what the completions emit. */
+import { TRACES } from '../claims/index.js';
 import type { Runner } from '../database.js';
 import { type FrameLimits, frameParameters, type RefusedFrames } from '../frames/index.js';
 import { statement } from '../statement.js';
@@ -15,11 +16,12 @@ import type { EndAnswer } from './end.js';
 
 const completeWithEvents = statement(
   'leases.complete-with-events',
-  `select to_json(x.ended) as ended, x.taker, x.emitted, x.stream, x.version, (x.claim).*
+  `select to_json(x.ended) as ended, x.taker, x.emitted, x.stream, x.version, ${TRACES}, (x.claim).*
    from {schema}.complete_with_events($1::jsonb, $2::int[], $3::uuid[], $4::uuid[], $5::bigint[], $6::bytea[], $7::text[],
      $8::int[], $9::int[], $10::bytea, $11::int[], $12::int[], $13::int[], $14::text[], $15::text[], $16::int[], $17::int[],
      $18::bytea, $19, $20, $21::int[], $22::text[], $23::text[], $24::bigint[], $25::uuid[], $26::int[], $27::int[],
-     $28::int[], $29::jsonb[], $30::jsonb[], $31::timestamptz[], $32::text[], $33::int[], $34::int[], $35::bytea) x`,
+     $28::int[], $29::jsonb[], $30::jsonb[], $31::timestamptz[], $32::text[], $33::int[], $34::int[], $35::bytea)
+     with ordinality x (ended, taker, claim, emitted, stream, version, n)`,
 );
 
 type EventLine = Line & {

@@ -1,5 +1,5 @@
 /** Ends attempts on their holders' word: complete, fail, delay, release. */
-import { byteaArray, int4Array, int8Array, textArray, uuidArray } from '../binary-arrays.js';
+import { byteaArray, int4Array, int8Array, sparse, textArray, uuidArray } from '../binary-arrays.js';
 import { type Content, packContents } from '../bytes.js';
 import type { Runner } from '../database.js';
 import type { NewFrame } from '../frames/index.js';
@@ -76,14 +76,23 @@ export async function endAttempts(runner: Runner, call: number, items: readonly 
     uuidArray(items.map((item) => item.lease)),
     int8Array(items.map((item) => item.token)),
     byteaArray(items.map((item) => item.hash)),
-    items.map((item) => item.failure?.class ?? null),
-    textArray(items.map((item) => item.failure?.code ?? null)),
-    textArray(items.map((item) => item.message)),
-    items.map((item) => item.runAt),
-    int8Array(items.map((item) => item.delayMs)),
-    textArray(content.types),
-    int4Array(content.positions),
-    int4Array(content.lengths),
+    sparse(items.map((item) => item.failure?.class ?? null)),
+    sparse(
+      items.map((item) => item.failure?.code ?? null),
+      textArray,
+    ),
+    sparse(
+      items.map((item) => item.message),
+      textArray,
+    ),
+    sparse(items.map((item) => item.runAt)),
+    sparse(
+      items.map((item) => item.delayMs),
+      int8Array,
+    ),
+    sparse(content.types, textArray),
+    sparse(content.positions, int4Array),
+    sparse(content.lengths, int4Array),
     content.bytes,
     ...(told ? [items.map(({ failureEvents = null }) => failureEvents)] : []),
   ]);

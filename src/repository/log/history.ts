@@ -6,7 +6,8 @@
  * place names the position to go on from, and a seq behind which everything that is still owed stands. What is not
  * numbered yet is left out; it shows up within one pulse, at the end of the log.
  *
- * The events of an execution without a flow stand in flows of their own; they come with its other entries.
+ * The events of an execution without a flow stand in flows of their own; they come with its other entries. An event may be
+ * kept longer than what the log told of it.
  */
 import type { Runner } from '../database.js';
 import { statement } from '../statement.js';
@@ -25,7 +26,9 @@ function page(order: 'asc' | 'desc'): string {
        select x.seq from (
          (select seq from {schema}.log_flow where flow = $1::uuid and seq ${behind} $2::bigint order by seq ${order} limit $3::int)
          union
-         select e.seq from {schema}.event e where e.cause_execution = $1::uuid and e.seq ${behind} $2::bigint) x
+         select e.seq from {schema}.event e
+         where e.cause_execution = $1::uuid and e.seq ${behind} $2::bigint
+           and e.seq >= (select i.floor_seq from {schema}.log_incarnation i)) x
        order by x.seq ${order} limit $3::int),
      l as (
        select l.* from f join {schema}.log l on l.seq = f.seq

@@ -8,7 +8,7 @@ const read = statement(
   `select u.seq, {schema}.position_of(u.seq) as position from unnest($1::bigint[]) u (seq)`,
 );
 
-/** Of the first entry of each row; those that have none yet are missing. */
+/** Of the first entry of each row, 0 where it is gone; those that have none yet are missing. */
 export async function readPositions(runner: Runner, seqs: readonly bigint[]): Promise<ReadonlyMap<bigint, bigint>> {
   const rows = await runner.query<{ seq: bigint; position: bigint | null }>(read, [int8Array(seqs)]);
   return new Map(rows.flatMap(({ seq, position }) => (position === null ? [] : [[seq, position]])));

@@ -1,10 +1,15 @@
 /** Changes priority or run time of waiting work. */
+import { actingAs } from '../acting.js';
 import type { Runner } from '../database.js';
 import { statement } from '../statement.js';
 
 const change = statement(
   'operations.change',
-  'select verdict, state, classes as woken, follows from {schema}.change_execution($1, $2, $3::smallint, $4::timestamptz, $5)',
+  actingAs(
+    '$6',
+    'verdict, state, classes as woken, follows',
+    (namespace) => `{schema}.change_execution(${namespace}, $2, $3::smallint, $4::timestamptz, $5)`,
+  ),
 );
 
 export interface ExecutionChange {
@@ -13,6 +18,7 @@ export interface ExecutionChange {
   /** Null: unchanged. */
   readonly priority: number | null;
   readonly runAt: Date | null;
+  readonly actor: string;
   readonly reason: string;
 }
 
@@ -25,8 +31,8 @@ export interface ChangeAnswer {
 }
 
 export async function changeExecution(runner: Runner, asked: ExecutionChange): Promise<ChangeAnswer> {
-  const { namespace, execution, priority, runAt, reason } = asked;
-  const [row] = await runner.query<ChangeAnswer>(change, [namespace, execution, priority, runAt, reason]);
+  const { namespace, execution, priority, runAt, actor, reason } = asked;
+  const [row] = await runner.query<ChangeAnswer>(change, [namespace, execution, priority, runAt, reason, actor]);
   if (row === undefined) throw new Error('change_execution answered nothing');
   return row;
 }

@@ -14,15 +14,6 @@ const readClasses = statement(
    from {schema}.claim_class c join {schema}.lane l on l.id = c.lane where c.id > $1 order by c.id`,
 );
 
-const readAllNamespaces = statement('registry.namespaces', 'select id, name from {schema}.namespace');
-
-const oneNamespace = statement('registry.namespace', 'select id from {schema}.namespace where name = $1');
-
-const addNamespace = statement(
-  'registry.add-namespace',
-  'insert into {schema}.namespace (name) values ($1) on conflict do nothing',
-);
-
 const readVersion = statement('registry.version', 'select version from {schema}.registry');
 
 export interface ClassKey {
@@ -57,25 +48,7 @@ export function readClaimClasses(runner: Runner, after: number): Promise<ClaimCl
   return runner.query<ClaimClass>(readClasses, [after]);
 }
 
-export interface Namespace {
-  readonly id: number;
-  readonly name: string;
-}
-
-export function readNamespaces(runner: Runner): Promise<Namespace[]> {
-  return runner.query<Namespace>(readAllNamespaces);
-}
-
-export async function findNamespace(runner: Runner, name: string): Promise<number | undefined> {
-  const [row] = await runner.query<{ id: number }>(oneNamespace, [name]);
-  return row?.id;
-}
-
-export async function ensureNamespace(runner: Runner, name: string): Promise<void> {
-  await runner.query(addNamespace, [name]);
-}
-
-/** Raised by every new class and every change of a lane. */
+/** Raised by every new class and every change of a lane or namespace. */
 export async function readRegistryVersion(runner: Runner): Promise<bigint> {
   const [row] = await runner.query<{ version: bigint }>(readVersion);
   return row?.version ?? 0n;

@@ -2,13 +2,10 @@
 export {
   type ClaimClass,
   type ClassKey,
-  ensureNamespace,
-  findNamespace,
   internClasses,
-  type Namespace,
   readClaimClasses,
-  readNamespaces,
   readRegistryVersion,
 } from './classes.js';
 export { readDrainingWorkers } from './draining.js';
 export { type LaneDefaults, readLanes } from './lanes.js';
+export { ensureNamespace, findNamespace, type Namespace, readNamespaces } from './namespaces.js';

@@ -14,8 +14,9 @@ const list = statement(
        and ($4::text is null or s.class = any (array(
          select c.id from {schema}.lane l join {schema}.claim_class c on c.lane = l.id
          where l.namespace = $1::int and l.name = $4::text)))
-       and ($5::text is null or $5::text = any (s.event_types) or (s.event_types = '{}' and s.type_prefixes = '{}')
-         or exists (select from unnest(s.type_prefixes) p where starts_with($5::text, p)))
+       and ($5::text is null or not s.of_letters and ($5::text = any (s.event_types)
+         or (s.event_types = '{}' and s.type_prefixes = '{}')
+         or exists (select from unnest(s.type_prefixes) p where starts_with($5::text, p))))
      order by s.name limit $6::int)
    select p.name, p.version, p.state::int as state, p.spec, p.failure_events, p.actor, p.created_at, p.changed_at, p.halted_reason, p.halted_at,
      (select count(*) from (

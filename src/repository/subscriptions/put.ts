@@ -16,6 +16,10 @@ export interface SubscriptionRule {
   readonly type_prefixes: readonly string[];
   readonly streams: readonly string[];
   readonly stream_prefixes: readonly string[];
+  /** It matches dead letters that are opened, not events: of these lanes and types. */
+  readonly of_letters: boolean;
+  readonly letter_lanes: readonly string[];
+  readonly letter_types: readonly string[];
   readonly match_flow: string | null;
   readonly match_tags: Readonly<Record<string, string>>;
   readonly match_headers: Readonly<Record<string, string>>;
@@ -65,9 +69,9 @@ export interface NewSubscription {
 export interface PutSubscriptionAnswer {
   /**
    * same: nothing differed, nothing was written. resumed: it was halted. conflict: `version` is another one than expected.
-   * ordering, joining: that cannot be changed.
+   * ordering, joining, letters: that cannot be changed.
    */
-  readonly verdict: 'put' | 'resumed' | 'same' | 'conflict' | 'ordering' | 'joining';
+  readonly verdict: 'put' | 'resumed' | 'same' | 'conflict' | 'ordering' | 'joining' | 'letters';
   readonly version: bigint;
   /** The router has something to do. */
   readonly due: boolean;

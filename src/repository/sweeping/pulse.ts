@@ -7,7 +7,7 @@ import type { SweepSubject } from './sweep.js';
 const pulse = statement(
   'sweeping.pulse',
   `select registry, scheduled_ms, lease_ms, timer_ms, join_ms, follow_ms, suspension_ms, budget_ms, route_ms,
-     non_empty, head, unnumbered
+     non_empty, head, unnumbered, consumers, letter_ms, redrives
    from {schema}.pulse($1::int[], $2::smallint[], $3::bigint[], $4::smallint[])`,
 );
 
@@ -22,6 +22,10 @@ export interface Pulse {
   readonly head: bigint;
   /** Whether transactions have committed that have no position in the log yet. */
   readonly unnumbered: boolean;
+  /** Version of all consumers. */
+  readonly consumers: bigint;
+  /** Some bulk redrive has not ended, or something that it started. */
+  readonly redrives: boolean;
 }
 
 interface PulseRow {
@@ -34,9 +38,12 @@ interface PulseRow {
   readonly suspension_ms: number | null;
   readonly budget_ms: number | null;
   readonly route_ms: number | null;
+  readonly letter_ms: number | null;
   readonly non_empty: number[] | null;
   readonly head: bigint;
   readonly unnumbered: boolean;
+  readonly consumers: bigint;
+  readonly redrives: boolean;
 }
 
 /** `segments`: the lines somebody in this process waits for. */
@@ -59,9 +66,12 @@ export async function readPulse(runner: Runner, segments: readonly Segment[]): P
       ...(row.suspension_ms !== null && { suspensions: row.suspension_ms }),
       ...(row.budget_ms !== null && { budgets: row.budget_ms }),
       ...(row.route_ms !== null && { routes: row.route_ms }),
+      ...(row.letter_ms !== null && { letters: row.letter_ms }),
     },
     nonEmpty: row.non_empty ?? [],
     head: row.head,
     unnumbered: row.unnumbered,
+    consumers: row.consumers,
+    redrives: row.redrives,
   };
 }

@@ -35,6 +35,11 @@ const sweepRoutes = statement(
   'select taken, classes, next_ms, follows from {schema}.sweep_routes($1)',
 );
 
+const handOutLetters = statement(
+  'sweeping.letters',
+  'select taken, classes, next_ms from {schema}.hand_out_letters($1)',
+);
+
 const BY_SUBJECT = {
   scheduled: promoteScheduled,
   leases: sweepLeases,
@@ -45,13 +50,14 @@ const BY_SUBJECT = {
   suspensions: sweepSuspensions,
   budgets: sweepBudgets,
   routes: sweepRoutes,
+  letters: handOutLetters,
 } as const;
 
 /**
  * scheduled: due work becomes claimable. leases: what ran out. timers: what waited too long. fillings: slots
  * to be folded into their joins. joins: those whose time is up. followUps: what commits left to be done in flows, joins and
  * concurrency keys. suspensions: those whose time is up, and waitpoints that expire. budgets: windows that end, work to be
- * held back or let go on. routes: what publishing left over becomes executions.
+ * held back or let go on. routes: what publishing left over becomes executions. letters: so do those that handlers want.
  */
 export type SweepSubject = keyof typeof BY_SUBJECT;
 

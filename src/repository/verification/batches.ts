@@ -1,4 +1,5 @@
 /** Joins over batches of events: one per subscription and batch, and no place of it forgotten. */
+import { isGone, mayBeGone } from './gone.js';
 import { invariant } from './invariant.js';
 
 export const batchInvariants = [
@@ -8,8 +9,9 @@ export const batchInvariants = [
     `select coalesce(j.barrier, b.id) as sample from {schema}.batch_join j
      full join (select x.* from {schema}.barrier x where x.kind = 3) b on b.id = j.barrier
      left join {schema}.execution e on e.id = b.downstream
-     where (j.subscription, j.batch, j.execution) is distinct from (b.subscription, b.batch, b.downstream)
-       or e.subscription is distinct from b.subscription or e.event is not null`,
+     where case when e.id is null and ${mayBeGone('coalesce(b.downstream, j.execution)')} then false
+       else (j.subscription, j.batch, j.execution) is distinct from (b.subscription, b.batch, b.downstream)
+         or e.subscription is distinct from b.subscription or e.event is not null end`,
   ),
   invariant(
     'batch-slot-tells',
@@ -23,10 +25,12 @@ export const batchInvariants = [
      left join {schema}.execution e on e.id = s.upstream
      left join {schema}.outcome o on o.execution = e.id
      where s.event is not null and (f.outcome <> 1
-         or (v.batch, v.batch_index, v.batch_size) is distinct from (b.batch, s.idx, b.slots))
+         or (v.batch, v.batch_index, v.batch_size) is distinct from (b.batch, s.idx, b.slots)
+           and not (v.id is null and ${mayBeGone('s.event', 'events')}))
        or e.id is not null and ((e.batch, e.batch_index) is distinct from (b.batch, s.idx) or o.execution is null)
-       or f.outcome <> 1 and (f.outcome <> case o.state when 11 then 3 else 2 end or o.state is not distinct from 7 or e.optional)
-       or f.outcome <> 1 and e.id is null`,
+       or f.outcome <> 1 and e.id is not null
+         and (f.outcome <> case o.state when 11 then 3 else 2 end or o.state is not distinct from 7 or e.optional)
+       or f.outcome <> 1 and e.id is null and not coalesce(${isGone('s.upstream')}, false)`,
   ),
   invariant(
     'batch-slot-is-due',

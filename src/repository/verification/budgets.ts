@@ -22,7 +22,10 @@ export const budgetInvariants = [
     'use-adds-up',
     'what was used of a budget is what executions were counted with since it last began at 0',
     `select u.name as sample from (${USE}) u
-     left join (select a.budget, a.dimension, a.epoch, sum(a.amount) as n from {schema}.applied_usage a group by 1, 2, 3) a
+     left join (
+       select y.budget, y.dimension, y.epoch, sum(y.amount) as n from (
+         select budget, dimension, epoch, amount from {schema}.applied_usage
+         union all select budget, dimension, epoch, amount from {schema}.retired_usage) y group by 1, 2, 3) a
        on a.budget = u.id and a.dimension = u.dimension and a.epoch = u.epoch
      where u.used <> coalesce(a.n, 0)`,
   ),

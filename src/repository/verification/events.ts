@@ -1,5 +1,10 @@
 /** Events, their streams, and what reacts to them. */
+import { LOG_FLOOR_SEQ, mayBeGone } from './gone.js';
 import { invariant } from './invariant.js';
+
+/** Some events of this namespace are gone. */
+const SOME_GONE = `((select sum(c.n) from {schema}.event_count c where c.namespace = s.namespace)
+       > (select count(*) from {schema}.event y where y.namespace = s.namespace))`;
 
 /** What a subscription made by itself: neither a redrive nor a child. */
 const REACTIONS = `
@@ -16,25 +21,30 @@ export const eventInvariants = [
        cross join lateral unnest(l.namespace, l.kind, l.execution, l.flow, l.body) with ordinality
          x (namespace, kind, execution, flow, body, idx)
        where x.kind = 30) l on l.seq = e.seq and l.idx = e.idx
-     where (e.id, e.namespace, e.flow, e.cause_execution)
-       is distinct from ((l.body::json ->> 'event')::uuid, l.namespace, l.flow, l.execution)`,
+     where case when e.id is null then not ${mayBeGone("(l.body::json ->> 'event')::uuid", 'events')}
+       when l.seq is null then e.seq >= ${LOG_FLOOR_SEQ}
+       else (e.id, e.namespace, e.flow, e.cause_execution)
+         is distinct from ((l.body::json ->> 'event')::uuid, l.namespace, l.flow, l.execution) end`,
   ),
   invariant(
     'event-key',
-    'an id that a publisher gave leads to the event that it was given to',
+    'an id that a publisher gave leads to the event that it was given to, while that is kept',
     `select k.event_id as sample from {schema}.event_key k left join {schema}.event e on e.id = k.event
-     where (e.namespace, e.event_id) is distinct from (k.namespace, k.event_id)`,
+     where case when e.id is null then not ${mayBeGone('k.event', 'events')}
+       else (e.namespace, e.event_id) is distinct from (k.namespace, k.event_id) end`,
   ),
   invariant(
     'streams-without-gaps',
-    'the events of a stream have the versions from 1 to that of the stream, and its namespace',
+    'the events of a stream have the versions from 1, or behind those that are gone, to that of the stream, and its namespace',
     `select coalesce(s.name, e.stream::text) as sample from {schema}.stream s
      full join (
-       select y.stream, count(*) as n, min(y.version) as first, max(y.version) as last, count(distinct y.version) as versions,
-         min(y.namespace) as namespace, max(y.namespace) as other
-       from {schema}.event y where y.stream is not null group by 1) e on e.stream = s.id
-     where s.version is distinct from coalesce(e.n, 0) or e.n <> e.versions or e.first <> 1 or e.last <> e.n
-       or e.namespace <> s.namespace or e.other <> s.namespace`,
+       select y.stream, y.namespace, y.version, y.id, lead(y.version) over w as next, lag(y.version) over w as before
+       from {schema}.event y where y.stream is not null window w as (partition by y.stream order by y.version)) e
+       on e.stream = s.id
+     where case when e.id is null then s.version > 0 and not ${SOME_GONE}
+       else s.id is null or e.namespace <> s.namespace or s.version < e.version
+         or (e.before is null and e.version <> 1 and not ${SOME_GONE})
+         or (coalesce(e.next, s.version + 1) <> e.version + 1 and not ${mayBeGone('e.id', 'events')}) end`,
   ),
   invariant(
     'event-has-cause',
@@ -43,8 +53,11 @@ export const eventInvariants = [
      left join {schema}.flow f on f.id = e.flow
      left join {schema}.event c on c.id = e.cause
      left join {schema}.execution x on x.id = e.cause_execution
-     where f.namespace is distinct from e.namespace or e.hops is distinct from case
-       when e.cause_execution is not null then x.hops + 1 when e.cause is not null then c.hops + 1 else 0 end`,
+     where case when f.id is null then not ${mayBeGone('e.id', 'events')} else f.namespace <> e.namespace end
+       or e.hops is distinct from case
+         when e.cause_execution is not null then case when x.id is null and ${mayBeGone('e.cause_execution')} then e.hops else x.hops + 1 end
+         when e.cause is not null then case when c.id is null and ${mayBeGone('e.cause', 'events')} then e.hops else c.hops + 1 end
+         else 0 end`,
   ),
   invariant(
     'unrouted-has-event',
@@ -64,7 +77,8 @@ export const eventInvariants = [
      union all
      select x.id::text from {schema}.execution x left join {schema}.event e on e.id = x.event
      left join {schema}.subscription s on s.id = x.subscription
-     where x.event is not null and (e.namespace is distinct from x.namespace or e.flow <> x.flow and s.since <= e.subscriptions)`,
+     where x.event is not null and not (e.id is null and ${mayBeGone('x.event', 'events')})
+       and (e.namespace is distinct from x.namespace or e.flow <> x.flow and s.since <= e.subscriptions)`,
   ),
   // Asked of filters that never changed. A canceled flow starts nothing, nor does an event over the limit of hops.
   invariant(
@@ -76,6 +90,7 @@ export const eventInvariants = [
      cross join lateral {schema}.matching(array[e]) m
      join {schema}.subscription s on s.id = m.subscription and s.version = 1 and not s.joins
      where not exists (select from (${REACTIONS}) x where x.event = e.id and x.subscription = s.id)
+       and not ${mayBeGone('e.id')}
        and not exists (select from {schema}.unrouted u where u.event = e.id and u.subscription in (0, s.id))`,
   ),
 ];

@@ -1,4 +1,5 @@
 /** Flows and their members. */
+import { isGone, mayBeGone, shownFrom } from './gone.js';
 import { invariant } from './invariant.js';
 
 export const flowInvariants = [
@@ -29,7 +30,8 @@ export const flowInvariants = [
        where e.flow is not null and not e.optional and o.state > 7 and o.reason <> 23
          and not exists (select from {schema}.execution x where x.redrive_of = e.id and x.flow = e.flow)) e
        on e.flow = w.flow and e.id = w.execution
-     where (w.state, w.ended_at) is distinct from (e.state, e.ended_at)`,
+     where (w.state, w.ended_at) is distinct from (e.state, e.ended_at)
+       and not case when w.execution is null then ${mayBeGone('e.id')} else ${isGone('w.execution')} end`,
   ),
   invariant(
     'settled-is-settled',
@@ -63,6 +65,7 @@ export const flowInvariants = [
     'flow-request',
     'a request id of a flow leads to that flow, no further than it has come',
     `select r.request_id as sample from {schema}.flow_request r left join {schema}.flow f on f.id = r.flow
-     where f.namespace is distinct from r.namespace or r.revision > f.revision`,
+     where case when f.id is null then r.created_at >= ${shownFrom('r.namespace')}
+       else f.namespace <> r.namespace or r.revision > f.revision end`,
   ),
 ];

@@ -4,22 +4,29 @@ import { statement } from '../statement.js';
 import { attemptInvariants } from './attempts.js';
 import { batchInvariants } from './batches.js';
 import { budgetInvariants } from './budgets.js';
+import { consumerInvariants } from './consumers.js';
 import { eventInvariants } from './events.js';
 import { flowInvariants } from './flows.js';
 import { frameInvariants } from './frames.js';
+import { handlerInvariants } from './handlers.js';
 import { type Invariant, SAMPLES } from './invariant.js';
 import { joinInvariants } from './joins.js';
 import { letterInvariants } from './letters.js';
 import { limitInvariants } from './limits.js';
 import { logInvariants } from './log.js';
+import { logRetentionInvariants } from './log-retention.js';
 import { orderInvariants } from './order.js';
 import { placeInvariants } from './places.js';
+import { redriveInvariants } from './redrives.js';
+import { retirementInvariants } from './retirement.js';
 import { waitInvariants } from './waits.js';
 
 export const INVARIANTS: readonly Invariant[] = [
   ...placeInvariants,
   ...attemptInvariants,
   ...letterInvariants,
+  ...handlerInvariants,
+  ...redriveInvariants,
   ...joinInvariants,
   ...batchInvariants,
   ...flowInvariants,
@@ -29,7 +36,10 @@ export const INVARIANTS: readonly Invariant[] = [
   ...orderInvariants,
   ...budgetInvariants,
   ...eventInvariants,
+  ...consumerInvariants,
   ...logInvariants,
+  ...logRetentionInvariants,
+  ...retirementInvariants,
 ];
 
 export interface Verified {

@@ -1,4 +1,5 @@
 /** Joins, their slots and who waits for them. What is still due stands in `filling` and `follow_up`. */
+import { isGone } from './gone.js';
 import { invariant } from './invariant.js';
 
 const OUTCOME_OF = `case o.state when 7 then 1 when 11 then 3 else 2 end`;
@@ -63,7 +64,7 @@ export const joinInvariants = [
        select f.barrier, f.idx, s.upstream, f.outcome from {schema}.filling f
        left join {schema}.slot s on s.barrier = f.barrier and s.idx = f.idx) s on s.barrier = b.id and b.kind <> 3
      left join {schema}.outcome o on o.execution = s.upstream
-     where o.state is null or s.outcome <> ${OUTCOME_OF}`,
+     where case when o.state is null then not ${isGone('s.upstream')} else s.outcome <> ${OUTCOME_OF} end`,
   ),
   invariant(
     'ended-fills-slots',

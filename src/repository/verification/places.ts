@@ -1,4 +1,5 @@
 /** Where executions stand. */
+import { mayBeGone } from './gone.js';
 import { invariant } from './invariant.js';
 
 /**
@@ -90,10 +91,16 @@ export const placeInvariants = [
   ),
   invariant(
     'request-key',
-    'a request id leads to the execution that was created with it',
+    'a request id leads to the execution that was created with it, or to what else was: an event, a letter, a bulk redrive',
     `select k.request_id as sample from {schema}.request_key k
      left join {schema}.execution e on e.id = k.execution
-     where e.namespace is distinct from k.namespace or coalesce(e.request_id, e.id::text) is distinct from k.request_id
+     where case when e.id is not null
+       then e.namespace <> k.namespace or coalesce(e.request_id, e.id::text) <> k.request_id
+       else k.created_at > now() - interval '1 hour' -- later, what it led to may be purged
+         and not ${mayBeGone('k.execution')} and not ${mayBeGone('k.execution', 'events')}
+         and not exists (select from {schema}.event v where v.id = k.execution and v.namespace = k.namespace)
+         and not exists (select from {schema}.dead_letter d where d.id = k.execution and d.namespace = k.namespace)
+         and not exists (select from {schema}.redrive r where r.id = k.execution and r.namespace = k.namespace) end
      union all
      select e.request_id from {schema}.execution e where e.request_id is not null and not exists (
        select from {schema}.request_key k

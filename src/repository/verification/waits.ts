@@ -1,4 +1,5 @@
 /** Suspensions, and what they wait for. All of one execution is decided under its phase row, so nothing is ever due. */
+import { isGone } from './gone.js';
 import { invariant } from './invariant.js';
 
 export const waitInvariants = [
@@ -23,7 +24,8 @@ export const waitInvariants = [
        from {schema}.signal y group by y.execution) n
      where n.first <> 1 or n.last <> n.n
      union all
-     select y.execution from {schema}.signal y where not exists (select from {schema}.execution e where e.id = y.execution)`,
+     select y.execution from {schema}.signal y
+     where not exists (select from {schema}.execution e where e.id = y.execution) and not ${isGone('y.execution')}`,
   ),
   invariant(
     'taken-by-suspension',
@@ -33,7 +35,7 @@ export const waitInvariants = [
        select execution, number, null::int as waits from {schema}.attempt
        union all select execution, attempt, waits from {schema}.lease
        union all select execution, number, waits from {schema}.parked) a on a.execution = y.execution and a.number = y.attempt
-     where y.matched is not null and (a.execution is null or y.matched > a.waits)`,
+     where y.matched is not null and (a.execution is null and not ${isGone('y.execution')} or y.matched > a.waits)`,
   ),
   invariant(
     'waitpoint-counts-signals',
@@ -42,7 +44,7 @@ export const waitInvariants = [
      left join (
        select y.execution, y.waitpoint, count(*) as n from {schema}.signal y where y.waitpoint is not null group by 1, 2) y
        on y.execution = w.execution and y.waitpoint = w.key
-     where e.namespace is distinct from w.namespace or w.signals <> coalesce(y.n, 0)`,
+     where (e.namespace is distinct from w.namespace or w.signals <> coalesce(y.n, 0)) and not ${isGone('w.execution')}`,
   ),
   invariant(
     'waitpoint-has-secret',
@@ -55,6 +57,6 @@ export const waitInvariants = [
     'a waitpoint is active only while its execution is suspended; what has ended closes it whatever it says',
     `select w.id as sample from {schema}.waitpoint w
      where w.state = 2 and not exists (select from {schema}.suspension s where s.execution = w.execution)
-       and not exists (select from {schema}.outcome o where o.execution = w.execution)`,
+       and not exists (select from {schema}.outcome o where o.execution = w.execution) and not ${isGone('w.execution')}`,
   ),
 ];

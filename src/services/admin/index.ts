@@ -5,6 +5,12 @@ import { listAttemptsCall } from './attempts.js';
 import { putBudgetCall } from './budgets/put.js';
 import { getBudgetCall, listBudgetsCall } from './budgets/read.js';
 import { resetBudgetCall } from './budgets/reset.js';
+import { promoteConsumerCall } from './consumers/promote.js';
+import { putConsumerCall } from './consumers/put.js';
+import { getConsumerCall, listConsumersCall } from './consumers/read.js';
+import { rebuildConsumerCall } from './consumers/rebuild.js';
+import { resetConsumerCall } from './consumers/reset.js';
+import { pauseConsumerCall, resumeConsumerCall } from './consumers/step.js';
 import type { AdminServiceDeps } from './deps.js';
 import { listEventsCall } from './events/list.js';
 import { getExecutionCall, listExecutionsCall } from './executions.js';
@@ -18,9 +24,13 @@ import { listFlowMembersCall } from './flows/members.js';
 import { getFlowTreeCall } from './flows/tree.js';
 import { getLaneCall, listLanesCall, pauseLaneCall, resumeLaneCall } from './lanes.js';
 import { listLogEntriesCall } from './log-entries.js';
+import { listNamespacesCall } from './namespaces/list.js';
+import { putNamespaceCall } from './namespaces/put.js';
 import { changeExecutionCall, revokeLeaseCall } from './operations.js';
 import { listQuotasCall } from './quotas/list.js';
 import { putQuotaCall } from './quotas/put.js';
+import { runRetentionCall } from './retention/run.js';
+import { getStorageCall } from './retention/storage.js';
 import { getServerInfoCall } from './server-info.js';
 import { getStatsCall } from './stats.js';
 import { deleteSubscriptionCall } from './subscriptions/delete.js';
@@ -30,6 +40,7 @@ import { listSuspendedExecutionsCall } from './suspensions/list-suspended.js';
 import { listPendingWaitpointsCall } from './suspensions/list-waitpoints.js';
 import { resumeExecutionCall } from './suspensions/resume.js';
 import { rotateWaitpointSecretCall } from './suspensions/rotate-secret.js';
+import { tokenCalls } from './tokens/index.js';
 import { updateLaneCall } from './update-lane.js';
 import { drainWorkerCall, listWorkersCall } from './workers.js';
 
@@ -73,7 +84,20 @@ export function adminService(deps: AdminServiceDeps): Partial<ServiceImpl<typeof
     listSubscriptions: listSubscriptionsCall(deps),
     putSubscription: putSubscriptionCall(deps),
     deleteSubscription: deleteSubscriptionCall(deps),
+    getConsumer: getConsumerCall(deps),
+    listConsumers: listConsumersCall(deps),
+    putConsumer: putConsumerCall(deps),
+    pauseConsumer: pauseConsumerCall(deps),
+    resumeConsumer: resumeConsumerCall(deps),
+    resetConsumer: resetConsumerCall(deps),
+    rebuildConsumer: rebuildConsumerCall(deps),
+    promoteConsumer: promoteConsumerCall(deps),
     getStats: getStatsCall(deps),
+    putNamespace: putNamespaceCall(deps),
+    listNamespaces: listNamespacesCall(deps),
+    ...tokenCalls(deps),
     getServerInfo: getServerInfoCall(deps),
+    getStorage: getStorageCall(deps),
+    runRetention: runRetentionCall(deps),
   };
 }

@@ -1,5 +1,6 @@
 /** GetLane, ListLanes, PauseLane, ResumeLane. */
 import { create } from '@bufbuild/protobuf';
+import type { HandlerContext } from '@connectrpc/connect';
 import { z } from 'zod';
 import {
   type GetLaneRequest,
@@ -21,8 +22,9 @@ import { cursorAt } from '../../domain/cursor.js';
 import { EngineError } from '../../domain/errors.js';
 import { LaneState } from '../../domain/states.js';
 import { changeLane, type LaneChange, listLanes, readLane } from '../../repository/lanes/index.js';
+import { actorOf } from '../caller.js';
 import { toLane } from '../conversion/lane.js';
-import { namespaceIn } from '../namespace-in.js';
+import { namespaceFor, namespaceIn } from '../namespace-in.js';
 import { Pages } from '../paging.js';
 import {
   counter,
@@ -81,19 +83,27 @@ export function listLanesCall({ database, registry, source }: AdminServiceDeps) 
 }
 
 export function pauseLaneCall(deps: AdminServiceDeps) {
-  return async (message: PauseLaneRequest): Promise<PauseLaneResponse> => {
+  return async (message: PauseLaneRequest, context: HandlerContext): Promise<PauseLaneResponse> => {
     const { reason, ...asked } = validate(stepRequest, message);
     const patch = { state: LaneState.PAUSED, state_reason: reason };
-    const changed = await applied(deps, { ...asked, make: true, patch, kind: LogEntryKind.LANE_PAUSED, reason });
+    const changed = await applied(
+      deps,
+      { ...asked, make: true, patch, kind: LogEntryKind.LANE_PAUSED, reason },
+      context,
+    );
     return create(PauseLaneResponseSchema, { lane: changed });
   };
 }
 
 export function resumeLaneCall(deps: AdminServiceDeps) {
-  return async (message: ResumeLaneRequest): Promise<ResumeLaneResponse> => {
+  return async (message: ResumeLaneRequest, context: HandlerContext): Promise<ResumeLaneResponse> => {
     const { reason, ...asked } = validate(stepRequest, message);
     const patch = { state: LaneState.OPEN, state_reason: '' };
-    const changed = await applied(deps, { ...asked, make: false, patch, kind: LogEntryKind.LANE_RESUMED, reason });
+    const changed = await applied(
+      deps,
+      { ...asked, make: false, patch, kind: LogEntryKind.LANE_RESUMED, reason },
+      context,
+    );
     return create(ResumeLaneResponseSchema, { lane: changed });
   };
 }
@@ -101,16 +111,20 @@ export function resumeLaneCall(deps: AdminServiceDeps) {
 type Change = Omit<LaneChange, 'namespace' | 'actor'> & { readonly namespace: string };
 
 /** Changes a lane, and answers it. */
-export async function applied(deps: AdminServiceDeps, asked: Change): Promise<Lane> {
-  await changed(deps, asked);
+export async function applied(deps: AdminServiceDeps, asked: Change, context: HandlerContext): Promise<Lane> {
+  await changed(deps, asked, context);
   return await laneNow(deps, asked.namespace, asked.lane);
 }
 
 /** Changes a lane, makes this process know it, and wakes those who wait for what it holds. */
-export async function changed(deps: AdminServiceDeps, { namespace: name, ...asked }: Change): Promise<void> {
+export async function changed(
+  deps: AdminServiceDeps,
+  { namespace: name, ...asked }: Change,
+  context: HandlerContext,
+): Promise<void> {
   const { database, registry, after } = deps;
-  const id = asked.make ? await registry.namespaceFor(name) : await namespaceIn(registry, name);
-  const answer = await changeLane(database, { ...asked, namespace: id, actor: '' });
+  const id = asked.make ? await namespaceFor(registry, name, context) : await namespaceIn(registry, name);
+  const answer = await changeLane(database, { ...asked, namespace: id, actor: actorOf(context) });
   if (answer.verdict === 'not_found') throw laneNotFound(asked.lane);
   if (answer.verdict === 'conflict') {
     throw new EngineError('VERSION_CONFLICT', `lane ${asked.lane} has version ${answer.version}`, {

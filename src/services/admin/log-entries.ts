@@ -8,9 +8,12 @@ import {
 } from '../../../gen/tailrace/v1/admin_service_pb.js';
 import { StartPosition, StartPositionSchema } from '../../../gen/tailrace/v1/log_pb.js';
 import { type CursorScope, cursorAt, resolveCursor } from '../../domain/cursor.js';
+import { EngineError } from '../../domain/errors.js';
 import { RecordFilter } from '../../log/filter.js';
 import type { LogSource } from '../../log/source.js';
 import { WatchMessage } from '../../log/watcher.js';
+import { type LogHead, stepLog } from '../../repository/log/index.js';
+import { pause } from '../../runtime/clock.js';
 import { toLogEntry } from '../completion/entries.js';
 import { logFilter } from '../log-filter.js';
 import { namespaceIn } from '../namespace-in.js';
@@ -30,6 +33,10 @@ import type { AdminServiceDeps } from './deps.js';
 import { type HistoryWanted, LogPages } from './log-pages.js';
 
 const CURSOR_BYTES = 1_000;
+/** Transactions numbered by one step, and how often one is tried while somebody else is at it. */
+const STEP_ROWS = 512;
+const MOST_STEPS = 20;
+const BUSY_MS = 2;
 
 const request = z
   .object({
@@ -56,7 +63,11 @@ export function listLogEntriesCall(deps: AdminServiceDeps) {
     const pages = new Pages('ListLogEntries', asked, ['position', 'position']);
     const [seq, position] = pages.keys(token) ?? [];
     const id = await namespaceIn(deps.registry, asked.namespace);
-    const scope: CursorScope = { namespace: id, ...(await deps.source.head()) };
+    const scope: CursorScope = {
+      namespace: id,
+      ...(token === '' ? await settledHead(deps, id) : await deps.source.head(id)),
+    };
+    if (position !== undefined && asked.oldestFirst && BigInt(position) <= scope.floor) throw pruned(scope);
     const { flowId: flow, executionId: execution, ...fields } = asked.filter ?? {};
     const page = await reader.read({
       history: await historyOf(deps.source, flow, execution),
@@ -76,6 +87,25 @@ export function listLogEntriesCall(deps: AdminServiceDeps) {
       headCursor: cursorAt(scope, scope.head),
     });
   };
+}
+
+/** What the next page begins with has gone meanwhile. */
+function pruned(scope: CursorScope): EngineError {
+  return new EngineError('CURSOR_PRUNED', 'entries after this page are gone', {
+    metadata: { earliest_cursor: cursorAt(scope, scope.floor) },
+  });
+}
+
+/** With places for what was committed before the call: who has just changed something finds it in the log. */
+async function settledHead({ database, source }: AdminServiceDeps, id: number): Promise<LogHead> {
+  let head = await source.head(id);
+  for (let steps = 0; head.unnumbered && steps < MOST_STEPS; steps++) {
+    const step = await stepLog(database, STEP_ROWS);
+    if (step.busy) await pause(BUSY_MS);
+    head = await source.head(id);
+    if (!step.busy && !step.more) break;
+  }
+  return head;
 }
 
 /** The entries of a flow's members stand under the flow. */

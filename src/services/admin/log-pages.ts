@@ -100,9 +100,11 @@ export class LogPages {
     return { records, next: { position: from - 1n, afterSeq: 0n }, read: page.length };
   }
 
-  async #history({ oldestFirst }: LogPageWanted, wanted: HistoryWanted, from: HistoryPlace): Promise<Stretch> {
+  async #history({ oldestFirst, bounds }: LogPageWanted, wanted: HistoryWanted, from: HistoryPlace): Promise<Stretch> {
     const limit = wanted.execution === undefined ? HISTORY_ROWS : MEMBER_ROWS;
-    const { entries, next } = await readHistory(this.#database, { ...wanted, from, limit, newestFirst: !oldestFirst });
+    const found = await readHistory(this.#database, { ...wanted, from, limit, newestFirst: !oldestFirst });
+    const entries = found.entries.filter(({ position }) => position > bounds.floor);
+    const next = !oldestFirst && (found.next?.position ?? 0n) <= bounds.floor ? undefined : found.next;
     await this.#names.load(entries);
     const records = entries.map((entry) => {
       const names = this.#names.classOf(entry.class);

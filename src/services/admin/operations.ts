@@ -1,5 +1,6 @@
 /** RevokeLease and ChangeExecution. */
 import { create } from '@bufbuild/protobuf';
+import type { HandlerContext } from '@connectrpc/connect';
 import { z } from 'zod';
 import {
   type ChangeExecutionRequest,
@@ -12,12 +13,15 @@ import {
 import { tellConsequences, untilMs } from '../../dispatch/after-commit.js';
 import { EngineError } from '../../domain/errors.js';
 import { ExecutionState, isTerminal, stateName } from '../../domain/states.js';
+import type { Runner } from '../../repository/database.js';
 import { readExecution } from '../../repository/inspection/index.js';
 import { changeExecution, revokeLease } from '../../repository/operations/index.js';
+import { actorOf } from '../caller.js';
 import { toExecution } from '../conversion/execution.js';
 import { toTimestamp } from '../conversion/times.js';
 import { executionNotFound, wrongState } from '../engine/refusals.js';
 import { namespaceIn } from '../namespace-in.js';
+import { refuseHidden } from '../shown.js';
 import { counter, id, integer, namespace, refuse, type Shape, text, timestamp, validate } from '../validation.js';
 import type { AdminServiceDeps } from './deps.js';
 import { REASON_BYTES } from './lanes.js';
@@ -45,17 +49,18 @@ const changeRequest = z
   });
 
 export function revokeLeaseCall({ database, registry, after }: AdminServiceDeps) {
-  return async (message: RevokeLeaseRequest): Promise<RevokeLeaseResponse> => {
+  return async (message: RevokeLeaseRequest, context: HandlerContext): Promise<RevokeLeaseResponse> => {
     const asked = validate(revokeRequest, message);
+    const namespaceId = await namespaceIn(registry, asked.namespace);
     const answer = await revokeLease(database, {
-      namespace: await namespaceIn(registry, asked.namespace),
+      namespace: namespaceId,
       execution: asked.executionId,
       token: asked.fencingToken === 0n ? null : asked.fencingToken,
-      actor: '',
+      actor: actorOf(context),
       reason: asked.reason,
     });
     if (answer.verdict === 'not_found') throw executionNotFound(asked.executionId);
-    if (answer.verdict === 'wrong_state') throw notSo(asked.executionId, answer.state);
+    if (answer.verdict === 'wrong_state') throw await notSo(database, namespaceId, asked.executionId, answer.state);
     const { lease, state } = answer;
     after.committed(1);
     tellConsequences(after, answer);
@@ -73,7 +78,7 @@ export function revokeLeaseCall({ database, registry, after }: AdminServiceDeps)
 }
 
 export function changeExecutionCall({ database, registry, after }: AdminServiceDeps) {
-  return async (message: ChangeExecutionRequest): Promise<ChangeExecutionResponse> => {
+  return async (message: ChangeExecutionRequest, context: HandlerContext): Promise<ChangeExecutionResponse> => {
     const asked = validate(changeRequest, message);
     const namespaceId = await namespaceIn(registry, asked.namespace);
     const answer = await changeExecution(database, {
@@ -81,10 +86,11 @@ export function changeExecutionCall({ database, registry, after }: AdminServiceD
       execution: asked.executionId,
       priority: asked.priority ?? null,
       runAt: asked.runTime,
+      actor: actorOf(context),
       reason: asked.reason,
     });
     if (answer.verdict === 'not_found') throw executionNotFound(asked.executionId);
-    if (answer.verdict === 'wrong_state') throw notSo(asked.executionId, answer.state);
+    if (answer.verdict === 'wrong_state') throw await notSo(database, namespaceId, asked.executionId, answer.state);
     const row = await readExecution(database, namespaceId, asked.executionId, false);
     if (row === undefined) throw executionNotFound(asked.executionId);
     after.committed(1);
@@ -96,8 +102,14 @@ export function changeExecutionCall({ database, registry, after }: AdminServiceD
 }
 
 /** It is not in a state that permits the step; what has ended never will be. */
-function notSo(execution: string, state: number | null): EngineError {
+async function notSo(
+  database: Runner,
+  namespaceId: number,
+  execution: string,
+  state: number | null,
+): Promise<EngineError> {
   if (state === null || !isTerminal(state)) return wrongState(execution, state ?? 0);
+  await refuseHidden(database, namespaceId, [execution]);
   return new EngineError('EXECUTION_TERMINAL', `execution ${execution} has ended ${stateName(state)}`, {
     metadata: { execution_id: execution, state: stateName(state) },
   });

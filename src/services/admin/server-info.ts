@@ -1,5 +1,6 @@
 /** GetServerInfo. */
 import { create } from '@bufbuild/protobuf';
+import type { HandlerContext } from '@connectrpc/connect';
 import { z } from 'zod';
 import {
   type GetServerInfoRequest,
@@ -8,19 +9,23 @@ import {
 } from '../../../gen/tailrace/v1/admin_service_pb.js';
 import { cursorAt } from '../../domain/cursor.js';
 import { readDatabaseFacts } from '../../repository/inspection/index.js';
+import { callerOf } from '../caller.js';
 import { toDuration, toTimestamp } from '../conversion/times.js';
 import { namespaceIn } from '../namespace-in.js';
+import { payloadBytesOf } from '../payload-limits.js';
 import { HOUR_MS, MAX_PAGE_SIZE, MINUTE_MS, namespace, SECOND_MS, type Shape, validate } from '../validation.js';
 import type { AdminServiceDeps } from './deps.js';
 import { INLINE_BYTES } from './selection.js';
 
 const request = z.object({ namespace } satisfies Shape<GetServerInfoRequest>);
 
-export function getServerInfoCall({ database, registry, source, server, maxPayloadBytes }: AdminServiceDeps) {
-  return async (message: GetServerInfoRequest): Promise<GetServerInfoResponse> => {
+export function getServerInfoCall(deps: AdminServiceDeps) {
+  const { database, registry, source, server } = deps;
+  return async (message: GetServerInfoRequest, context: HandlerContext): Promise<GetServerInfoResponse> => {
     const asked = validate(request, message);
     const id = await namespaceIn(registry, asked.namespace);
     const facts = await readDatabaseFacts(database);
+    const { name, namespace: bound, roles, tokenId = '' } = callerOf(context);
     const { incarnation, head } = await source.head();
     return create(GetServerInfoResponseSchema, {
       version: server.version,
@@ -35,8 +40,9 @@ export function getServerInfoCall({ database, registry, source, server, maxPaylo
       draining: server.draining(),
       embeddedDatabase: server.embeddedDatabase,
       warnings: [...server.warnings],
+      caller: { name, namespace: bound, roles: [...roles], tokenId },
       limits: {
-        maxPayloadBytes: BigInt(maxPayloadBytes),
+        maxPayloadBytes: BigInt(await payloadBytesOf(deps, asked.namespace)),
         maxInlineBytes: BigInt(INLINE_BYTES),
         minLeaseDuration: toDuration(SECOND_MS),
         maxLeaseDuration: toDuration(HOUR_MS),
@@ -47,6 +53,10 @@ export function getServerInfoCall({ database, registry, source, server, maxPaylo
         maxCompleteBatch: 500,
         maxRenewBatch: 1_000,
         maxPageSize: MAX_PAGE_SIZE,
+        maxMessageBytes: BigInt(server.traffic?.messageBytes ?? 0),
+        maxCallsPerSecond: server.traffic?.perSecond ?? 0,
+        maxCallsPerConnection: server.traffic?.perConnection ?? 0,
+        maxWaitingCallsPerCaller: server.traffic?.waitingPerCaller ?? 0,
       },
     });
   };

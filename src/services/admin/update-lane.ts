@@ -1,6 +1,7 @@
 /** UpdateLane: settings, by mask, and draining. */
 import { create } from '@bufbuild/protobuf';
 import type { FieldMask } from '@bufbuild/protobuf/wkt';
+import type { HandlerContext } from '@connectrpc/connect';
 import { z } from 'zod';
 import {
   type UpdateLaneRequest,
@@ -91,9 +92,9 @@ const request = z.object({
 } satisfies Shape<UpdateLaneRequest>);
 
 export function updateLaneCall(deps: AdminServiceDeps) {
-  return async (message: UpdateLaneRequest): Promise<UpdateLaneResponse> => {
+  return async (message: UpdateLaneRequest, context: HandlerContext): Promise<UpdateLaneResponse> => {
     const asked = validate(request, message);
-    const changed = await applied(deps, {
+    const change = {
       namespace: asked.namespace,
       lane: asked.lane,
       make: true,
@@ -103,8 +104,8 @@ export function updateLaneCall(deps: AdminServiceDeps) {
       keys: keysAsked(asked),
       kind: LogEntryKind.LANE_UPDATED,
       reason: asked.reason,
-    });
-    return create(UpdateLaneResponseSchema, { lane: changed });
+    };
+    return create(UpdateLaneResponseSchema, { lane: await applied(deps, change, context) });
   };
 }
 

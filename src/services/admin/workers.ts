@@ -1,5 +1,6 @@
 /** ListWorkers and DrainWorker. */
 import { create } from '@bufbuild/protobuf';
+import type { HandlerContext } from '@connectrpc/connect';
 import { z } from 'zod';
 import {
   type DrainWorkerRequest,
@@ -12,6 +13,7 @@ import {
 import { type WorkerIdentity, WorkerStateSchema } from '../../../gen/tailrace/v1/worker_pb.js';
 import { EngineError } from '../../domain/errors.js';
 import { drainWorkers, listWorkers } from '../../repository/workers/index.js';
+import { actorOf } from '../caller.js';
 import { toWorker } from '../conversion/worker.js';
 import { required } from '../engine/required.js';
 import { namespaceIn } from '../namespace-in.js';
@@ -75,7 +77,7 @@ export function listWorkersCall({ database, registry }: AdminServiceDeps) {
 }
 
 export function drainWorkerCall({ database, registry, after }: AdminServiceDeps) {
-  return async (message: DrainWorkerRequest): Promise<DrainWorkerResponse> => {
+  return async (message: DrainWorkerRequest, context: HandlerContext): Promise<DrainWorkerResponse> => {
     const { worker, undo, reason, ...asked } = validate(drainRequest, message);
     const id = await namespaceIn(registry, asked.namespace);
     const instances = await drainWorkers(database, {
@@ -83,7 +85,7 @@ export function drainWorkerCall({ database, registry, after }: AdminServiceDeps)
       name: worker.name,
       instance: worker.instanceId,
       drain: !undo,
-      actor: '',
+      actor: actorOf(context),
       reason,
     });
     if (instances.length === 0) {

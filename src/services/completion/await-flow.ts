@@ -19,7 +19,7 @@ import { awaitFlowRequest } from './requests.js';
 export function awaitFlow({ live, database, namespaceId }: CompletionDependencies) {
   return async (request: AwaitFlowRequest, context: HandlerContext): Promise<AwaitFlowResponse> => {
     const asked = validate(awaitFlowRequest, request);
-    const namespace = { id: await namespaceId(asked.namespace), name: asked.namespace };
+    const namespace = { id: await namespaceId(asked.namespace, context), name: asked.namespace };
     const until = asked.until === FlowMilestone.SETTLED ? 'settled' : 'ended';
     const untilMs = monotonicMs() + asked.timeout;
     // A server that drains answers with what is known by then; the caller asks on elsewhere.

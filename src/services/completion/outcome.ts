@@ -1,6 +1,7 @@
 /** An execution's outcome in the words of the contract. */
 import { create } from '@bufbuild/protobuf';
-import { type Outcome, OutcomeSchema } from '../../../gen/tailrace/v1/execution_pb.js';
+import { FailureSchema } from '../../../gen/tailrace/v1/attempt_pb.js';
+import type { Outcome } from '../../../gen/tailrace/v1/execution_pb.js';
 import { ExecutionState } from '../../domain/states.js';
 import type { ExecutionOutcome } from '../../repository/log/index.js';
 import { toPayload } from '../conversion/payload.js';
@@ -10,7 +11,9 @@ export function toOutcome(outcome: ExecutionOutcome, omitResult: boolean): Outco
   const { state, failureClass, message, resultType } = outcome;
   const gaveUp = state === ExecutionState.FAILED || state === ExecutionState.EXPIRED;
   const shown = outcome.result !== null && !omitResult;
-  return create(OutcomeSchema, {
+  // What create() would make, at a fraction of its cost.
+  return {
+    $typeName: 'tailrace.v1.Outcome',
     state,
     reason: outcome.reason ?? 0,
     endTime: toTimestamp(outcome.endedAt),
@@ -19,9 +22,13 @@ export function toOutcome(outcome: ExecutionOutcome, omitResult: boolean): Outco
     resultOmitted: outcome.resultOmitted || (outcome.result !== null && omitResult),
     cancelReason: state === ExecutionState.CANCELED ? (message ?? '') : '',
     deadLetterId: outcome.letter ?? '',
-    ...(shown && outcome.result && { result: toPayload(resultType ?? '', outcome.result) }),
-    ...(gaveUp && {
-      failure: { failureClass: failureClass ?? 0, message: message ?? '', code: outcome.failureCode ?? '' },
-    }),
-  });
+    result: shown && outcome.result ? toPayload(resultType ?? '', outcome.result) : undefined,
+    failure: gaveUp
+      ? create(FailureSchema, {
+          failureClass: failureClass ?? 0,
+          message: message ?? '',
+          code: outcome.failureCode ?? '',
+        })
+      : undefined,
+  };
 }

@@ -38,10 +38,10 @@ export function watchFlow(
 
   return async function* (
     request: WatchFlowRequest,
-    { signal }: Pick<HandlerContext, 'signal'>,
+    context: Pick<HandlerContext, 'signal' | 'values'>,
   ): AsyncGenerator<WatchFlowResponse> {
     const { flowId, cursor, omitPayloads, ...asked } = validate(watchFlowRequest, request);
-    const namespace = await namespaceId(asked.namespace);
+    const namespace = await namespaceId(asked.namespace, context);
     const stand = () => live.flow(namespace, flowId);
     // A cursor is looked at before the flow is, so that a foreign one tells nothing of flows.
     let standing = cursor === '' ? await stand() : undefined;
@@ -50,7 +50,7 @@ export function watchFlow(
       presentFlow(database, { namespace: { id: namespace, name: asked.namespace }, flow: flowId, incarnation });
     const filter = new RecordFilter({ namespace, flow: flowId });
     let first: Flow | undefined;
-    for await (const message of live.watch({ namespace, start, filter }, signal)) {
+    for await (const message of live.watch({ namespace, start, filter }, context.signal)) {
       const { records } = message;
       standing ??= await stand();
       let flow: Flow | undefined;

@@ -1,7 +1,12 @@
 /** Dead letters in the words of the contract. */
-import { create } from '@bufbuild/protobuf';
-import { type DeadLetter, DeadLetterSchema } from '../../../gen/tailrace/v1/dead_letter_pb.js';
+import { create, type MessageInitShape } from '@bufbuild/protobuf';
+import {
+  type DeadLetter,
+  DeadLetterSchema,
+  type DeadLetterSubjectSchema,
+} from '../../../gen/tailrace/v1/dead_letter_pb.js';
 import { DeadLetterReason } from '../../../gen/tailrace/v1/dead_letter_reason_pb.js';
+import { cursorAt } from '../../domain/cursor.js';
 import type { LetterRow } from '../../repository/dead-letters/index.js';
 import { toFailure } from './failure.js';
 import { toPayload } from './payload.js';
@@ -9,6 +14,7 @@ import { toTimestamp } from './times.js';
 
 /** What a letter is about, as it is stored. */
 const EVENT = 2;
+const ENTRY = 3;
 
 /** As the end of the join wrote it into the details. */
 interface SlotsSeen {
@@ -20,12 +26,7 @@ export function toDeadLetter(row: LetterRow, namespace: string): DeadLetter {
   return create(DeadLetterSchema, {
     deadLetterId: row.id,
     namespace,
-    subject: {
-      subject:
-        row.subject === EVENT
-          ? { case: 'eventId', value: row.event_id ?? '' }
-          : { case: 'executionId', value: row.execution ?? '' },
-    },
+    subject: subjectOf(row),
     reason: row.reason,
     state: row.state,
     resolution: row.resolution ?? 0,
@@ -36,6 +37,7 @@ export function toDeadLetter(row: LetterRow, namespace: string): DeadLetter {
     eventId: row.event_id ?? '',
     eventType: row.event_type ?? '',
     subscription: row.subscription ?? '',
+    consumer: row.consumer_name ?? '',
     tags: { ...row.tags },
     inputOmitted: row.input_omitted,
     failure: toFailure(row),
@@ -45,6 +47,7 @@ export function toDeadLetter(row: LetterRow, namespace: string): DeadLetter {
     lastFailureTime: toTimestamp(row.last_failure_at),
     redriveCount: row.redrives,
     redriveExecutionId: row.redrives > 0 ? (row.last_execution ?? '') : '',
+    redriveId: row.redrive ?? '',
     actor: row.actor,
     note: row.note,
     createTime: toTimestamp(row.created_at),
@@ -54,6 +57,25 @@ export function toDeadLetter(row: LetterRow, namespace: string): DeadLetter {
     ...(row.last_redrive_at && { redriveTime: toTimestamp(row.last_redrive_at) }),
     ...(row.closed_at && { closeTime: toTimestamp(row.closed_at) }),
   });
+}
+
+function subjectOf(row: LetterRow): MessageInitShape<typeof DeadLetterSubjectSchema> {
+  if (row.subject === EVENT) return { subject: { case: 'eventId', value: row.event_id ?? '' } };
+  if (row.subject !== ENTRY) return { subject: { case: 'executionId', value: row.execution ?? '' } };
+  const scope = { namespace: row.namespace, incarnation: row.incarnation ?? '' };
+  return {
+    subject: {
+      case: 'consumerEntry',
+      value: {
+        consumer: row.consumer_name ?? '',
+        generation: row.generation ?? 0n,
+        part: row.part ?? 0,
+        cursor: cursorAt(scope, row.position ?? 0n),
+        key: row.entry_key ?? '',
+        follower: row.follower,
+      },
+    },
+  };
 }
 
 /** Nothing where the details were left out. The reason is that of the run that wrote them. */

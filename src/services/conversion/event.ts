@@ -1,13 +1,14 @@
 /** Events in the words of the contract. */
-import { create } from '@bufbuild/protobuf';
-import { type BatchPosition, BatchPositionSchema, type Event, EventSchema } from '../../../gen/tailrace/v1/event_pb.js';
+import type { BatchPosition, Event } from '../../../gen/tailrace/v1/event_pb.js';
 import type { EventRow } from '../../repository/events/index.js';
 import { toOptionalPayload } from './payload.js';
 import { toTimestamp } from './times.js';
 
 /** `cursorAt`: the cursor of a position in the event's namespace. */
 export function toEvent(row: EventRow, cursorAt: (position: bigint) => string): Event {
-  return create(EventSchema, {
+  // What create() would make, at a fraction of its cost.
+  return {
+    $typeName: 'tailrace.v1.Event',
     eventId: row.event_id,
     namespace: row.namespace,
     type: row.type,
@@ -26,7 +27,7 @@ export function toEvent(row: EventRow, cursorAt: (position: bigint) => string): 
     schemaVersion: row.schema_version,
     headers: { ...row.headers },
     occurTime: toTimestamp(row.occurred_at),
-  });
+  };
 }
 
 /** Absent for what belongs to no batch. */
@@ -36,9 +37,10 @@ export function toBatchPosition(place: {
   readonly batch_size: number | null;
 }): BatchPosition | undefined {
   if (place.batch === null) return undefined;
-  return create(BatchPositionSchema, {
+  return {
+    $typeName: 'tailrace.v1.BatchPosition',
     batchId: place.batch,
     index: place.batch_index ?? 0,
     size: place.batch_size ?? 0,
-  });
+  };
 }

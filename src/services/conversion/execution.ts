@@ -9,6 +9,7 @@ import {
   type OutcomeSchema,
 } from '../../../gen/tailrace/v1/execution_pb.js';
 import { ExecutionState, isTerminal } from '../../domain/states.js';
+import { traceFrom } from '../../repository/executions/index.js';
 import type { ExecutionRow } from '../../repository/inspection/index.js';
 import { toBatchPosition } from './event.js';
 import { progressOf, toFailure } from './failure.js';
@@ -17,6 +18,7 @@ import { toPayload } from './payload.js';
 import { toRetryPolicy } from './retry.js';
 import { toSuspension } from './suspension.js';
 import { toDuration, toTimestamp } from './times.js';
+import { toTraceContext } from './trace.js';
 
 export function toExecution(row: ExecutionRow, namespace: string): Execution {
   return create(ExecutionSchema, {
@@ -46,12 +48,14 @@ export function toExecution(row: ExecutionRow, namespace: string): Execution {
     redrivenAsExecutionId: row.redriven_as ?? '',
     idempotencyKey: row.root,
     triggerEventId: row.trigger_event ?? '',
+    handledDeadLetterId: row.handles ?? '',
     subscription: row.subscription ?? '',
     subscriptionVersion: row.subscription_version ?? 0n,
     batch: toBatchPosition(row),
     hops: row.hops,
     failureEvents: toFailureEvents(row.failure_events as StoredFailureEvent[] | null),
     ...(row.input_type !== null && row.input !== null && { input: toPayload(row.input_type, row.input) }),
+    ...(row.trace !== null && { traceContext: toTraceContext(traceFrom(row.trace)) }),
     ...timesOf(row),
     ...(isTerminal(row.state) ? { outcome: outcomeOf(row) } : liveOf(row)),
   });

@@ -1,7 +1,7 @@
 /** Payloads between the contract and what is stored: a media type and bytes. */
-import { create, toJson } from '@bufbuild/protobuf';
+import { toJson } from '@bufbuild/protobuf';
 import { ValueSchema } from '@bufbuild/protobuf/wkt';
-import { type Payload, PayloadSchema } from '../../../gen/tailrace/v1/payload_pb.js';
+import type { Payload } from '../../../gen/tailrace/v1/payload_pb.js';
 
 /** As the repository stores it. */
 export interface Content {
@@ -39,10 +39,12 @@ export function fromPayload(payload: Payload): Content | undefined {
 export function toPayload(type: string, bytes: Uint8Array): Payload {
   const media = type.split(';', 1)[0] ?? '';
   const text = TEXTUAL.test(media.trim()) ? decoded(bytes) : undefined;
-  return create(PayloadSchema, {
+  // What create() would make, at a fraction of its cost.
+  return {
+    $typeName: 'tailrace.v1.Payload',
     contentType: type,
     body: text === undefined ? { case: 'data', value: bytes } : { case: 'text', value: text },
-  });
+  };
 }
 
 /** Of two columns that are null together; absent where nothing was given. */

@@ -16,7 +16,6 @@ import {
   type Shape,
   tags,
   timestamp,
-  unbuilt,
 } from '../validation.js';
 
 const VALUES = 256;
@@ -28,7 +27,7 @@ export const letterFilter = z
     reasons: enumNumbers(DeadLetterReasonSchema),
     fingerprints: names(VALUES),
     subscriptions: names(VALUES),
-    consumers: unbuilt('consumers'),
+    consumers: names(VALUES),
     flowId: optionalId,
     eventTypes: names(VALUES),
     tags,
@@ -58,6 +57,7 @@ export function toLetterFilter(given: z.output<typeof letterFilter>): LetterFilt
     flow: given?.flowId ?? null,
     subscriptions: orNull(given?.subscriptions),
     eventTypes: orNull(given?.eventTypes),
+    consumers: orNull(given?.consumers),
   };
 }
 

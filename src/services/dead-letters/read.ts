@@ -77,10 +77,12 @@ export function countDeadLettersCall({ database, registry }: DeadLetterServiceDe
   return async (message: CountDeadLettersRequest): Promise<CountDeadLettersResponse> => {
     const asked = validate(countRequest, message);
     const namespaceId = await namespaceIn(registry, asked.namespace);
-    const count = await countDeadLetters(database, namespaceId, toLetterFilter(asked.filter), asked.maxCount);
-    return create(CountDeadLettersResponseSchema, {
-      count: BigInt(Math.min(count, asked.maxCount)),
-      capped: count > asked.maxCount,
-    });
+    const { count, capped } = await countDeadLetters(
+      database,
+      namespaceId,
+      toLetterFilter(asked.filter),
+      asked.maxCount,
+    );
+    return create(CountDeadLettersResponseSchema, { count: BigInt(count), capped });
   };
 }

@@ -9,14 +9,22 @@ import { type EventRedriveAnswer, readDeadLetter, redriveEvent } from '../../rep
 import { toDeadLetter } from '../conversion/dead-letter.js';
 import type { Content } from '../conversion/payload.js';
 import { contentHash } from '../engine/content-hash.js';
-import { type DeadLetterServiceDeps, letterChanged, letterInWrongState, letterNotFound } from './deps.js';
+import {
+  type DeadLetterServiceDeps,
+  letterChanged,
+  letterInWrongState,
+  letterNotFound,
+  requestIdReused,
+} from './deps.js';
 
-interface Asked {
+/** Of what is no execution. */
+export interface BareRedrive {
   readonly namespace: string;
   readonly requestId: string | null;
   readonly deadLetterId: string;
   readonly expectedVersion: bigint;
   readonly input: Content | null;
+  readonly inputPatch: object | null;
   readonly detached: boolean;
   readonly runTime: Date | null;
   readonly lane: string | null;
@@ -26,7 +34,7 @@ interface Asked {
 
 export async function routeAgain(
   { database, after }: DeadLetterServiceDeps,
-  asked: Asked,
+  asked: BareRedrive,
   namespace: number,
 ): Promise<RedriveDeadLetterResponse> {
   const { deadLetterId: letter, requestId, expectedVersion, actor, note } = asked;
@@ -46,12 +54,18 @@ export async function routeAgain(
   });
 }
 
-/** An event is what it is; its subscriptions say what becomes of it. */
-function refuseRest({ input, detached, runTime, lane }: Asked): void {
-  const given = { input: input !== null, detached, run_time: runTime !== null, lane: lane !== null };
+/** An event is what it is, and so is an entry; their subscriptions and consumers say what becomes of them. */
+export function refuseRest({ input, inputPatch, detached, runTime, lane }: BareRedrive): void {
+  const given = {
+    input: input !== null,
+    input_patch: inputPatch !== null,
+    detached,
+    run_time: runTime !== null,
+    lane: lane !== null,
+  };
   const violations: FieldViolation[] = Object.entries(given)
     .filter(([, isGiven]) => isGiven)
-    .map(([field]) => ({ field, description: 'must be absent for an event' }));
+    .map(([field]) => ({ field, description: 'must be absent: only executions have it' }));
   const [first] = violations;
   if (first) throw new EngineError('INVALID_FIELD', `${first.field} ${first.description}`, { violations });
 }
@@ -63,9 +77,7 @@ function refusalOf({ verdict, version, state, event }: EventRedriveAnswer, lette
     case 'wrong_state':
       return letterInWrongState(letter, state ?? 0);
     case 'reused':
-      return new EngineError('REQUEST_ID_REUSED', 'this request id was used before, for something else', {
-        metadata: { execution_id: event ?? '' },
-      });
+      return requestIdReused({ execution_id: event ?? '' });
     case 'canceled':
       return new EngineError('WRONG_STATE', 'its flow is canceled', {
         metadata: { dead_letter_id: letter, state: 'CANCELED' },

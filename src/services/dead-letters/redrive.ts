@@ -1,5 +1,6 @@
 /** RedriveDeadLetter. */
 import { create } from '@bufbuild/protobuf';
+import type { HandlerContext } from '@connectrpc/connect';
 import { z } from 'zod';
 import {
   type RedriveDeadLetterRequest,
@@ -15,15 +16,19 @@ import {
   redriveDeadLetter,
 } from '../../repository/dead-letters/index.js';
 import { uuidV7 } from '../../runtime/random.js';
+import { actorOf } from '../caller.js';
 import { toDeadLetter } from '../conversion/dead-letter.js';
 import { contentHash } from '../engine/content-hash.js';
 import { namespaceIn } from '../namespace-in.js';
+import { payloadBytesOf, sized } from '../payload-limits.js';
 import {
+  always,
   counter,
   id,
   namespace,
   optionalLane,
   payload,
+  refuse,
   requestId,
   type Shape,
   text,
@@ -37,43 +42,65 @@ import {
   letterInWrongState,
   letterNotFound,
   NOTE_BYTES,
+  requestIdReused,
 } from './deps.js';
+import { inputPatch, notJson, patchedTooLarge } from './input-patch.js';
+import { deliverAgain } from './redrive-entry.js';
 import { routeAgain } from './redrive-event.js';
 
 export function redriveDeadLetterCall(deps: DeadLetterServiceDeps) {
-  const { database, registry, after, maxPayloadBytes } = deps;
-  const request = z.object({
-    namespace,
-    requestId,
-    deadLetterId: id,
-    expectedVersion: counter,
-    input: payload(maxPayloadBytes),
-    detached: z.boolean(),
-    runTime: timestamp,
-    lane: optionalLane,
-    actor: text(ACTOR_BYTES),
-    note: text(NOTE_BYTES),
-  } satisfies Shape<RedriveDeadLetterRequest>);
-  return async (message: RedriveDeadLetterRequest): Promise<RedriveDeadLetterResponse> => {
-    const asked = validate(request, message);
-    const { deadLetterId: letter, input, runTime, lane } = asked;
+  const { database, registry, after } = deps;
+  const requestFor = sized(deps, (mostBytes) =>
+    z
+      .object({
+        namespace,
+        requestId,
+        deadLetterId: id,
+        expectedVersion: counter,
+        input: payload(mostBytes),
+        detached: z.boolean(),
+        runTime: timestamp,
+        lane: optionalLane,
+        actor: text(ACTOR_BYTES),
+        note: text(NOTE_BYTES),
+        inputPatch: inputPatch(mostBytes),
+      } satisfies Shape<RedriveDeadLetterRequest>)
+      .check(
+        always(({ issues, value: { input, inputPatch: patch } }) => {
+          if (input && patch) refuse(issues, patch, 'must be absent where `input` is given', ['inputPatch']);
+        }),
+      ),
+  );
+  return async (message: RedriveDeadLetterRequest, context: HandlerContext): Promise<RedriveDeadLetterResponse> => {
+    const mostBytes = await payloadBytesOf(deps, message.namespace);
+    const said = validate(await requestFor(message.namespace), message);
+    const asked = { ...said, actor: actorOf(context, said.actor) };
+    const { deadLetterId: letter, input, inputPatch: patch, runTime, lane } = asked;
+    const what = ['redrive', letter, runTime, lane, asked.detached, ...(patch ? [patch.text] : [])];
     const namespaceId = await namespaceIn(registry, asked.namespace);
     const answer = await redriveDeadLetter(database, {
       namespace: namespaceId,
       letter,
       id: uuidV7(),
       requestId: asked.requestId,
-      hash: contentHash(['redrive', letter, runTime, lane, asked.detached], input),
+      hash: contentHash(what, input),
       expectedVersion: asked.expectedVersion,
       input,
+      edit: patch && { patch: patch.text, mostBytes },
       lane,
       runAt: runTime,
       detached: asked.detached,
       actor: asked.actor,
       note: asked.note,
     });
-    if (answer.verdict === 'not_execution') return await routeAgain(deps, asked, namespaceId);
-    if (!isDone(answer)) throw refusalOf(answer, letter);
+    if (answer.verdict === 'not_execution') {
+      return (await deliverAgain(deps, asked, namespaceId)) ?? (await routeAgain(deps, asked, namespaceId));
+    }
+    if (!isDone(answer)) {
+      const isHidden =
+        answer.verdict === 'wrong_state' && (await readDeadLetter(database, namespaceId, letter)) === undefined;
+      throw isHidden ? letterNotFound(letter) : refusalOf(answer, letter, mostBytes);
+    }
     // Another lane may have got a class of this type, which a wake-up must know.
     if (lane !== null) await registry.refresh();
     if (answer.verdict === 'redriven') {
@@ -98,7 +125,7 @@ function isDone(answer: RedriveAnswer): answer is Redriven {
   return answer.verdict === 'redriven' || answer.verdict === 'duplicate';
 }
 
-function refusalOf(answer: Refused, letter: string): EngineError {
+function refusalOf(answer: Refused, letter: string, maxPayloadBytes: number): EngineError {
   switch (answer.verdict) {
     case 'not_found':
       return letterNotFound(letter);
@@ -107,9 +134,7 @@ function refusalOf(answer: Refused, letter: string): EngineError {
     case 'wrong_state':
       return letterInWrongState(letter, answer.state);
     case 'reused':
-      return new EngineError('REQUEST_ID_REUSED', 'this request id was used before, for something else', {
-        metadata: { execution_id: answer.execution },
-      });
+      return requestIdReused({ execution_id: answer.execution });
     case 'closed':
       return new EngineError('LANE_CLOSED', 'the lane is draining and takes no new work', {
         metadata: { dead_letter_id: letter },
@@ -118,5 +143,9 @@ function refusalOf(answer: Refused, letter: string): EngineError {
       return new EngineError('WRONG_STATE', 'its flow is canceled; only a detached redrive is possible', {
         metadata: { dead_letter_id: letter, state: 'CANCELED' },
       });
+    case 'not_json':
+      return notJson();
+    case 'too_large':
+      return patchedTooLarge(maxPayloadBytes);
   }
 }

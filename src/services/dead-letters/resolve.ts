@@ -1,5 +1,6 @@
 /** ResolveDeadLetters: closes many, each on its own. */
 import { create } from '@bufbuild/protobuf';
+import type { HandlerContext } from '@connectrpc/connect';
 import { z } from 'zod';
 import {
   type DeadLetter,
@@ -14,6 +15,7 @@ import {
 } from '../../../gen/tailrace/v1/dead_letter_service_pb.js';
 import type { EngineError } from '../../domain/errors.js';
 import { type ResolveAnswer, readDeadLetters, resolveDeadLetters } from '../../repository/dead-letters/index.js';
+import { actorOf } from '../caller.js';
 import { toDeadLetter } from '../conversion/dead-letter.js';
 import { toItemError } from '../errors.js';
 import { namespaceIn } from '../namespace-in.js';
@@ -67,15 +69,15 @@ const request = z.object({
   note: text(NOTE_BYTES),
 } satisfies Shape<ResolveDeadLettersRequest>);
 
-export function resolveDeadLettersCall({ database, registry, after }: DeadLetterServiceDeps) {
-  return async (message: ResolveDeadLettersRequest): Promise<ResolveDeadLettersResponse> => {
+export function resolveDeadLettersCall({ database, registry, after, consumerWakes }: DeadLetterServiceDeps) {
+  return async (message: ResolveDeadLettersRequest, context: HandlerContext): Promise<ResolveDeadLettersResponse> => {
     const asked = validate(request, message);
     const namespaceId = await namespaceIn(registry, asked.namespace);
     const answers = await resolveDeadLetters(database, {
       namespace: namespaceId,
       letters: asked.deadLetters.map(({ deadLetterId, expectedVersion }) => ({ id: deadLetterId, expectedVersion })),
       resolution: asked.resolution,
-      actor: asked.actor,
+      actor: actorOf(context, asked.actor),
       note: asked.note,
       requestId: asked.requestId,
     });
@@ -84,6 +86,7 @@ export function resolveDeadLettersCall({ database, registry, after }: DeadLetter
     if (answers.some(({ verdict }) => verdict === 'closed')) after.due('followUps', 0);
     const ids = asked.deadLetters.map(({ deadLetterId }) => deadLetterId);
     const rows = await readDeadLetters(database, namespaceId, ids);
+    for (const { namespace, consumer_name: consumer } of rows) if (consumer) consumerWakes.changed(namespace, consumer);
     const letters = new Map(rows.map((row) => [row.id, toDeadLetter(row, asked.namespace)]));
     return create(ResolveDeadLettersResponseSchema, {
       results: answers.map((answer, i) => ({ result: resultOf(answer, ids[i] ?? '', letters) })),

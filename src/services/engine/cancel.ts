@@ -12,9 +12,11 @@ import { tellConsequences } from '../../dispatch/after-commit.js';
 import { ExecutionState, isTerminal } from '../../domain/states.js';
 import { type CancelAnswer, type Child, cancelExecution, readChildren } from '../../repository/executions/index.js';
 import { withEither } from '../../runtime/either-signal.js';
+import { actorOf } from '../caller.js';
 import { toOutcome } from '../completion/outcome.js';
 import { toTimestamp } from '../conversion/times.js';
 import { drainingOf } from '../draining.js';
+import { refuseHidden } from '../shown.js';
 import { duration, id, MINUTE_MS, namespace, requestId, type Shape, text, validate } from '../validation.js';
 import { cancelPolicy, DEFAULT_CANCELLATION } from './cancel-policy.js';
 import type { EngineServiceDeps } from './deps.js';
@@ -45,11 +47,13 @@ export function cancelExecutionCall({ database, registry, log, after }: EngineSe
       namespace: namespaceId,
       execution: executionId,
       ...policy,
+      actor: actorOf(context),
       reason: asked.reason,
       lease: lease ? { id: lease.leaseId, token: lease.fencingToken } : null,
     });
     if (answer.verdict === 'not_found') throw executionNotFound(executionId);
     if (answer.verdict === 'lost') throw leaseLost(executionId, 'stale');
+    if (answer.verdict === 'terminal') await refuseHidden(database, namespaceId, [executionId]);
     after.committed(1);
     if (answer.verdict === 'requested') after.due('leases', policy.graceMs);
     if (answer.verdict === 'canceled') after.freed();

@@ -14,6 +14,8 @@ import type { ClaimAsk } from '../../dispatch/lines.js';
 import { EngineError } from '../../domain/errors.js';
 import { EndCall, isTerminal, stateName } from '../../domain/states.js';
 import { claimExecution, type Granted, type Holder } from '../../repository/claims/index.js';
+import { namespaceFor } from '../namespace-in.js';
+import { refuseHidden } from '../shown.js';
 import { duration, id, MINUTE_MS, namespace, refuse, type Shape, validate } from '../validation.js';
 import { claimsOf } from './claims-of.js';
 import type { EngineServiceDeps } from './deps.js';
@@ -67,7 +69,7 @@ export function claimExecutionsCall(deps: EngineServiceDeps) {
   return async (message: ClaimExecutionsRequest, context: HandlerContext): Promise<ClaimExecutionsResponse> => {
     const asked = validate(claimMany, message);
     const { name: worker, instance } = asked.worker;
-    const namespaceId = await registry.namespaceFor(asked.namespace);
+    const namespaceId = await namespaceFor(registry, asked.namespace, context);
     await presence.claimed({
       namespace: namespaceId,
       instance,
@@ -139,7 +141,7 @@ export async function giveBack(writers: Writers, namespace: number, granted: rea
 const NOBODY = Buffer.from('the claimer left');
 
 export function claimExecutionCall(deps: EngineServiceDeps) {
-  const { database, registry, after } = deps;
+  const { database, registry, lines, after } = deps;
   return async (message: ClaimExecutionRequest): Promise<ClaimExecutionResponse> => {
     const asked = validate(claimOne, message);
     const namespaceId = await registry.namespace(asked.namespace);
@@ -154,6 +156,7 @@ export function claimExecutionCall(deps: EngineServiceDeps) {
     });
     switch (answer.verdict) {
       case 'claimed': {
+        lines.attempts.granted([answer.claim], asked.leaseDuration);
         after.committed(1);
         after.due('leases', Math.min(asked.leaseDuration, asked.startWithin ?? asked.leaseDuration));
         const [claim] = await claimsOf(deps, [answer.claim], asked.namespace, asked.leaseDuration);
@@ -183,6 +186,7 @@ export function claimExecutionCall(deps: EngineServiceDeps) {
         });
       case 'wrong_state':
         if (isTerminal(answer.state)) {
+          await refuseHidden(database, namespaceId, [asked.executionId]);
           throw new EngineError('EXECUTION_TERMINAL', `the execution has ended ${stateName(answer.state)}`, {
             metadata: { execution_id: asked.executionId, state: stateName(answer.state) },
           });

@@ -40,8 +40,8 @@ export async function claimsOf(
 /** A payload comes along where it is the input: one that a redrive was given stands with the execution. */
 async function triggersOf(database: Database, granted: readonly Granted[]): Promise<ReadonlyMap<Granted, TriggerRow>> {
   const reacting = granted.flatMap((row) => {
-    const { subscription, event, input_type: own } = row;
-    return subscription === null ? [] : [{ row, subscription, event, whole: own === null }];
+    const { execution, subscription, event, joined, input_type: own } = row;
+    return subscription === null ? [] : [{ row, execution, subscription, event, joined, whole: own === null }];
   });
   if (reacting.length === 0) return new Map();
   const triggers = await readTriggers(database, reacting);

@@ -4,7 +4,6 @@ import type { HandlerContext } from '@connectrpc/connect';
 import { z } from 'zod';
 import {
   type CompletedExecution,
-  CompletedExecutionSchema,
   type CompleteExecutionsRequest,
   type CompleteExecutionsResponse,
   CompleteExecutionsResponseSchema,
@@ -16,8 +15,11 @@ import type { NewExecution } from '../../repository/executions/index.js';
 import { areRefusedChildren, completeWithChildren } from '../../repository/flows/index.js';
 import { areRefusedFrames, type NewFrame } from '../../repository/frames/index.js';
 import { type Ending, isRefused, isRefusedEmission, type Taker } from '../../repository/leases/index.js';
+import type { TraceHeaders } from '../../runtime/traceparent.js';
+import { traceOf } from '../call-trace.js';
 import type { Content } from '../conversion/payload.js';
 import { toTimestamp } from '../conversion/times.js';
+import { sized } from '../payload-limits.js';
 import { list, namespace, payload, type Shape, validate } from '../validation.js';
 import { giveBack } from './claim.js';
 import { claimNext, takeNext, takerOf } from './claim-next.js';
@@ -31,7 +33,7 @@ import { childRefusal } from './flows/refusals.js';
 import { frameSpec, MAX_FRAMES } from './frames/frame-spec.js';
 import { framesRefusal } from './frames/refusals.js';
 import { answerEach, checkItems, refuseRepeats } from './items.js';
-import { heldLease, leaseRef } from './lease-ref.js';
+import { leaseRef, NOWHERE } from './lease-ref.js';
 import { refusalOf } from './refusals.js';
 import { required } from './required.js';
 import { executionSpec, type Spec, specHash } from './spec.js';
@@ -45,25 +47,19 @@ const request = z.object({
 } satisfies Shape<CompleteExecutionsRequest>);
 
 export function completeExecutionsCall(deps: EngineServiceDeps) {
-  const completion = z.object({
-    lease: required(leaseRef),
-    result: payload(deps.maxPayloadBytes),
-    events: list(emittedEvent(deps.maxPayloadBytes), MAX_EMITTED),
-    children: list(executionSpec(deps.maxPayloadBytes, 'child'), MAX_CHILDREN),
-    frames: list(frameSpec(deps.frameLimits.frameBytes), MAX_FRAMES),
-  } satisfies Shape<Completion>);
+  const completionFor = sized(deps, (mostBytes) => completionSpec(mostBytes, deps.frameLimits.frameBytes));
   return async (message: CompleteExecutionsRequest, context: HandlerContext): Promise<CompleteExecutionsResponse> => {
     const asked = validate(request, message);
     const namespaceId = await deps.registry.namespace(asked.namespace);
     const checked = refuseRepeats(
-      checkItems(completion, asked.completions, 'completions'),
+      checkItems(await completionFor(asked.namespace), asked.completions, 'completions'),
       (item) => item.lease.executionId,
       (i) => `completions[${i}].lease.execution_id`,
     );
     const taker = namespaceId === undefined ? null : takerOf(deps, asked.claimNext, namespaceId);
     const answers = answerEach(
       checked,
-      (items) => endEach(deps, namespaceId, items, taker),
+      (items) => endEach(deps, namespaceId, items, taker, traceOf(context)),
       (answer, item) => toCompleted(deps, answer, item.lease.executionId),
     );
     const results = await answers.catch(async (error: unknown) => {
@@ -75,6 +71,16 @@ export function completeExecutionsCall(deps: EngineServiceDeps) {
     const next = asked.claimNext && (await takeNext(deps, asked.claimNext, asked.namespace, handed, context.signal));
     return create(CompleteExecutionsResponseSchema, { results, ...next });
   };
+}
+
+function completionSpec(mostBytes: number, mostFrameBytes: number) {
+  return z.object({
+    lease: required(leaseRef),
+    result: payload(mostBytes),
+    events: list(emittedEvent(mostBytes), MAX_EMITTED),
+    children: list(executionSpec(mostBytes, 'child'), MAX_CHILDREN),
+    frames: list(frameSpec(mostFrameBytes), MAX_FRAMES),
+  } satisfies Shape<Completion>);
 }
 
 interface Item {
@@ -97,10 +103,11 @@ async function endEach(
   namespace: number | undefined,
   items: readonly Item[],
   taker: Taker | null,
+  trace: TraceHeaders | undefined,
 ): Promise<Answer[]> {
   const plain = items.filter((item) => !isAlone(item)).map((item) => endingOf(item, namespace));
   const ending = plain.length > 0 ? deps.writers.complete(plain, taker) : Promise.resolve([]);
-  const spawning = endSpawning(deps, namespace, items.filter(isAlone));
+  const spawning = endSpawning(deps, namespace, items.filter(isAlone), trace);
   // Both come to their end before the caller hears of either.
   await Promise.allSettled([ending, spawning]);
   const [ended, spawned] = [await ending, await spawning];
@@ -113,17 +120,21 @@ function isAlone({ children, frames, events }: Item): boolean {
 }
 
 async function endSpawning(
-  { database, registry, after, flowLimits, frameLimits }: EngineServiceDeps,
+  { database, registry, lines, after, flowLimits, frameLimits }: EngineServiceDeps,
   namespace: number | undefined,
   items: readonly Item[],
+  trace: TraceHeaders | undefined,
 ): Promise<Answer[]> {
   const answers: Answer[] = [];
   for (const item of items) {
     const parent = item.lease.executionId;
-    const children = namespace === undefined ? [] : await childrenOf(registry, namespace, parent, item.children);
+    const children = namespace === undefined ? [] : await childrenOf(registry, namespace, parent, item.children, trace);
     const limits = { members: flowLimits.members, frames: frameLimits };
     const answer = await completeWithChildren(database, endingOf(item, namespace), children, limits);
-    if (answer.verdict === 'done') tellSpawned(after, answer, children);
+    if (answer.verdict === 'done') {
+      tellSpawned(after, answer, children);
+      lines.attempts.ended(item.lease.leaseId, answer);
+    }
     if (item.events.length > 0) after.due('routes', 0);
     answers.push(answer);
   }
@@ -140,8 +151,12 @@ function tellSpawned(
 
 function endingOf(item: Item, namespace: number | undefined): Ending {
   const { lease, result, frames, events } = item;
+  // Named one by one, as everything here that is made for each execution: spreading them costs ten times as much.
   return {
-    ...heldLease(lease, namespace),
+    namespace: namespace ?? NOWHERE,
+    execution: lease.executionId,
+    lease: lease.leaseId,
+    token: lease.fencingToken,
     hash: hashOf(item),
     failure: null,
     message: null,
@@ -175,10 +190,11 @@ function toCompleted(
   if (areRefusedChildren(answer)) {
     return childRefusal(answer, execution, flowLimits.members);
   }
-  return create(CompletedExecutionSchema, {
+  return {
+    $typeName: 'tailrace.v1.CompletedExecution',
     duplicate: answer.verdict === 'duplicate',
     endTime: toTimestamp(answer.ended_at),
     childExecutionIds: [...(answer.children ?? [])],
     eventIds: [...(answer.events ?? [])],
-  });
+  };
 }

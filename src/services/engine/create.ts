@@ -1,9 +1,9 @@
 /** CreateExecutions. */
 import { create } from '@bufbuild/protobuf';
+import type { HandlerContext } from '@connectrpc/connect';
 import { z } from 'zod';
 import {
   type CreatedExecution,
-  CreatedExecutionSchema,
   type CreateExecutionsRequest,
   type CreateExecutionsResponse,
   CreateExecutionsResponseSchema,
@@ -11,6 +11,9 @@ import {
 import type { ExecutionSpec } from '../../../gen/tailrace/v1/execution_pb.js';
 import { EngineError } from '../../domain/errors.js';
 import type { CreationAnswer } from '../../repository/executions/index.js';
+import { traceOf } from '../call-trace.js';
+import { namespaceFor } from '../namespace-in.js';
+import { sized } from '../payload-limits.js';
 import { list, namespace, type Shape, validate } from '../validation.js';
 import type { EngineServiceDeps } from './deps.js';
 import { flowCanceled, flowLimitExceeded, flowNotFound, flowSealed, laneClosed } from './flows/refusals.js';
@@ -26,10 +29,10 @@ const request = z.object({
 } satisfies Shape<CreateExecutionsRequest>);
 
 export function createExecutionsCall(deps: EngineServiceDeps) {
-  const spec = executionSpec(deps.maxPayloadBytes, 'alone');
-  return async (message: CreateExecutionsRequest): Promise<CreateExecutionsResponse> => {
+  const specFor = sized(deps, (mostBytes) => executionSpec(mostBytes, 'alone'));
+  return async (message: CreateExecutionsRequest, context: HandlerContext): Promise<CreateExecutionsResponse> => {
     const asked = validate(request, message);
-    let checked = checkItems(spec, asked.executions, 'executions');
+    let checked = checkItems(await specFor(asked.namespace), asked.executions, 'executions');
     checked = refuseRepeats(
       checked,
       (item) => item.requestId,
@@ -44,7 +47,7 @@ export function createExecutionsCall(deps: EngineServiceDeps) {
     if (asked.atomic) for (const entry of checked) if ('refused' in entry) throw entry.refused;
     const results = await answerEach(
       checked,
-      (items) => decide(deps, asked.namespace, items, asked.atomic),
+      (items) => decide(deps, asked.namespace, items, asked.atomic, context),
       (answer, { flowId }) => toCreated(deps, answer, flowId ?? '', asked.atomic),
     );
     return create(CreateExecutionsResponseSchema, { results });
@@ -56,9 +59,10 @@ async function decide(
   name: string,
   specs: readonly Spec[],
   atomic: boolean,
+  context: HandlerContext,
 ): Promise<CreationAnswer[]> {
-  const id = await registry.namespaceFor(name);
-  const items = await toNewExecutions(registry, id, specs);
+  const id = await namespaceFor(registry, name, context);
+  const items = await toNewExecutions(registry, id, specs, traceOf(context));
   return await (atomic ? writers.createAtomically(items) : writers.create(items));
 }
 
@@ -70,7 +74,7 @@ function toCreated(
 ): CreatedExecution | EngineError {
   const { verdict, execution: executionId, state } = answer;
   if (verdict === 'created' || verdict === 'duplicate') {
-    return create(CreatedExecutionSchema, { executionId, duplicate: verdict === 'duplicate', state });
+    return { $typeName: 'tailrace.v1.CreatedExecution', executionId, duplicate: verdict === 'duplicate', state };
   }
   const refused =
     verdict === 'flow_full' ? flowLimitExceeded(flowLimits.members) : refusalOf(verdict, executionId, flow);

@@ -1,7 +1,6 @@
 /** FailExecutions: retried, or given up with a dead letter, as the class and the retry policy say. */
 import { create } from '@bufbuild/protobuf';
 import { z } from 'zod';
-import { type Failure, FailureClassSchema } from '../../../gen/tailrace/v1/attempt_pb.js';
 import {
   type FailExecutionsRequest,
   type FailExecutionsResponse,
@@ -15,27 +14,16 @@ import type { EngineError } from '../../domain/errors.js';
 import { EndCall, ExecutionState, FailureClass } from '../../domain/states.js';
 import { type EndAnswer, isRefused } from '../../repository/leases/index.js';
 import { toTimestamp } from '../conversion/times.js';
-import {
-  CENTURY_MS,
-  duration,
-  enumNumber,
-  list,
-  namespace,
-  optionalName,
-  payload,
-  refuse,
-  type Shape,
-  timestamp,
-  validate,
-} from '../validation.js';
+import { sized } from '../payload-limits.js';
+import { CENTURY_MS, duration, list, namespace, refuse, type Shape, timestamp, validate } from '../validation.js';
 import { contentHash } from './content-hash.js';
 import type { EngineServiceDeps } from './deps.js';
 import { emittedHash } from './events/emitted-event.js';
 import { failureReportEvents, storedEvents } from './events/failure-event.js';
-import { failureMessage } from './failure-message.js';
 import { answerEach, checkItems, refuseRepeats } from './items.js';
 import { heldLease, leaseRef } from './lease-ref.js';
 import { refusalOf } from './refusals.js';
+import { reportedFailure } from './reported-failure.js';
 import { required } from './required.js';
 
 const MAX_ITEMS = 500;
@@ -45,13 +33,14 @@ const request = z.object({
   reports: list(z.custom<FailureReport>(), MAX_ITEMS, 1),
 } satisfies Shape<FailExecutionsRequest>);
 
-export function failExecutionsCall({ registry, writers, maxPayloadBytes }: EngineServiceDeps) {
-  const report = failureReport(maxPayloadBytes);
+export function failExecutionsCall(deps: EngineServiceDeps) {
+  const { registry, writers } = deps;
+  const reportFor = sized(deps, failureReport);
   return async (message: FailExecutionsRequest): Promise<FailExecutionsResponse> => {
     const asked = validate(request, message);
     const namespaceId = await registry.namespace(asked.namespace);
     const checked = refuseRepeats(
-      checkItems(report, asked.reports, 'reports'),
+      checkItems(await reportFor(asked.namespace), asked.reports, 'reports'),
       (item) => item.lease.executionId,
       (i) => `reports[${i}].lease.execution_id`,
     );
@@ -84,16 +73,10 @@ export function failExecutionsCall({ registry, writers, maxPayloadBytes }: Engin
 }
 
 function failureReport(maxPayloadBytes: number) {
-  const failure = z.object({
-    failureClass: enumNumber(FailureClassSchema).transform((number) => number || FailureClass.TRANSIENT),
-    message: failureMessage,
-    code: optionalName(),
-    details: payload(maxPayloadBytes),
-  } satisfies Shape<Failure>);
   return z
     .object({
       lease: required(leaseRef),
-      failure: required(failure),
+      failure: required(reportedFailure(maxPayloadBytes)),
       retryTime: timestamp,
       retryDelay: duration(0, CENTURY_MS),
       failureEvents: failureReportEvents(maxPayloadBytes),

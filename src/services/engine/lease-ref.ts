@@ -6,7 +6,9 @@ import { counter, id, type Shape } from '../validation.js';
 
 export const leaseRef = z.object({ executionId: id, leaseId: id, fencingToken: counter } satisfies Shape<LeaseRef>);
 
-/** A namespace nobody created anything in has number 0: nothing is found there. */
+/** Number of a namespace nobody created anything in: nothing is found there. */
+export const NOWHERE = 0;
+
 export function heldLease(ref: z.output<typeof leaseRef>, namespace: number | undefined): HeldLease {
-  return { namespace: namespace ?? 0, execution: ref.executionId, lease: ref.leaseId, token: ref.fencingToken };
+  return { namespace: namespace ?? NOWHERE, execution: ref.executionId, lease: ref.leaseId, token: ref.fencingToken };
 }

@@ -8,6 +8,7 @@ import type { NewExecution } from '../../repository/executions/index.js';
 import type { ClassKey, LaneDefaults } from '../../repository/registry/index.js';
 import { wallMs } from '../../runtime/clock.js';
 import { uuidV7 } from '../../runtime/random.js';
+import type { TraceHeaders } from '../../runtime/traceparent.js';
 import {
   always,
   CENTURY_MS,
@@ -28,6 +29,7 @@ import {
   shown,
   tags,
   timestamp,
+  traceContext,
 } from '../validation.js';
 import { contentHash, sortedEntries } from './content-hash.js';
 import { failureEvents, failureEventsHash, storedFailureEvents } from './events/failure-event.js';
@@ -107,6 +109,7 @@ export function executionSpec(maxPayloadBytes: number, place: SpecPlace) {
       flowId: optionalId,
       optionalInFlow: z.boolean(),
       failureEvents: failureEvents(maxPayloadBytes),
+      traceContext,
     } satisfies Shape<ExecutionSpec>)
     .check(always(refuseKeys))
     .check((context) => {
@@ -165,7 +168,12 @@ function classKey(spec: Spec, namespace: number): ClassKey {
 }
 
 /** What the spec leaves open is filled in from the lane now, so that a later change of the lane leaves it alone. */
-function toNewExecution(spec: Spec, classId: number, lane: LaneDefaults): NewExecution {
+function toNewExecution(
+  spec: Spec,
+  classId: number,
+  lane: LaneDefaults,
+  trace: TraceHeaders | undefined,
+): NewExecution {
   const { retryPolicy: asked, flowId } = spec;
   return {
     id: spec.executionId ?? uuidV7(),
@@ -196,21 +204,26 @@ function toNewExecution(spec: Spec, classId: number, lane: LaneDefaults): NewExe
     orderingKey: spec.orderingKey,
     deadHead: spec.orderingKey === null ? null : spec.deadHeadPolicy || DeadHeadPolicy.BLOCK,
     failureEvents: storedFailureEvents(spec.failureEvents),
+    trace: spec.traceContext ?? trace ?? null,
   };
 }
 
-/** For a call that makes many, in the order of the specs. Lanes and classes they need are made on first use. */
+/**
+ * For a call that makes many, in the order of the specs. Lanes and classes they need are made on first use. `trace`: the call's,
+ * for those that say nothing of one.
+ */
 export async function toNewExecutions(
   registry: Registry,
   namespace: number,
   specs: readonly Spec[],
+  trace: TraceHeaders | undefined,
 ): Promise<NewExecution[]> {
   const classes = await registry.classesFor(specs.map((spec) => classKey(spec, namespace)));
   return specs.map((spec, i) => {
     const line = classes[i];
     const lane = line && registry.lane(line.lane);
     if (line === undefined || lane === undefined) throw new Error('a class has no lane');
-    return toNewExecution(spec, line.id, lane);
+    return toNewExecution(spec, line.id, lane, trace);
   });
 }
 
@@ -221,9 +234,9 @@ function hashOf(spec: Spec): Buffer {
   return spec.requestId === null && spec.executionId === null ? NO_HASH : specHash(spec);
 }
 
-/** Of everything but the request id. */
+/** Of everything but the request id, and the trace: whoever repeats a call is in another place of it. */
 export function specHash(spec: Spec): Buffer {
-  const { input, tags: labels, requiredCapabilities, requestId: _key, ...asked } = spec;
+  const { input, tags: labels, requiredCapabilities, requestId: _key, traceContext: _trace, ...asked } = spec;
   // As it came: requests that were stored when it was empty always keep their hash.
   const rest = {
     ...asked,

@@ -1,5 +1,6 @@
 /** HeartbeatWorker and UnregisterWorker. */
 import { create } from '@bufbuild/protobuf';
+import type { HandlerContext } from '@connectrpc/connect';
 import { z } from 'zod';
 import {
   type HeartbeatWorkerRequest,
@@ -12,6 +13,7 @@ import {
 import { HEARTBEAT_MS } from '../../dispatch/worker-presence.js';
 import { forgetWorker } from '../../repository/workers/index.js';
 import { toDuration } from '../conversion/times.js';
+import { namespaceFor } from '../namespace-in.js';
 import { integer, LANE_BYTES, names, namespace, type Shape, tags, validate } from '../validation.js';
 import type { EngineServiceDeps } from './deps.js';
 import { capabilities, types, workerIdentity } from './holder.js';
@@ -36,10 +38,10 @@ const unregister = z.object({
 } satisfies Shape<UnregisterWorkerRequest>);
 
 export function heartbeatWorkerCall({ registry, presence, after }: EngineServiceDeps) {
-  return async (message: HeartbeatWorkerRequest): Promise<HeartbeatWorkerResponse> => {
+  return async (message: HeartbeatWorkerRequest, context: HandlerContext): Promise<HeartbeatWorkerResponse> => {
     const asked = validate(heartbeat, message);
     const { name, instance } = asked.worker;
-    const namespaceId = await registry.namespaceFor(asked.namespace);
+    const namespaceId = await namespaceFor(registry, asked.namespace, context);
     const news = await presence.heard({
       namespace: namespaceId,
       instance,

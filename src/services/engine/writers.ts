@@ -2,8 +2,9 @@
  * Where single calls become grouped statements: one group per kind of write. What follows a commit is told here, so
  * no call forgets it.
  */
-import { GroupCommit } from '../../batching/group-commit.js';
+import { GroupCommit, type GroupMeter } from '../../batching/group-commit.js';
 import { type AfterCommit, tellConsequences, untilMs } from '../../dispatch/after-commit.js';
+import type { AttemptMeters } from '../../dispatch/attempt-meters.js';
 import { EndCall, ExecutionState } from '../../domain/states.js';
 import type { Granted } from '../../repository/claims/index.js';
 import type { Database } from '../../repository/database.js';
@@ -53,9 +54,17 @@ export class Writers {
   readonly #frames: GroupCommit<Appending, AppendAnswer>;
   readonly #publisher: Publisher;
   readonly #frameLimits: FrameLimits;
+  readonly #attempts: AttemptMeters | undefined;
 
-  /** maxMembers: of one flow. */
-  constructor(database: Database, after: AfterCommit, maxMembers: number, frameLimits = FRAME_LIMITS) {
+  /** maxMembers: of one flow. attempts: is told which were granted and ended here. */
+  constructor(
+    database: Database,
+    after: AfterCommit,
+    maxMembers: number,
+    frameLimits = FRAME_LIMITS,
+    attempts?: AttemptMeters,
+  ) {
+    this.#attempts = attempts;
     this.#database = database;
     this.#after = after;
     this.#maxMembers = maxMembers;
@@ -71,7 +80,7 @@ export class Writers {
     this.#endings = new Map(
       ENDS_WITHOUT_TAKERS.map((call) => [
         call,
-        this.#endGroup(`EndAttempts(${call})`, (items: readonly Ending[]) => endAttempts(this.#database, call, items)),
+        this.#endGroup(END_NAMES[call], (items: readonly Ending[]) => endAttempts(this.#database, call, items)),
       ]),
     );
     this.#renewals = this.#renewGroup('RenewLeases', true);
@@ -88,6 +97,12 @@ export class Writers {
     });
   }
 
+  /** Of every group. */
+  get meters(): readonly GroupMeter[] {
+    const groups = [this.#create, this.#complete, ...this.#endings.values(), this.#renewals, this.#progress];
+    return [...groups, this.#frames, this.#publisher.meter];
+  }
+
   create(items: readonly NewExecution[]): Promise<CreationAnswer[]> {
     return this.#create.submit(items);
   }
@@ -99,7 +114,7 @@ export class Writers {
 
   /** `taker`: gets what these completions release, as far as it can. */
   complete(items: readonly Ending[], taker: Taker | null = null): Promise<CompletionAnswer[]> {
-    return this.#complete.submit(items.map((item) => ({ ...item, taker })));
+    return this.#complete.submit(taker === null ? items : items.map((item) => ({ ...item, taker })));
   }
 
   /** What this taker's completions released and it was given. */
@@ -172,10 +187,19 @@ export class Writers {
         const answers = await end(items);
         this.#after.committed(items.length);
         tellEnds(this.#after, answers);
+        this.#meter(items, answers);
         if (items.some(({ events }) => events && events.length > 0)) this.#after.due('routes', 0);
         return answers;
       },
     });
+  }
+
+  #meter(items: readonly Ending[], answers: readonly CompletionAnswer[]): void {
+    if (this.#attempts === undefined) return;
+    for (const [i, answer] of answers.entries()) {
+      const lease = items[i]?.lease;
+      if (answer.verdict === 'done' && lease !== undefined) this.#attempts.ended(lease, answer);
+    }
   }
 
   /** A call that was split over batches takes successors from the first only: its room is not told apart. */
@@ -194,6 +218,7 @@ export class Writers {
     for (const [taker, granted] of claims) {
       this.#handed.set(taker, granted);
       if (granted.length > 0) this.#after.due('leases', taker.holder.leaseMs);
+      this.#attempts?.granted(granted, taker.holder.leaseMs);
     }
     return answers;
   }
@@ -220,6 +245,14 @@ const ENVELOPE_BYTES = 256;
 function bytesIn(contents: readonly (NewFrame | NewEmission)[]): number {
   return contents.reduce((sum, { payload }) => sum + ENVELOPE_BYTES + (payload?.body.length ?? 0), 0);
 }
+
+/** As the contract names the calls. */
+const END_NAMES: Readonly<Record<EndCallNumber, string>> = {
+  [EndCall.COMPLETE]: 'CompleteExecutions',
+  [EndCall.FAIL]: 'FailExecutions',
+  [EndCall.DELAY]: 'DelayExecution',
+  [EndCall.RELEASE]: 'ReleaseLeases',
+};
 
 const ENDS_WITHOUT_TAKERS = [EndCall.FAIL, EndCall.DELAY, EndCall.RELEASE] as const;
 

@@ -43,11 +43,14 @@ export const optionalId = z
   .check(rule((value) => (value === '' ? undefined : wrongId(value))))
   .transform((value) => (value === '' ? null : value.toLowerCase()));
 
-/** Empty is `default`. `*` needs a token that says so, which does not exist yet. */
+/** Empty is `default`. */
 export const namespace = z
   .string()
   .check(rule((value) => (value === '*' ? 'must name one namespace; it is "*"' : wrongText(value, NAME_BYTES))))
   .transform((value) => (value === '' ? 'default' : value));
+
+/** Or `*` for all; whoever may not ask for that has been refused before. */
+export const namespaceOrAll = text(NAME_BYTES).transform((value) => (value === '' ? 'default' : value));
 
 export const lane = name(LANE_BYTES);
 /** Empty: not told. */

@@ -63,23 +63,26 @@ test('members come by place, over several hops, whatever the order in which they
 
 test('27: a failed member counts as failed and one without an event as empty; nothing is published for them again', async () => {
   await hand.subscribe('try', 'job');
-  const quorum = { policy: { mode: JoinMode.QUORUM, quorum: 2 } };
+  const quorum = { policy: { mode: JoinMode.QUORUM, quorum: 3 } };
   await hand.join('gather', 'job.done', quorum);
   await hand.join('all', 'job.done');
-  const { batch } = await hand.publish('job', 3);
-  const [bad, empty, good] = await hand.members('try', 3);
-  if (!bad || !empty || !good) throw new Error('three were published');
-  // They have left before there is a join.
+  const { batch } = await hand.publish('job', 4);
+  const [bad, empty, good, better] = await hand.members('try', 4);
+  if (!bad || !empty || !good || !better) throw new Error('four were published');
+  // They have left before there is a join, and are counted when it is there.
   await hand.fail(bad, FailureClass.PERMANENT);
   await hand.emit(empty);
   await hand.emit(good, { type: 'job.done', payload: text('good') });
+  await hand.joinOf('gather', ({ failedCount, okCount }) => failedCount === 1 && okCount === 2);
+  await hand.emit(better, { type: 'job.done', payload: text('better') });
   const gathered = await hand.joined('gather');
   expect(slotsOf(gathered)).toEqual([
     [0, 'FAILED', 'it broke'],
     [1, 'OK', undefined],
     [2, 'OK', 'good'],
+    [3, 'OK', 'better'],
   ]);
-  expect(gathered.joinedInputs.map(({ eventId }) => eventId === '')).toEqual([true, true, false]);
+  expect(gathered.joinedInputs.map(({ eventId }) => eventId === '')).toEqual([true, true, false, false]);
   // Run again, the execution gets the same.
   const { deadLetterId } = await hand.fail(gathered, FailureClass.PERMANENT);
   await recorded.clients.deadLetters.redriveDeadLetter({ deadLetterId });
@@ -90,7 +93,7 @@ test('27: a failed member counts as failed and one without an event as empty; no
   expect(skipped.failedCount).toBe(1);
   expect(await hand.end(skipped.downstreamExecutionId)).toMatchObject({ state: ExecutionState.SKIPPED });
   const { events } = await recorded.clients.admin.listEvents({ batchId: batch });
-  expect(events.map(({ type }) => type).sort()).toEqual(['job', 'job', 'job', 'job.done']);
+  expect(events.map(({ type }) => type).sort()).toEqual(['job', 'job', 'job', 'job', 'job.done', 'job.done']);
 });
 
 test('27: a new run of a failed member takes its slot again while the join is open', async () => {

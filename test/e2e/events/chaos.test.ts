@@ -30,11 +30,12 @@ test('proof 2, 6, 7: servers and workers die, and everything that is subscribed 
     return [...alive, ...alive, recorded.clients];
   };
   try {
-    expect(await drive({ recorded, servers, calls: CALLS, dice })).toBeGreaterThan(60);
+    // Two publishers, and at least one event per call.
+    expect(await drive({ recorded, servers, calls: CALLS, dice })).toBeGreaterThanOrEqual(2 * CALLS);
   } finally {
     await Promise.all(mortals.map((mortal) => mortal.stop()));
   }
   for (const { kills } of mortals) expect(kills).toBeGreaterThan(0);
   const { createdCount } = await recorded.clients.admin.getStats({});
-  expect(createdCount).toBeGreaterThan(100n);
+  expect(createdCount).toBeGreaterThan(BigInt(CALLS));
 });

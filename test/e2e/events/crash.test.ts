@@ -2,14 +2,13 @@
  * Crash points of events: what is published or emitted, and all that it starts, survives the death of the server after every
  * statement that matters. Each execution is made once, also where the same is asked again.
  */
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { ExecutionState } from '../../../gen/tailrace/v1/execution_state_pb.js';
 import { JoinState } from '../../../gen/tailrace/v1/join_pb.js';
 import { refusal, seconds } from '../../support/by-hand.js';
 import { crashAt, type Operation } from '../../support/crash-point.js';
 import { EventsByHand } from '../../support/events-by-hand.js';
 import { eventually } from '../../support/eventually.js';
-import { freshDatabase, type TestDatabase } from '../../support/postgres.js';
 
 const PUBLISHED = /^events\.publish$/;
 const EMITTED = /^leases\.complete-with-events$/;
@@ -133,14 +132,8 @@ const OPERATIONS: Readonly<Record<string, Operation<EventsByHand>>> = {
 /** Its lease has ended meanwhile. */
 const orLate = async (error: unknown) => await refusal(Promise.reject(error));
 
-let database: TestDatabase;
-beforeAll(async () => {
-  database = await freshDatabase();
-});
-afterAll(async () => database.drop());
-
-describe.each(Object.entries(OPERATIONS))('%s', (_, operation) => {
+describe.concurrent.each(Object.entries(OPERATIONS))('%s', (_, operation) => {
   test.each(operation.points)('survives a server that dies after statement %i', async (point) => {
-    await crashAt(point, operation, database, (clients) => new EventsByHand(clients));
+    await crashAt(point, operation, (clients) => new EventsByHand(clients));
   });
 });

@@ -145,9 +145,7 @@ describe('ListDeadLetters and CountDeadLetters', () => {
     expect(only((await desk.deadLetters.listDeadLetters(withInput)).deadLetters).input?.body.value).toBe('original');
   });
 
-  it('name what is not built and refuse foreign tokens', async () => {
-    const unbuilt = await refusal(desk.deadLetters.countDeadLetters({ filter: { consumers: ['x'] } }));
-    expect(unbuilt).toMatchObject({ reason: 'UNIMPLEMENTED', metadata: { field: 'filter.consumers' } });
+  it('refuse foreign tokens', async () => {
     await givenUp();
     await givenUp();
     const { nextPageToken: pageToken } = await desk.deadLetters.listDeadLetters({ pageSize: 1 });

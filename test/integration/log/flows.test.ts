@@ -36,7 +36,8 @@ beforeAll(async () => {
   const namespaceId = async (name: string) => (name === 'elsewhere' ? NAMESPACE + 1 : NAMESPACE);
   const frameSource = new DatabaseFrameSource(engine.database);
   const frames = new FrameHub(frameSource);
-  const dependencies = { live: engine.live, database: engine.database, frames, frameSource, namespaceId };
+  const { live, database: db, hints } = engine;
+  const dependencies = { live, database: db, frames, frameSource, namespaceId, ...hints };
   server = await startServer({
     host: '127.0.0.1',
     port: 0,

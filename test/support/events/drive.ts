@@ -46,9 +46,9 @@ export async function drive({ recorded, servers, calls, dice }: Circumstances): 
   const publish = async (own: Chance) => {
     for (let call = 0; call < calls; call++) {
       const events = publication(flows, own);
-      published += await repeated(
-        async () => (await someone(own).clients.engine.publishEvents({ events })).results.length,
-      );
+      // In two steps: `+=` would read the sum before it waits, and the other publisher's be lost.
+      const { results } = await repeated(() => someone(own).clients.engine.publishEvents({ events }));
+      published += results.length;
       // Who was answered may still ask again.
       if (own.percent(10)) await unlessLost(someone(own).clients.engine.publishEvents({ events }));
       await pause(own.below(150));

@@ -35,7 +35,7 @@ export async function makeBatches({ admin, engine, hand }: Desk): Promise<void> 
   });
 }
 
-const ANY = "'0198a0a0-0000-7000-8000-000000000001'";
+const ANY = "'fe98a0a0-0000-7000-8000-000000000001'";
 const WRONG = 77;
 
 const UNROUTED = 'insert into tailrace.unrouted (event, subscription, seq, idx, flow)';

@@ -6,6 +6,7 @@
  */
 import { attemptNumbersHaveNoGaps, attemptsHaveOneOutcome, staleHoldersAreRefused, tokensRise } from './attempts.js';
 import { useStaysInBudget } from './budgets.js';
+import { commitsAreContiguous, entriesComeInOrder, partsHaveOneOwner, selectedIsHandled } from './consumers.js';
 import { emissionsAreMadeOnce, eventsAreConserved, streamsHaveNoGaps } from './events.js';
 import { createdIsConserved, executionsEndOnce, nothingIsLost, statesFollow } from './executions.js';
 import { feedsAreGapless, feedsAreOrdered, readersAgree } from './feeds.js';
@@ -46,6 +47,10 @@ export const PROPERTIES: Readonly<Record<string, Property>> = {
   'emissions are made once': emissionsAreMadeOnce,
   'a subscription reacts once': reactionsAreExact,
   'an ordering key keeps its order': keysKeepOrder,
+  'a part has one owner': partsHaveOneOwner,
+  'cursors move without a gap': commitsAreContiguous,
+  'entries come in order': entriesComeInOrder,
+  'what is selected is handled': selectedIsHandled,
 };
 
 export interface Violation {

@@ -13,6 +13,7 @@ import {
   PublishEventsRequestSchema,
   PublishEventsResponseSchema,
 } from '../../../gen/tailrace/v1/engine_service_pb.js';
+import { LogEntryKind } from '../../../gen/tailrace/v1/log_pb.js';
 import { decodeCursor } from '../../../src/domain/cursor.js';
 import type { Published, Subscribed } from './event-history.js';
 import type { HistoryEvent, Timed } from './history.js';
@@ -59,6 +60,8 @@ function answered({ result }: PublishEventResult, asked: string): Pick<Published
 function subscribed(request: Message, timed: Timed, certain: boolean): Subscribed[] {
   if (isMessage(request, PutSubscriptionRequestSchema) && request.subscription) {
     const { namespace, subscription: spec } = request;
+    // What those to dead letters start reacts to no event.
+    if (spec.filter?.kinds?.includes(LogEntryKind.DEAD_LETTER_OPENED)) return [];
     return [{ event: 'subscribed', namespace: namespace || 'default', name: spec.name, spec, certain, ...timed }];
   }
   if (isMessage(request, DeleteSubscriptionRequestSchema)) {

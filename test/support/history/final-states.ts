@@ -4,7 +4,9 @@ import type { Execution } from '../../../gen/tailrace/v1/execution_pb.js';
 import { DeadHeadPolicy } from '../../../gen/tailrace/v1/execution_pb.js';
 import { EndReason } from '../../../gen/tailrace/v1/execution_state_pb.js';
 import type { Clients } from '../tailrace.js';
+import type { FinalEntryLetter } from './consumer-history.js';
 import type { FinalEventLetter } from './event-history.js';
+import { entryLetterOf, readFinalConsumers } from './final-consumers.js';
 import { readFinalEvents, readFinalSubscriptions } from './final-events.js';
 import { readFinalFlows } from './final-flows.js';
 import type { FinalBudget, FinalExecution, FinalLetter, FinalStates } from './history.js';
@@ -18,6 +20,8 @@ export interface Told {
   readonly flows: ReadonlyMap<string, string>;
   readonly events: boolean;
   readonly subscriptions: boolean;
+  /** Those whose entries somebody was given, by namespace and name. */
+  readonly consumers: ReadonlySet<string>;
 }
 
 /** To be called when nothing moves any more. */
@@ -25,17 +29,20 @@ export async function readFinalStates({ admin, deadLetters }: Clients, told: Tol
   const executions: FinalExecution[] = [];
   const letters: FinalLetter[] = [];
   const eventLetters: FinalEventLetter[] = [];
+  const entryLetters: FinalEntryLetter[] = [];
   const budgets: FinalBudget[] = [];
   for (const namespace of told.namespaces) {
     executions.push(...(await allExecutions(admin, namespace)));
     for (const letter of await allLetters(deadLetters, namespace)) {
       if ('event' in letter) eventLetters.push(letter);
+      else if ('consumer' in letter) entryLetters.push(letter);
       else letters.push(letter);
     }
     budgets.push(...(await allBudgets(admin, namespace)));
   }
   return {
-    ...{ executions, letters, eventLetters, budgets, retired: [] },
+    ...{ executions, letters, eventLetters, entryLetters, budgets, retired: [] },
+    consumers: await readFinalConsumers(admin, told.consumers),
     events: told.events ? await readFinalEvents(admin, told.namespaces) : [],
     subscriptions: told.subscriptions ? await readFinalSubscriptions(admin, told.namespaces) : [],
     ...(await readFinalFlows(admin, told.flows)),
@@ -66,19 +73,24 @@ async function allExecutions(admin: Clients['admin'], namespace: string): Promis
   return all;
 }
 
-function reactionOf(made: Pick<Execution, 'subscription' | 'triggerEventId' | 'orderingKey' | 'deadHeadPolicy'>) {
-  const { subscription, triggerEventId: event, orderingKey: key, deadHeadPolicy } = made;
+type Made = Pick<
+  Execution,
+  'subscription' | 'triggerEventId' | 'orderingKey' | 'deadHeadPolicy' | 'handledDeadLetterId'
+>;
+
+function reactionOf(made: Made) {
+  const { subscription, triggerEventId: event, orderingKey: key, deadHeadPolicy, handledDeadLetterId: handles } = made;
   return {
-    ...(subscription !== '' && { reaction: { subscription, event } }),
+    ...(handles !== '' && { handles }),
+    ...(subscription !== '' && handles === '' && { reaction: { subscription, event } }),
     ...(key !== '' && { ordering: { key, blocks: deadHeadPolicy !== DeadHeadPolicy.SKIP } }),
   };
 }
 
-async function allLetters(
-  deadLetters: Clients['deadLetters'],
-  namespace: string,
-): Promise<(FinalLetter | FinalEventLetter)[]> {
-  const all: (FinalLetter | FinalEventLetter)[] = [];
+type AnyLetter = FinalLetter | FinalEventLetter | FinalEntryLetter;
+
+async function allLetters(deadLetters: Clients['deadLetters'], namespace: string): Promise<AnyLetter[]> {
+  const all: AnyLetter[] = [];
   let pageToken = '';
   do {
     const page = await deadLetters.listDeadLetters({ namespace, pageSize: PAGE, pageToken });
@@ -87,6 +99,10 @@ async function allLetters(
       const state = STATES[letter.state] ?? 'open';
       if (about === 'eventId') {
         all.push({ letter: letter.deadLetterId, event: value, state });
+        continue;
+      }
+      if (about === 'consumerEntry') {
+        all.push({ ...entryLetterOf(letter), state });
         continue;
       }
       all.push({

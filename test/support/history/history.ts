@@ -11,6 +11,14 @@ import type { JoinKind, JoinState, SlotOutcome } from '../../../gen/tailrace/v1/
 import type { LogEntryKind } from '../../../gen/tailrace/v1/log_pb.js';
 import type { SignalEffect } from '../../../gen/tailrace/v1/signal_pb.js';
 import type {
+  ConsumerReset,
+  EntriesCommitted,
+  EntriesDelivered,
+  EntryFailed,
+  FinalConsumer,
+  FinalEntryLetter,
+} from './consumer-history.js';
+import type {
   Emitted,
   FinalEvent,
   FinalEventLetter,
@@ -144,7 +152,8 @@ export interface Appended extends Timed {
 export type HistoryEvent =
   | (Created | Claimed | Held | Unanswered)
   | (Limited | Signaled | Matched | Used | Budgeted | Appended)
-  | (Published | Emitted | Subscribed);
+  | (Published | Emitted | Subscribed)
+  | (EntriesDelivered | EntriesCommitted | EntryFailed | ConsumerReset);
 
 export interface FeedEntry {
   readonly position: bigint;
@@ -215,6 +224,8 @@ export interface FinalExecution {
   readonly optional: boolean;
   /** Absent: it does not react to an event. */
   readonly reaction?: Reaction;
+  /** The dead letter that it handles; absent for none. */
+  readonly handles?: string;
   /** Length of the chain of events behind it. */
   readonly hops?: number;
   /** Absent: it has no ordering key. */
@@ -274,6 +285,8 @@ export interface FinalStates {
   readonly events: readonly FinalEvent[];
   readonly eventLetters: readonly FinalEventLetter[];
   readonly subscriptions: readonly FinalSubscription[];
+  readonly consumers: readonly FinalConsumer[];
+  readonly entryLetters: readonly FinalEntryLetter[];
   /** Taken by retention. */
   readonly retired: readonly string[];
 }

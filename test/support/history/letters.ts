@@ -17,7 +17,7 @@ export function lettersAreConserved(history: History): string[] {
 
   for (const run of executions) {
     const own = byFirst.get(firstRun(run, runs)) ?? [];
-    if (gaveUp(run) && own.length !== 1) {
+    if (gaveUp(run) && own.length !== (run.handles ? 0 : 1)) {
       found.push(`${run.execution} is ${ExecutionState[run.state]} and has ${own.length} dead letters`);
     }
     if (gaveUp(run) && own[0] && run.letter !== own[0].letter) {
@@ -28,6 +28,7 @@ export function lettersAreConserved(history: History): string[] {
     }
   }
   for (const letter of letters) {
+    if (letter.execution === '') continue; // of a parked entry
     if (!runs.has(letter.execution) && !history.final.retired.includes(letter.execution)) {
       found.push(`dead letter ${letter.letter} is of an execution that is not there`);
     }
@@ -52,8 +53,8 @@ function toldWrong(history: History): string[] {
   if (whole === undefined) return [];
   const openings = whole.filter(({ kind }) => kind === LogEntryKind.DEAD_LETTER_OPENED);
   const opened = countBy(openings, ({ letter }) => letter);
-  const { letters, eventLetters } = history.final;
-  const there = new Set([...letters, ...eventLetters].map(({ letter }) => letter));
+  const { letters, eventLetters, entryLetters } = history.final;
+  const there = new Set([...letters, ...eventLetters, ...entryLetters].map(({ letter }) => letter));
   const wrong = [...opened].flatMap(([letter, count]) => [
     ...(count > 1 ? [`the feed tells ${count} times that dead letter ${letter} was opened`] : []),
     ...(there.has(letter) ? [] : [`dead letter ${letter} was opened and is gone`]),

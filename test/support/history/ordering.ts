@@ -1,4 +1,4 @@
-/** What a history proves about ordering keys: one at a time, in the order of the log, and none past a dead head. */
+/** What a history proves about ordering keys: one at a time, each where it belongs in line, and none past a dead head. */
 import { ExecutionState } from '../../../gen/tailrace/v1/execution_state_pb.js';
 import { LogEntryKind } from '../../../gen/tailrace/v1/log_pb.js';
 import { isTerminal } from './executions.js';
@@ -65,10 +65,7 @@ function overtaken(key: string, line: readonly Course[]): string[] {
     for (const before of begun.slice(0, i)) {
       const other = before.run.execution;
       if (before.ended > course.started) found.push(`${key}: ${execution} began before ${other} had ended`);
-      // A redrive takes the place of what it is made from.
-      if (before.made > course.made && course.run.redriveOf === '' && before.run.redriveOf === '') {
-        found.push(`${key}: ${other} ran before ${execution}, which was there first`);
-      }
+      if (wasThereFirst(course, before)) found.push(`${key}: ${other} ran before ${execution}, which was there first`);
       const [from, to] = before.blocked ?? [0, 0];
       const isRedrive = course.run.redriveOf !== '';
       if (course.started > from && course.started < to && !isRedrive) {
@@ -77,6 +74,17 @@ function overtaken(key: string, line: readonly Course[]): string[] {
     }
     return found;
   });
+}
+
+/**
+ * Whether one comes before the other in line. Subscriptions are routed apart from each other, and of what is made at the same
+ * time either comes first, whatever the log says: only what the log tells before the other's event was there for certain.
+ */
+function wasThereFirst(one: Course, other: Course): boolean {
+  // A redrive takes the place of what it is made from.
+  if (one.run.redriveOf !== '' || other.run.redriveOf !== '') return false;
+  const areOfOne = one.run.reaction?.subscription === other.run.reaction?.subscription;
+  return one.made < (areOfOne ? other.made : (other.caused ?? 0));
 }
 
 /** Of one subscription, in the order of the events. */

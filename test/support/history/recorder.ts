@@ -42,6 +42,7 @@ import {
 } from '../../../gen/tailrace/v1/engine_service_pb.js';
 import { ErrorDetailSchema } from '../../../gen/tailrace/v1/error_pb.js';
 import type { Claim, LeaseRef } from '../../../gen/tailrace/v1/lease_pb.js';
+import { consumerEvents, unansweredConsumer } from './consumer-events.js';
 import { eventEvents, refusedEvents } from './event-events.js';
 import type { Claimed, Created, Held, HistoryEvent, HolderCall, Timed } from './history.js';
 import { limitEvents, refusedUse } from './limit-events.js';
@@ -83,7 +84,8 @@ export class Recorder {
         if (result.case === 'ok') this.#created(result.value.executionId, result.value.duplicate, timed);
       }
     }
-    if (isMessage(response, RedriveDeadLetterResponseSchema)) {
+    // An entry of a consumer is delivered again, and nothing is made for it.
+    if (isMessage(response, RedriveDeadLetterResponseSchema) && response.executionId !== '') {
       this.#created(response.executionId, response.duplicate, timed);
       for (const id of response.downstreamExecutionIds) this.#created(id, response.duplicate, timed);
     }
@@ -105,6 +107,7 @@ export class Recorder {
     for (const item of heldItems(request, response)) this.#held(item, timed);
     this.events.push(...limitEvents(request, response, timed));
     this.events.push(...eventEvents(request, response, timed));
+    this.events.push(...consumerEvents(request, response, timed));
     this.events.push(...waitEvents(request, response, timed, this.#standingOf));
   }
 
@@ -117,6 +120,7 @@ export class Recorder {
     this.events.push(...refusedEvents(request, verdict, timed));
     this.events.push(...refusedOutput(request, verdict, timed, this.#standingOf));
     if (unanswered) {
+      this.events.push(...unansweredConsumer(request, timed));
       this.events.push({ event: 'unanswered', call });
       return;
     }

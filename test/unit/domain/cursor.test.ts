@@ -27,6 +27,15 @@ test('what is encoded decodes to the same', () => {
   );
 });
 
+test('the cursor of a place is what it would be encoded to', () => {
+  const position = fc.bigInt({ min: 0n, max: 2n ** 63n - 1n });
+  fc.assert(
+    fc.property(cursor, position, (made, at) => {
+      expect(cursorAt(made, at)).toBe(encodeCursor({ ...made, positions: [{ shard: 0, position: at }] }));
+    }),
+  );
+});
+
 test('one changed character is noticed', () => {
   fc.assert(
     fc.property(cursor, fc.nat(), fc.constantFrom(...'AZaz09-_'), (made, at, character) => {
@@ -61,6 +70,15 @@ describe('a cursor is measured against its log', () => {
     ['of an unknown version', `Ag${cursorAt(scope, 50n).slice(2)}`],
   ])('one %s is refused', (_, text) => {
     expect(() => resolveCursor(text, scope)).toThrow(expect.objectContaining({ reason: 'BAD_CURSOR' }));
+  });
+
+  test('one of the log that it was restored from is good up to where that went on alone', () => {
+    const before = '0190a5b4-9c1e-4d2a-8f00-1234567890ac';
+    const restored = { ...scope, past: { [before]: 50n } };
+    const at = (position: bigint) => cursorAt({ ...scope, incarnation: before }, position);
+    expect(resolveCursor(at(50n), restored)).toBe(50n);
+    expect(() => resolveCursor(at(51n), restored)).toThrow(expect.objectContaining({ reason: 'BAD_CURSOR' }));
+    expect(() => resolveCursor(at(9n), restored)).toThrow(expect.objectContaining({ reason: 'CURSOR_PRUNED' }));
   });
 
   test('one below the floor says where the log begins now', () => {

@@ -7,7 +7,8 @@ import { LogEntryKind } from '../../../gen/tailrace/v1/log_pb.js';
 import { checkHistory, expectSound, PROPERTIES } from '../../support/history/check.js';
 import type { History } from '../../support/history/history.js';
 import { claimed, cleanHistory, created, held, isEnd, LOG } from './clean-history.js';
-import { PLANTED_EVENTS } from './planted-events.js';
+import { PLANTED_CONSUMERS } from './planted-consumers.js';
+import { MADE_TOGETHER, PLANTED_EVENTS } from './planted-events.js';
 import { PLANTED_WAITS } from './planted-waits.js';
 import {
   about,
@@ -44,6 +45,11 @@ test('answers that were lost prove nothing', () => {
     events: [...known, { event: 'unanswered', call: 'ClaimExecutions' }],
   };
   expect(checkHistory(history)).toEqual([]);
+});
+
+test('what two subscriptions start at the same time stands in line either way', () => {
+  const found = checkHistory(MADE_TOGETHER(cleanHistory())).map(({ property }) => property);
+  expect(found).not.toContain('an ordering key keeps its order');
 });
 
 const PLANTED: Readonly<Record<string, Readonly<Record<string, Plant>>>> = {
@@ -210,6 +216,7 @@ const PLANTED: Readonly<Record<string, Readonly<Record<string, Plant>>>> = {
   },
   ...PLANTED_WAITS,
   ...PLANTED_EVENTS,
+  ...PLANTED_CONSUMERS,
 };
 
 describe.each(Object.entries(PLANTED))('%s', (property, plants) => {

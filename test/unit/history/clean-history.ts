@@ -26,6 +26,7 @@ import type {
   History,
   HistoryEvent,
 } from '../../support/history/history.js';
+import { CONSUMER_STEPS, entryLetters, finalConsumers, followings } from './clean-consumers.js';
 import {
   EVENT_LETTERS,
   EVENT_STEPS,
@@ -166,6 +167,7 @@ const STEPS: readonly Step[] = [
   ...PARENT_STEPS,
   ...WAIT_STEPS,
   ...EVENT_STEPS,
+  ...CONSUMER_STEPS,
 ];
 
 export const LOG: readonly FeedEntry[] = STEPS.map((step, i) => ({ ...step, position: BigInt(i + 1) }));
@@ -267,6 +269,7 @@ export function cleanHistory(): History {
         held(name === 'order-2' ? 'fail' : 'complete', name, BigInt(30 + i)),
       ]),
       ...lastOnes(now),
+      ...followings(now, LOG),
     ],
     feeds: feedsOf(LOG),
     tails: TAILS,
@@ -304,6 +307,8 @@ export function cleanHistory(): History {
       budgets: BUDGETS,
       events: finalEvents(LOG),
       eventLetters: EVENT_LETTERS,
+      consumers: finalConsumers(LOG),
+      entryLetters: entryLetters(LOG),
       subscriptions: FINAL_SUBSCRIPTIONS,
       retired: [],
     },

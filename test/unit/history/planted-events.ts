@@ -17,10 +17,18 @@ const without = (id: string): Plant => inEvents((events) => events.filter((event
 const inRuns = (change: (runs: readonly FinalExecution[]) => readonly FinalExecution[]): Plant =>
   inFinal((final) => ({ ...final, executions: change(final.executions) }));
 const lacking = (execution: string): Plant => inRuns((runs) => runs.filter((run) => run.execution !== execution));
+const reacting = (execution: string, reaction: FinalExecution['reaction']): Plant =>
+  inRuns((runs) => runs.map((run) => (run.execution === execution && reaction ? { ...run, reaction } : run)));
 const copied = (execution: string, more: Partial<FinalExecution> = {}): Plant =>
   inRuns((runs) =>
     runs.flatMap((run) => (run.execution === execution ? [run, { ...run, execution: 'another', ...more }] : [run])),
   );
+
+/** No violation: what two subscriptions start at the same time stands in line either way. */
+export const MADE_TOGETHER: Plant = (clean) =>
+  inLog((log) =>
+    sooner(log, about('order-3', LogEntryKind.EXECUTION_CREATED), about('order-2', LogEntryKind.EXECUTION_CREATED)),
+  )(reacting('order-2', { subscription: 'others', event: 'placed-2' })(clean));
 
 export const PLANTED_EVENTS: Readonly<Record<string, Readonly<Record<string, Plant>>>> = {
   'events are conserved': {
@@ -80,6 +88,10 @@ export const PLANTED_EVENTS: Readonly<Record<string, Readonly<Record<string, Pla
     'one runs before another that was there first': inLog((log) =>
       sooner(log, about('order-2', LogEntryKind.EXECUTION_CREATED), about('order-1', LogEntryKind.EXECUTION_CREATED)),
     ),
+    'one runs before another that was there before its event': reacting('order-2', {
+      subscription: 'others',
+      event: 'paid',
+    }),
     'they are made in another order than their events': changed('placed-3', { position: 0n }),
     'one runs past a dead head': inLog((log) =>
       sooner(log, about('order-3', started), about('order-2-again', LogEntryKind.DEAD_LETTER_CLOSED)),

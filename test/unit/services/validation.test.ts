@@ -20,7 +20,7 @@ const schema = z.object({
   states: rules.enumNumbers(ExecutionStateSchema),
   items: rules.list(z.object({ laneName: rules.lane }), 2),
   input: rules.payload(8),
-  flowId: rules.unbuilt('flows'),
+  traceContext: rules.traceContext,
 });
 
 const good: z.input<typeof schema> = {
@@ -33,7 +33,7 @@ const good: z.input<typeof schema> = {
   states: [4, 3, 3],
   items: [{ laneName: 'mail' }],
   input: undefined,
-  flowId: '',
+  traceContext: undefined,
 };
 
 function refusalOf(changes: Partial<z.input<typeof schema>>): EngineError {
@@ -57,7 +57,6 @@ describe('validate', () => {
       states: [3, 4],
       items: [{ laneName: 'mail' }],
       input: null,
-      flowId: '',
     });
   });
 
@@ -106,17 +105,13 @@ describe('validate', () => {
     expect(refusalOf(changes)).toMatchObject({ reason: 'INVALID_FIELD', violations: [expect.anything()] });
   });
 
-  it('tells what is too large, or not built, only when nothing is malformed', () => {
+  it('tells what is too large only when nothing is malformed', () => {
     const input = create(PayloadSchema, { body: { case: 'text', value: 'more than 8' } });
     expect(refusalOf({ input })).toMatchObject({
       reason: 'PAYLOAD_TOO_LARGE',
       metadata: { field: 'input', limit: '8', size: '11' },
     });
-    expect(refusalOf({ flowId: 'f' })).toMatchObject({
-      reason: 'UNIMPLEMENTED',
-      metadata: { field: 'flow_id', feature: 'flows' },
-    });
-    expect(refusalOf({ flowId: 'f', input, pageSize: -1 })).toMatchObject({
+    expect(refusalOf({ input, pageSize: -1 })).toMatchObject({
       reason: 'INVALID_FIELD',
       violations: [{ field: 'page_size' }],
     });

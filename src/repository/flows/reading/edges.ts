@@ -2,6 +2,7 @@
 import type { Runner } from '../../database.js';
 import { boundedScan, type Source } from '../../inspection/bounded-scan.js';
 import { FIRST_ID } from '../../inspection/id-bounds.js';
+import { isExecutionShown, isShown } from '../../namespaces/shown.js';
 import { statement } from '../../statement.js';
 
 const KEY = ['downstream', 'barrier', 'idx'] as const;
@@ -23,9 +24,11 @@ function around(name: string, column: string, direction: string): Source {
 const list = statement(
   'flows.edges',
   `with subject as materialized (
-     select f.id from {schema}.flow f where f.id = $2::uuid and f.namespace = $1::int
+     select f.id from {schema}.flow f
+     where f.id = $2::uuid and f.namespace = $1::int and ${isShown('f.ended_at', '$1::int')}
      union all
-     select e.id from {schema}.execution e where e.id = $3::uuid and e.namespace = $1::int),
+     select e.id from {schema}.execution e
+     where e.id = $3::uuid and e.namespace = $1::int and ${isExecutionShown('e.id', '$1::int')}),
    ${boundedScan(
      [
        {

@@ -2,6 +2,7 @@
 import type { Runner } from '../../database.js';
 import { boundedScan } from '../../inspection/bounded-scan.js';
 import { FIRST_ID, LAST_ID } from '../../inspection/id-bounds.js';
+import { isShown } from '../../namespaces/shown.js';
 import { statement } from '../../statement.js';
 import { type FailureRow, failureObject, LAST_FAILURE } from './flow-row.js';
 
@@ -21,8 +22,8 @@ const list = statement(
         from: '{schema}.flow t',
         where: `t.namespace = $1::int and t.failed_at is not null and t.failed_at >= ${at('$2::bigint')}`,
         key: ['failed_at', 'id'],
-        columns: ['tags'],
-        filter: `where ($3::jsonb is null or s.tags @> $3::jsonb)
+        columns: ['tags', 'ended_at'],
+        filter: `where ($3::jsonb is null or s.tags @> $3::jsonb) and ${isShown('s.ended_at', '$1::int')}
        and exists (select from {schema}.flow_failed x where x.flow = s.k2 offset 0)`,
       },
     ],

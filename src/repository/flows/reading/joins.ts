@@ -2,6 +2,7 @@
 import type { Runner } from '../../database.js';
 import { boundedScan, type Source } from '../../inspection/bounded-scan.js';
 import { LAST_ID } from '../../inspection/id-bounds.js';
+import { isExecutionShown, isFlowShown } from '../../namespaces/shown.js';
 import { statement } from '../../statement.js';
 
 const COLUMNS = `b.id, b.kind::int as kind, b.downstream, b.flow, b.mode::int as mode, b.quorum, b.distinct_sources,
@@ -15,10 +16,12 @@ function source(name: string, from: string, where: string): Source {
     from,
     where,
     key: ['id'],
-    columns: ['namespace', 'flow', 'state', 'kind', 'subscription'],
+    columns: ['namespace', 'flow', 'state', 'kind', 'subscription', 'downstream', 'created_at'],
     filter: `where s.namespace = $1::int and ($2::uuid is null or s.flow = $2::uuid)
        and ($4::int[] is null or s.state = any ($4::int[])) and ($5::int[] is null or s.kind = any ($5::int[]))
-       and ($9::int is null or s.subscription = $9::int)`,
+       and ($9::int is null or s.subscription = $9::int)
+       and ${isExecutionShown('s.downstream', '$1::int', 's.created_at')}
+       and ${isFlowShown('s.flow', '$1::int')}`,
   };
 }
 

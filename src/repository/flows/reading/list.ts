@@ -5,6 +5,7 @@
 import type { Runner } from '../../database.js';
 import { boundedScan, type Source } from '../../inspection/bounded-scan.js';
 import { firstIdOf, idAfter } from '../../inspection/id-bounds.js';
+import { isShown } from '../../namespaces/shown.js';
 import { statement } from '../../statement.js';
 import { FLOW_COLUMNS, FLOW_JOINS, type FlowRow } from './flow-row.js';
 
@@ -13,7 +14,7 @@ const STATES = [1, 2, 3, 4, 5, 6];
 const FILTER = `where ($2::int[] is null or s.state = any ($2::int[])) and ($3::text is null or s.name = $3::text)
        and ($4::jsonb is null or s.tags @> $4::jsonb)
        and ($5::timestamptz is null or s.created_at >= $5::timestamptz)
-       and ($6::timestamptz is null or s.created_at < $6::timestamptz)`;
+       and ($6::timestamptz is null or s.created_at < $6::timestamptz) and ${isShown('s.ended_at', '$1::int')}`;
 
 /** `$7` says which way in is taken. */
 function source(name: string, where: string, from = '{schema}.flow t'): Source {
@@ -22,7 +23,7 @@ function source(name: string, where: string, from = '{schema}.flow t'): Source {
     from,
     where: `t.namespace = $1::int and ${where} and t.id >= $8::uuid`,
     key: ['id'],
-    columns: ['state', 'name', 'tags', 'created_at'],
+    columns: ['state', 'name', 'tags', 'created_at', 'ended_at'],
     filter: FILTER,
   };
 }

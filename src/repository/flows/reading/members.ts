@@ -3,11 +3,13 @@ import type { Runner } from '../../database.js';
 import { boundedScan } from '../../inspection/bounded-scan.js';
 import { EXECUTION_JOINS, type ExecutionRow, executionColumns } from '../../inspection/execution-row.js';
 import { FIRST_ID } from '../../inspection/id-bounds.js';
+import { isExecutionShown, isShown } from '../../namespaces/shown.js';
 import { statement } from '../../statement.js';
 
 const list = statement(
   'flows.members',
-  `with subject as materialized (select f.id from {schema}.flow f where f.id = $2::uuid and f.namespace = $1::int),
+  `with subject as materialized (select f.id from {schema}.flow f
+     where f.id = $2::uuid and f.namespace = $1::int and ${isShown('f.ended_at', '$1::int')}),
    ${boundedScan(
      [
        {
@@ -15,8 +17,9 @@ const list = statement(
          from: '{schema}.execution t',
          where: 't.flow = $2::uuid',
          key: ['id'],
-         columns: [],
-         filter: 'where $3::int[] is null or {schema}.state_of(s.k1) = any ($3::int[])',
+         columns: ['created_at'],
+         filter: `where ($3::int[] is null or {schema}.state_of(s.k1) = any ($3::int[]))
+       and ${isExecutionShown('s.k1', '$1::int', 's.created_at')}`,
        },
      ],
      { below: ['$4::uuid'], rows: '$5::int', budget: '$6::int', up: true },

@@ -5,15 +5,20 @@
 import type { Runner } from '../../database.js';
 import { type EventRow, readEvents } from '../../events/index.js';
 import { EXECUTION_JOINS, type ExecutionRow, executionColumns } from '../../inspection/execution-row.js';
+import { isEventShown, isExecutionShown, isFlowShown } from '../../namespaces/shown.js';
 import { statement } from '../../statement.js';
 
 const read = statement(
   'flows.tree',
   `with walk as materialized (
      select t.n, t.id as k1, t.is_event, t.above, t.depth
-     from {schema}.flow_tree($1::int, $2::uuid, $3::text, $4::int, $5::uuid, $6::int, $7::int, $8::int) t),
+     from {schema}.flow_tree($1::int, $2::uuid, $3::text, $4::int, $5::uuid, $6::int, $7::int, $8::int) t
+     where ${isFlowShown('$2::uuid', '$1::int')}),
    page as materialized (select w.n, w.k1 from walk w where w.n > 0 and not w.is_event)
-   select w.n, w.k1 as node, w.is_event, w.above, w.depth, member.*
+   select w.n, w.k1 as node, w.is_event, w.above, w.depth,
+     case when w.is_event then
+         (select ${isEventShown('x.published_at', '$1::int')} from {schema}.event x where x.id = w.k1)
+       else ${isExecutionShown('w.k1', '$1::int')} end as is_shown, member.*
    from walk w left join (select page.n as at, ${executionColumns('-1', 'false')} from page ${EXECUTION_JOINS}) member
      on member.at = w.n
    order by w.n`,
@@ -59,6 +64,7 @@ interface Row extends ExecutionRow {
   readonly is_event: boolean;
   readonly above: string | null;
   readonly depth: number | null;
+  readonly is_shown: boolean | null;
 }
 
 const ALL_LEVELS = 2 ** 31 - 1;
@@ -86,7 +92,14 @@ export async function readTree(runner: Runner, page: TreePage): Promise<TreeList
   const { node: id, depth } =
     found.length > page.size ? { ...shown.at(-1), depth: 0 } : { ...rows.find(({ n }) => n < 0) };
   const next = id === undefined ? undefined : { id, scan: SCANS[depth ?? 0] ?? 'node' };
-  return { nodes: await withEvents(runner, shown), next };
+  // What is not shown any more still counts for where the page ends.
+  return {
+    nodes: await withEvents(
+      runner,
+      shown.filter(({ is_shown }) => is_shown),
+    ),
+    next,
+  };
 }
 
 /** Events are read on their own, for an event never changes; so are those that nodes stand below, for the ids they are known by. */

@@ -1,5 +1,6 @@
 /** PutBudget. */
 import { create } from '@bufbuild/protobuf';
+import type { HandlerContext } from '@connectrpc/connect';
 import { z } from 'zod';
 import {
   type PutBudgetRequest,
@@ -14,9 +15,11 @@ import {
 } from '../../../../gen/tailrace/v1/budget_pb.js';
 import { EngineError } from '../../../domain/errors.js';
 import { putBudget } from '../../../repository/budgets/index.js';
+import { actorOf } from '../../caller.js';
 import { MAX_DIMENSIONS, refuseDimension } from '../../engine/budgets/usage.js';
 import { executionNotFound } from '../../engine/refusals.js';
 import { required } from '../../engine/required.js';
+import { namespaceFor } from '../../namespace-in.js';
 import {
   counter,
   DAY_MS,
@@ -81,10 +84,10 @@ const request = z.object({
 
 export function putBudgetCall(deps: AdminServiceDeps) {
   const { database, registry, after } = deps;
-  return async (message: PutBudgetRequest): Promise<PutBudgetResponse> => {
+  return async (message: PutBudgetRequest, context: HandlerContext): Promise<PutBudgetResponse> => {
     const { budget, expectedVersion, ...asked } = validate(request, message);
     const answer = await putBudget(database, {
-      namespace: await registry.namespaceFor(asked.namespace),
+      namespace: await namespaceFor(registry, asked.namespace, context),
       name: budget.name,
       policy: budget.breachPolicy,
       windowMs: budget.resetWindow,
@@ -92,7 +95,7 @@ export function putBudgetCall(deps: AdminServiceDeps) {
       limits: budget.limits,
       attachments: budget.attachments,
       expectedVersion,
-      actor: '',
+      actor: actorOf(context),
     });
     if (answer.made_lanes) await registry.refresh();
     if (answer.verdict === 'conflict') throw versionConflict(budget.name, answer.version);

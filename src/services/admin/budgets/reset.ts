@@ -1,5 +1,6 @@
 /** ResetBudget. */
 import { create } from '@bufbuild/protobuf';
+import type { HandlerContext } from '@connectrpc/connect';
 import { z } from 'zod';
 import {
   type ResetBudgetRequest,
@@ -8,6 +9,7 @@ import {
 } from '../../../../gen/tailrace/v1/admin_service_pb.js';
 import { EngineError } from '../../../domain/errors.js';
 import { resetBudget } from '../../../repository/budgets/index.js';
+import { actorOf } from '../../caller.js';
 import { DIMENSION_BYTES, MAX_DIMENSIONS } from '../../engine/budgets/usage.js';
 import { namespaceIn } from '../../namespace-in.js';
 import { counter, name, names, namespace, type Shape, text, validate } from '../../validation.js';
@@ -26,10 +28,11 @@ const request = z.object({
 
 export function resetBudgetCall(deps: AdminServiceDeps) {
   const { database, registry, after } = deps;
-  return async (message: ResetBudgetRequest): Promise<ResetBudgetResponse> => {
+  return async (message: ResetBudgetRequest, context: HandlerContext): Promise<ResetBudgetResponse> => {
     const { budget, dimensions, expectedVersion, reason, ...asked } = validate(request, message);
     const namespaceId = await namespaceIn(registry, asked.namespace);
-    const reset = { namespace: namespaceId, name: budget, dimensions, expectedVersion, actor: '', reason };
+    const actor = actorOf(context);
+    const reset = { namespace: namespaceId, name: budget, dimensions, expectedVersion, actor, reason };
     const answer = await resetBudget(database, reset);
     if (answer.verdict === 'not_found') throw budgetNotFound(budget);
     if (answer.verdict === 'conflict') throw versionConflict(budget, answer.version);

@@ -45,7 +45,7 @@ export function listEventsCall({ database, registry, source }: AdminServiceDeps)
   return async (message: ListEventsRequest): Promise<ListEventsResponse> => {
     const { pageSize: size, pageToken: token, includePayloads, ...asked } = validate(request, message);
     const of = await namespaceIn(registry, asked.namespace);
-    const cause = asked.causeEventId === null ? null : await findEvent(database, of, asked.causeEventId);
+    const cause = asked.causeEventId === null ? null : (await findEvent(database, of, asked.causeEventId))?.id;
     const filter = {
       namespace: of,
       types: asked.types,

@@ -28,15 +28,21 @@ export const payloadMatch = z.object({
   values: list(text(POINTER_BYTES), MATCH_VALUES, 1),
 } satisfies Shape<PayloadMatch>);
 
+const { EVENT_PUBLISHED, DEAD_LETTER_OPENED } = LogEntryKind;
+
 const kinds = logFilter.kinds.check((context) => {
-  if (context.value.every((kind) => kind === LogEntryKind.EVENT_PUBLISHED)) return;
+  if (context.value.every((kind) => kind === EVENT_PUBLISHED || kind === DEAD_LETTER_OPENED)) return;
   refuseAs(context.issues, context.value, 'needs subscriptions to other log entries, which are not built yet', {
     reason: 'UNIMPLEMENTED',
     metadata: { feature: 'subscriptions to other log entries' },
   });
 });
 
-export const eventFilter = z.object({ ...logFilter, kinds });
+export const subscriptionFilter = z.object({ ...logFilter, kinds });
+
+/** Whether it matches dead letters that are opened, and not events. */
+export const isOfLetters = (filter: { readonly kinds: readonly number[] } | undefined): boolean =>
+  filter?.kinds.includes(DEAD_LETTER_OPENED) ?? false;
 
 /** Where a key comes from, as columns. */
 export const keySource = z

@@ -31,7 +31,8 @@ import {
   tags,
   text,
 } from '../../validation.js';
-import { eventFilter, keySource, payloadMatch } from './filter.js';
+import { isOfLetters, keySource, payloadMatch, subscriptionFilter } from './filter.js';
+import { refuseForLetters } from './of-letters.js';
 
 export const DEFAULT_LANE = 'default';
 const CURSOR_BYTES = 1_000;
@@ -54,7 +55,7 @@ export const subscriptionSpec = (maxPayloadBytes: number) =>
   z
     .object({
       name: name(),
-      filter: eventFilter.optional(),
+      filter: subscriptionFilter.optional(),
       payloadMatches: list(payloadMatch, PAYLOAD_MATCHES),
       eventTypePrefixes: names(PREFIXES),
       streamPrefixes: names(PREFIXES),
@@ -90,7 +91,10 @@ export const subscriptionSpec = (maxPayloadBytes: number) =>
         }
         if (cursor !== '' && start !== StartPosition.UNSPECIFIED) excluded(start, 'cursor', 'start');
       }),
-    );
+    )
+    .check((context) => {
+      if (isOfLetters(context.value.filter)) refuseForLetters(context);
+    });
 
 export type Spec = z.output<ReturnType<typeof subscriptionSpec>>;
 
@@ -98,11 +102,15 @@ export type Spec = z.output<ReturnType<typeof subscriptionSpec>>;
 export function toRule(spec: Spec, message: SubscriptionSpec, classId: number): SubscriptionRule {
   const { filter, retryPolicy: retry, orderingKey, concurrencyKey, batchJoin: join } = spec;
   const key = orderingKey ?? concurrencyKey;
+  const ofLetters = isOfLetters(filter);
   return {
     event_types: filter?.eventTypes ?? [],
     type_prefixes: spec.eventTypePrefixes,
     streams: filter?.streams ?? [],
     stream_prefixes: spec.streamPrefixes,
+    of_letters: ofLetters,
+    letter_lanes: (ofLetters && filter?.lanes) || [],
+    letter_types: (ofLetters && filter?.types) || [],
     match_flow: filter?.flowId ?? null,
     match_tags: filter?.tags ?? {},
     match_headers: spec.headers,

@@ -1,5 +1,6 @@
 /** ResumeExecution. */
 import { create } from '@bufbuild/protobuf';
+import type { HandlerContext } from '@connectrpc/connect';
 import { z } from 'zod';
 import {
   type ResumeExecutionRequest,
@@ -11,8 +12,11 @@ import { EngineError } from '../../../domain/errors.js';
 import { ExecutionState, stateName } from '../../../domain/states.js';
 import { resumeSuspended } from '../../../repository/suspensions/index.js';
 import { uuidV7 } from '../../../runtime/random.js';
+import { actorOf } from '../../caller.js';
 import { executionNotFound, refusalOf } from '../../engine/refusals.js';
 import { namespaceIn } from '../../namespace-in.js';
+import { sized } from '../../payload-limits.js';
+import { refuseHidden } from '../../shown.js';
 import { id, integer, namespace, optionalName, payload, type Shape, text, validate } from '../../validation.js';
 import type { AdminServiceDeps } from '../deps.js';
 
@@ -21,32 +25,39 @@ const NOTE_BYTES = 4_096;
 const MOST_SUSPENSIONS = 2 ** 31 - 1;
 const SIGNAL_NAME = 'resume';
 
-export function resumeExecutionCall({ database, registry, after, maxPayloadBytes }: AdminServiceDeps) {
-  const request = z.object({
-    namespace,
-    executionId: id,
-    suspensionNumber: integer(0, MOST_SUSPENSIONS).transform((number) => (number === 0 ? null : number)),
-    signalName: optionalName().transform((given) => given ?? SIGNAL_NAME),
-    payload: payload(maxPayloadBytes),
-    actor: text(ACTOR_BYTES),
-    note: text(NOTE_BYTES),
-  } satisfies Shape<ResumeExecutionRequest>);
-  return async (message: ResumeExecutionRequest): Promise<ResumeExecutionResponse> => {
-    const asked = validate(request, message);
+export function resumeExecutionCall(deps: AdminServiceDeps) {
+  const { database, registry, after } = deps;
+  const requestFor = sized(deps, (mostBytes) =>
+    z.object({
+      namespace,
+      executionId: id,
+      suspensionNumber: integer(0, MOST_SUSPENSIONS).transform((number) => (number === 0 ? null : number)),
+      signalName: optionalName().transform((given) => given ?? SIGNAL_NAME),
+      payload: payload(mostBytes),
+      actor: text(ACTOR_BYTES),
+      note: text(NOTE_BYTES),
+    } satisfies Shape<ResumeExecutionRequest>),
+  );
+  return async (message: ResumeExecutionRequest, context: HandlerContext): Promise<ResumeExecutionResponse> => {
+    const asked = validate(await requestFor(message.namespace), message);
     const { executionId, suspensionNumber } = asked;
+    const namespaceId = await namespaceIn(registry, asked.namespace);
     const answer = await resumeSuspended(database, {
-      namespace: await namespaceIn(registry, asked.namespace),
+      namespace: namespaceId,
       execution: executionId,
       number: suspensionNumber,
       id: uuidV7(),
       name: asked.signalName,
-      actor: asked.actor,
+      actor: actorOf(context, asked.actor),
       content: asked.payload,
       note: asked.note,
     });
     const { verdict, state } = answer;
     if (verdict === 'not_found') throw executionNotFound(executionId);
-    if (verdict === 'terminal') throw refusalOf({ ...answer, verdict }, executionId);
+    if (verdict === 'terminal') {
+      await refuseHidden(database, namespaceId, [executionId]);
+      throw refusalOf({ ...answer, verdict }, executionId);
+    }
     if (verdict === 'not_suspended' || state === null) throw notSuspended(executionId, state ?? 0, suspensionNumber);
     after.committed(1);
     tellConsequences(after, { woken: answer.classes, follows: answer.left_over });

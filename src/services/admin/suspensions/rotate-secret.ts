@@ -1,5 +1,6 @@
 /** RotateWaitpointSecret. */
 import { create } from '@bufbuild/protobuf';
+import type { HandlerContext } from '@connectrpc/connect';
 import { z } from 'zod';
 import {
   type RotateWaitpointSecretRequest,
@@ -7,7 +8,9 @@ import {
   RotateWaitpointSecretResponseSchema,
 } from '../../../../gen/tailrace/v1/admin_service_pb.js';
 import { rotateSecret } from '../../../repository/secrets/index.js';
+import { actorOf } from '../../caller.js';
 import { toTimestamp } from '../../conversion/times.js';
+import { namespaceFor } from '../../namespace-in.js';
 import { DAY_MS, duration, namespace, type Shape, text, validate } from '../../validation.js';
 import type { AdminServiceDeps } from '../deps.js';
 import { REASON_BYTES } from '../lanes.js';
@@ -23,15 +26,18 @@ const request = z.object({
 
 /** Needs a key, not the one that the present secret was sealed with: where that is lost, this is the way on. */
 export function rotateWaitpointSecretCall({ database, registry, after, tokens }: AdminServiceDeps) {
-  return async (message: RotateWaitpointSecretRequest): Promise<RotateWaitpointSecretResponse> => {
+  return async (
+    message: RotateWaitpointSecretRequest,
+    context: HandlerContext,
+  ): Promise<RotateWaitpointSecretResponse> => {
     const asked = validate(request, message);
     tokens.checkKey();
-    const of = await registry.namespaceFor(asked.namespace);
+    const of = await namespaceFor(registry, asked.namespace, context);
     const rotated = await rotateSecret(database, {
       namespace: of,
       sealed: tokens.sealNew(of),
       graceMs: asked.grace,
-      actor: '',
+      actor: actorOf(context),
       reason: asked.reason,
     });
     after.committed(0);

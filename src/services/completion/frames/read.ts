@@ -1,5 +1,6 @@
 /** ReadFrames: a page of what is stored. */
 import { create } from '@bufbuild/protobuf';
+import type { HandlerContext } from '@connectrpc/connect';
 import { z } from 'zod';
 import {
   type ReadFramesRequest,
@@ -20,9 +21,9 @@ const request = z
   .check(oneBeginning);
 
 export function readFramesCall({ database, frameSource, namespaceId }: CompletionDependencies) {
-  return async (message: ReadFramesRequest): Promise<ReadFramesResponse> => {
+  return async (message: ReadFramesRequest, context: HandlerContext): Promise<ReadFramesResponse> => {
     const asked = validate(request, message);
-    const { wanted } = await wantedOf(database, await namespaceId(asked.namespace), asked);
+    const { wanted } = await wantedOf(database, await namespaceId(asked.namespace, context), asked);
     const [page] = await frameSource.read([wanted], { frames: asked.pageSize, bytes: PAGE_BYTES });
     if (page === undefined) throw new Error('a stream was looked at and left without an answer');
     const { frames, place, more, closed } = page;

@@ -1,5 +1,6 @@
 /** GetFrameSummary: the document that an attempt keeps up to date. */
 import { create } from '@bufbuild/protobuf';
+import type { HandlerContext } from '@connectrpc/connect';
 import { z } from 'zod';
 import {
   type GetFrameSummaryRequest,
@@ -19,9 +20,9 @@ const EMPTY = '{}';
 const request = z.object({ ...streamFields } satisfies Shape<GetFrameSummaryRequest>);
 
 export function getFrameSummaryCall({ database, namespaceId }: CompletionDependencies) {
-  return async (message: GetFrameSummaryRequest): Promise<GetFrameSummaryResponse> => {
+  return async (message: GetFrameSummaryRequest, context: HandlerContext): Promise<GetFrameSummaryResponse> => {
     const asked = validate(request, message);
-    const { attempt } = await streamOf(database, await namespaceId(asked.namespace), asked);
+    const { attempt } = await streamOf(database, await namespaceId(asked.namespace, context), asked);
     const [summary] = await readSummaries(database, [{ execution: asked.executionId, attempt }]);
     if (summary === undefined) throw new Error('a summary was left without an answer');
     const { document, version, patchedAt, closed } = summary;

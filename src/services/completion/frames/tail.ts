@@ -18,12 +18,12 @@ const request = z.object({ ...streamFields, ...startFields } satisfies Shape<Tai
 export function tailFramesCall({ database, frames: hub, namespaceId }: CompletionDependencies) {
   return async function* (
     message: TailFramesRequest,
-    { signal }: Pick<HandlerContext, 'signal'>,
+    context: Pick<HandlerContext, 'signal' | 'values'>,
   ): AsyncGenerator<TailFramesResponse> {
     const asked = validate(request, message);
-    const { wanted, found } = await wantedOf(database, await namespaceId(asked.namespace), asked);
+    const { wanted, found } = await wantedOf(database, await namespaceId(asked.namespace, context), asked);
     hub.observe(found.now);
-    for await (const { frames, cursor, closed } of hub.tail(wanted, signal)) {
+    for await (const { frames, cursor, closed } of hub.tail(wanted, context.signal)) {
       const heartbeat = frames.length === 0 && !closed && { cursor, serverTime: toTimestamp(hub.now()) };
       yield create(TailFramesResponseSchema, {
         frames: frames.map((frame) => toFrame(frame, wanted.attempt)),

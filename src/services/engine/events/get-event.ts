@@ -19,9 +19,9 @@ export function getEventCall({ database, registry, log }: EngineServiceDeps) {
   return async (message: GetEventRequest): Promise<GetEventResponse> => {
     const asked = validate(request, message);
     const of = await namespaceIn(registry, asked.namespace);
-    const id = await findEvent(database, of, asked.eventId);
-    if (id === undefined) return create(GetEventResponseSchema, {});
-    const [row] = await readEvents(database, [id], WHOLE_PAYLOADS);
+    const found = await findEvent(database, of, asked.eventId);
+    if (!found?.shown) return create(GetEventResponseSchema, { accepted: found?.remembered ?? false });
+    const [row] = await readEvents(database, [found.id], WHOLE_PAYLOADS);
     const incarnation = await log.incarnation();
     return create(GetEventResponseSchema, {
       accepted: true,

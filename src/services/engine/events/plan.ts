@@ -5,6 +5,7 @@
 import { createHash } from 'node:crypto';
 import type { NewEvent } from '../../../repository/events/index.js';
 import { uuidV7 } from '../../../runtime/random.js';
+import type { TraceHeaders } from '../../../runtime/traceparent.js';
 import { type EventAsked, eventHash, madeMsOf } from './event-spec.js';
 
 export interface PlannedEvent {
@@ -15,8 +16,13 @@ export interface PlannedEvent {
 
 const NO_HASH = Buffer.alloc(0);
 
-/** `atomic`: all of it is one unit. */
-export function planPublication(asked: readonly EventAsked[], namespace: number, atomic: boolean): PlannedEvent[] {
+/** `atomic`: all of it is one unit. `trace`: the call's. */
+export function planPublication(
+  asked: readonly EventAsked[],
+  namespace: number,
+  atomic: boolean,
+  trace?: TraceHeaders,
+): PlannedEvent[] {
   const ordered = unitsOf(asked).flatMap((unit, number) => {
     const batch =
       unit.group === null ? null : { id: uuidV7(), newFlow: uuidV7(), company: companyOf(asked, unit.places) };
@@ -45,12 +51,23 @@ export function planPublication(asked: readonly EventAsked[], namespace: number,
       unit: atomic ? 0 : number,
       schemaVersion: item.schemaVersion,
       tags: item.tags,
-      headers: item.headers,
+      headers: tracedHeaders(item.headers, trace),
       occurredAt: item.occurTime,
       payload: item.payload,
     };
     return { at, event };
   });
+}
+
+/**
+ * The trace of an event is in its headers, so that whoever reads the event finds it. Those that were asked for are content, also
+ * a traceparent; one that comes with the call is not: the same event published again from elsewhere is a repeat.
+ */
+function tracedHeaders(asked: NewEvent['headers'], trace: TraceHeaders | undefined): NewEvent['headers'] {
+  if (!trace || 'traceparent' in asked) return asked;
+  const { tracestate: _state, ...others } = asked;
+  const { traceparent, tracestate } = trace;
+  return { ...others, traceparent, ...(tracestate !== '' && { tracestate }) };
 }
 
 interface Unit {

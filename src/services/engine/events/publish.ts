@@ -1,5 +1,6 @@
 /** PublishEvents. */
 import { create } from '@bufbuild/protobuf';
+import type { HandlerContext } from '@connectrpc/connect';
 import { z } from 'zod';
 import {
   type PublishEventResult,
@@ -14,8 +15,11 @@ import type { EventSpec } from '../../../../gen/tailrace/v1/event_pb.js';
 import { cursorAt } from '../../../domain/cursor.js';
 import { EngineError } from '../../../domain/errors.js';
 import type { NewEvent, PublishAnswer } from '../../../repository/events/index.js';
+import { traceOf } from '../../call-trace.js';
 import { toBatchPosition } from '../../conversion/event.js';
 import { toItemError } from '../../errors.js';
+import { namespaceFor } from '../../namespace-in.js';
+import { sized } from '../../payload-limits.js';
 import { list, namespace, refuse, type Shape, validate } from '../../validation.js';
 import type { EngineServiceDeps } from '../deps.js';
 import { type Checked, checkItems, refuseRepeats, throwMalformed } from '../items.js';
@@ -46,10 +50,10 @@ const request = z
   });
 
 export function publishEventsCall(deps: EngineServiceDeps) {
-  const spec = eventSpec(deps.maxPayloadBytes);
-  return async (message: PublishEventsRequest): Promise<PublishEventsResponse> => {
+  const specFor = sized(deps, eventSpec);
+  return async (message: PublishEventsRequest, context: HandlerContext): Promise<PublishEventsResponse> => {
     const asked = validate(request, message);
-    let checked = checkItems(spec, asked.events, 'events');
+    let checked = checkItems(await specFor(asked.namespace), asked.events, 'events');
     checked = refuseRepeats(
       checked,
       (item) => item.eventId,
@@ -58,7 +62,7 @@ export function publishEventsCall(deps: EngineServiceDeps) {
     throwMalformed(checked);
     if (asked.atomic) for (const entry of checked) if ('refused' in entry) throw entry.refused;
     checked = refuseGroups(checked, asked.events);
-    const results = await decide(deps, asked.namespace, checked, asked.atomic);
+    const results = await decide(deps, asked.namespace, checked, asked.atomic, context);
     return create(PublishEventsResponseSchema, { results });
   };
 }
@@ -79,13 +83,15 @@ async function decide(
   name: string,
   checked: readonly Checked<EventAsked>[],
   atomic: boolean,
+  context: HandlerContext,
 ): Promise<PublishEventResult[]> {
-  const of = await deps.registry.namespaceFor(name);
+  const of = await namespaceFor(deps.registry, name, context);
   const items = checked.flatMap((entry, i) => ('item' in entry ? [{ i, item: entry.item }] : []));
   const planned = planPublication(
     items.map(({ item }) => item),
     of,
     atomic,
+    traceOf(context),
   );
   const results = checked.map((entry) => ('refused' in entry ? refused(entry.refused) : undefined));
   if (planned.length === 0) return results as PublishEventResult[];
@@ -120,7 +126,7 @@ async function cursorsOf(
   ]);
   return ({ seq, idx }) => {
     const base = seq === null ? undefined : places.get(seq);
-    if (base === undefined || idx === null) return '';
+    if (!base || idx === null) return '';
     return cursorAt({ namespace: of, incarnation }, base + BigInt(idx - 1));
   };
 }

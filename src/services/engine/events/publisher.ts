@@ -1,5 +1,5 @@
 /** Where publishing calls become grouped statements, and what follows their commit. */
-import { GroupCommit, isDataError } from '../../../batching/group-commit.js';
+import { GroupCommit, type GroupMeter, isDataError } from '../../../batching/group-commit.js';
 import { type AfterCommit, tellConsequences } from '../../../dispatch/after-commit.js';
 import type { Database } from '../../../repository/database.js';
 import { type Publication, type PublishAnswer, publishEvents } from '../../../repository/events/index.js';
@@ -32,6 +32,10 @@ export class Publisher {
       overlapMs: OVERLAP_MS,
       run: (calls) => this.#published(calls),
     });
+  }
+
+  get meter(): GroupMeter {
+    return this.#calls;
   }
 
   /** One call, decided as a whole: its events are independent, but their order is not. */

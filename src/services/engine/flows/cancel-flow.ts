@@ -13,9 +13,11 @@ import { ExecutionState } from '../../../domain/states.js';
 import type { LiveLog } from '../../../log/live-log.js';
 import { canceledMembers, cancelFlow } from '../../../repository/flows/index.js';
 import { withEither } from '../../../runtime/either-signal.js';
+import { actorOf } from '../../caller.js';
 import { toTimestamp } from '../../conversion/times.js';
 import { drainingOf } from '../../draining.js';
 import { namespaceIn } from '../../namespace-in.js';
+import { refuseHiddenFlow } from '../../shown.js';
 import {
   duration,
   enumNumber,
@@ -57,9 +59,11 @@ export function cancelFlowCall({ database, registry, log, after }: EngineService
       flow,
       scope,
       policy: policy ?? null,
+      actor: actorOf(context),
       reason,
     });
     if (verdict === 'missing') throw flowNotFound(flow);
+    if (verdict === 'already') await refuseHiddenFlow(database, namespaceId, flow);
     const isNews = verdict === 'decided';
     if (isNews) {
       after.committed(1);

@@ -3,6 +3,7 @@ import { z } from 'zod';
 import type { ChildSpec } from '../../../../gen/tailrace/v1/engine_service_pb.js';
 import type { Registry } from '../../../dispatch/registry.js';
 import type { NewExecution } from '../../../repository/executions/index.js';
+import type { TraceHeaders } from '../../../runtime/traceparent.js';
 import { optionalName, type Shape } from '../../validation.js';
 import { required } from '../required.js';
 import { executionSpec, type Spec, toNewExecutions } from '../spec.js';
@@ -24,8 +25,9 @@ export async function childrenOf(
   namespace: number,
   parent: string,
   specs: readonly Spec[],
+  trace: TraceHeaders | undefined,
 ): Promise<NewExecution[]> {
-  const made = await toNewExecutions(registry, namespace, specs);
+  const made = await toNewExecutions(registry, namespace, specs, trace);
   const ids = made.map(({ id }) => id).sort();
   return made.map((execution, i) => ({
     ...execution,

@@ -1,5 +1,6 @@
 /** CreateFlow. */
 import { create } from '@bufbuild/protobuf';
+import type { HandlerContext } from '@connectrpc/connect';
 import { z } from 'zod';
 import {
   type CreateFlowRequest,
@@ -9,6 +10,9 @@ import {
 import { FlowFailurePolicy, FlowFailurePolicySchema, type FlowSpec } from '../../../../gen/tailrace/v1/flow_pb.js';
 import { createFlow, isRefusedFlow, type NewFlow } from '../../../repository/flows/index.js';
 import { uuidV7 } from '../../../runtime/random.js';
+import { traceOf } from '../../call-trace.js';
+import { namespaceFor } from '../../namespace-in.js';
+import { sized } from '../../payload-limits.js';
 import {
   DAY_MS,
   duration,
@@ -53,29 +57,31 @@ const flowSpec = z
   });
 
 export function createFlowCall(deps: EngineServiceDeps) {
-  const { database, registry, after, flowLimits, maxPayloadBytes } = deps;
-  const request = z
-    .object({
-      namespace,
-      flow: required(flowSpec),
-      ...graphSpec(maxPayloadBytes, flowLimits.edges, false),
-    } satisfies Shape<CreateFlowRequest>)
-    .check((context) => {
-      const { members, flow } = context.value;
-      if (members.length > 0 || flow.open) return;
-      refuse(context.issues, members, 'must have at least 1 item: the flow is not open', ['members']);
-    });
-  return async (message: CreateFlowRequest): Promise<CreateFlowResponse> => {
-    const asked = validate(request, message);
+  const { database, registry, after, flowLimits } = deps;
+  const requestFor = sized(deps, (mostBytes) =>
+    z
+      .object({
+        namespace,
+        flow: required(flowSpec),
+        ...graphSpec(mostBytes, flowLimits.edges, false),
+      } satisfies Shape<CreateFlowRequest>)
+      .check((context) => {
+        const { members, flow } = context.value;
+        if (members.length > 0 || flow.open) return;
+        refuse(context.issues, members, 'must have at least 1 item: the flow is not open', ['members']);
+      }),
+  );
+  return async (message: CreateFlowRequest, context: HandlerContext): Promise<CreateFlowResponse> => {
+    const asked = validate(await requestFor(message.namespace), message);
     const { flow } = asked;
     const graph = { ...asked, sealJoins: [], sealed: !flow.open };
     const plan = planGraph(graph, flowLimits);
     if (plan.ids.length > flowLimits.members) throw flowLimitExceeded(flowLimits.members);
     const joins = joinsOf(graph, plan, NOTHING_AROUND, flowLimits);
 
-    const namespaceId = await registry.namespaceFor(asked.namespace);
+    const namespaceId = await namespaceFor(registry, asked.namespace, context);
     const id = flow.flowId ?? uuidV7();
-    const members = await membersOf(registry, namespaceId, id, asked.members, plan.ids);
+    const members = await membersOf(registry, namespaceId, id, asked.members, plan.ids, traceOf(context));
     const made: NewFlow = {
       id,
       namespace: namespaceId,

@@ -3,6 +3,7 @@
  * read again. Only edges to members that were made before can close a cycle, so only they need the whole graph.
  */
 import { create } from '@bufbuild/protobuf';
+import type { HandlerContext } from '@connectrpc/connect';
 import { z } from 'zod';
 import {
   type ExtendFlowRequest,
@@ -20,6 +21,9 @@ import {
   readDepths,
   readGraph,
 } from '../../../repository/flows/index.js';
+import { traceOf } from '../../call-trace.js';
+import { sized } from '../../payload-limits.js';
+import { refuseHiddenFlow } from '../../shown.js';
 import { counter, id, list, namespace, refuse, requestId, type Shape, validate } from '../../validation.js';
 import { contentHash } from '../content-hash.js';
 import type { EngineServiceDeps } from '../deps.js';
@@ -45,27 +49,29 @@ const ATTEMPTS = 5;
 const ANY_REVISION = 0n;
 
 export function extendFlowCall(deps: EngineServiceDeps) {
-  const { database, registry, after, flowLimits, maxPayloadBytes } = deps;
+  const { database, registry, after, flowLimits } = deps;
   const turns = new Turns();
-  const request = z
-    .object({
-      namespace,
-      requestId,
-      flowId: id,
-      expectedRevision: counter,
-      ...graphSpec(maxPayloadBytes, flowLimits.edges, true),
-      sealJoins: list(memberRef(true), MAX_SEALED),
-      seal: z.boolean(),
-      lease: leaseRef.optional(),
-    } satisfies Shape<ExtendFlowRequest>)
-    .check((context) => {
-      const { members, edges, joins, sealJoins, seal } = context.value;
-      if (seal || [members, edges, joins, sealJoins].some(({ length }) => length > 0)) return;
-      refuse(context.issues, members, 'or edges, joins, seal_joins or seal is required', ['members']);
-    });
+  const requestFor = sized(deps, (mostBytes) =>
+    z
+      .object({
+        namespace,
+        requestId,
+        flowId: id,
+        expectedRevision: counter,
+        ...graphSpec(mostBytes, flowLimits.edges, true),
+        sealJoins: list(memberRef(true), MAX_SEALED),
+        seal: z.boolean(),
+        lease: leaseRef.optional(),
+      } satisfies Shape<ExtendFlowRequest>)
+      .check((context) => {
+        const { members, edges, joins, sealJoins, seal } = context.value;
+        if (seal || [members, edges, joins, sealJoins].some(({ length }) => length > 0)) return;
+        refuse(context.issues, members, 'or edges, joins, seal_joins or seal is required', ['members']);
+      }),
+  );
 
-  return async (message: ExtendFlowRequest): Promise<ExtendFlowResponse> => {
-    const asked = validate(request, message);
+  return async (message: ExtendFlowRequest, context: HandlerContext): Promise<ExtendFlowResponse> => {
+    const asked = validate(await requestFor(message.namespace), message);
     const { flowId: flow, lease } = asked;
     const graph = { ...asked, sealed: asked.seal };
     const plan = planGraph(graph, flowLimits);
@@ -76,7 +82,7 @@ export function extendFlowCall(deps: EngineServiceDeps) {
     const extend = async (): Promise<Extended> => {
       const { revision, around } = await look(deps, namespaceId, flow, graph, plan);
       const joins = joinsOf(graph, plan, around, flowLimits);
-      members ??= await membersOf(registry, namespaceId, flow, asked.members, plan.ids);
+      members ??= await membersOf(registry, namespaceId, flow, asked.members, plan.ids, traceOf(context));
       const answer = await extendFlow(database, {
         namespace: namespaceId,
         flow,
@@ -96,6 +102,7 @@ export function extendFlowCall(deps: EngineServiceDeps) {
     const { answer, joins } = await (readsGraph(plan) ? turns.take(flow, () => untilStill(extend)) : extend());
 
     if (isRefusedFlow(answer)) {
+      await refuseHiddenFlow(database, namespaceId, flow);
       throw refusalOf(answer, {
         flow,
         limits: flowLimits,

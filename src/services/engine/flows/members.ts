@@ -1,6 +1,7 @@
 /** The executions that a call makes as members of a flow. */
 import type { Registry } from '../../../dispatch/registry.js';
 import type { NewMember } from '../../../repository/flows/index.js';
+import type { TraceHeaders } from '../../../runtime/traceparent.js';
 import { toNewExecutions } from '../spec.js';
 import type { MemberAsked } from './graph-spec.js';
 
@@ -11,11 +12,13 @@ export async function membersOf(
   flow: string,
   asked: readonly MemberAsked[],
   ids: readonly string[],
+  trace: TraceHeaders | undefined,
 ): Promise<NewMember[]> {
   const executions = await toNewExecutions(
     registry,
     namespace,
     asked.map(({ execution }) => execution),
+    trace,
   );
   return executions.map((execution, i) => ({
     localName: asked[i]?.localName ?? '',

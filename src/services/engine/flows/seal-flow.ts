@@ -6,8 +6,10 @@ import {
   type SealFlowResponse,
   SealFlowResponseSchema,
 } from '../../../../gen/tailrace/v1/engine_service_pb.js';
+import { isFlowEnd } from '../../../domain/states.js';
 import { isRefusedFlow, sealFlow } from '../../../repository/flows/index.js';
 import { namespaceIn } from '../../namespace-in.js';
+import { refuseHiddenFlow } from '../../shown.js';
 import { counter, id, namespace, type Shape, validate } from '../../validation.js';
 import type { EngineServiceDeps } from '../deps.js';
 import { tellMade } from './follow-up.js';
@@ -22,11 +24,13 @@ const request = z.object({
 export function sealFlowCall({ database, registry, after, flowLimits }: EngineServiceDeps) {
   return async (message: SealFlowRequest): Promise<SealFlowResponse> => {
     const { flowId: flow, expectedRevision, ...asked } = validate(request, message);
+    const namespaceId = await namespaceIn(registry, asked.namespace);
     const answer = await sealFlow(database, {
-      namespace: await namespaceIn(registry, asked.namespace),
+      namespace: namespaceId,
       flow,
       expectedRevision,
     });
+    if (isRefusedFlow(answer) || isFlowEnd(answer.state)) await refuseHiddenFlow(database, namespaceId, flow);
     if (isRefusedFlow(answer)) {
       throw refusalOf(answer, { flow, limits: flowLimits, nameOf: (member) => member, quorumField: () => 'flow_id' });
     }

@@ -1,5 +1,6 @@
 /** WaitForChildren: the holder parks its open attempt until the join of the children it spawns decides. */
 import { create } from '@bufbuild/protobuf';
+import type { HandlerContext } from '@connectrpc/connect';
 import { z } from 'zod';
 import {
   type WaitForChildrenRequest,
@@ -15,6 +16,8 @@ import {
 } from '../../../repository/flows/index.js';
 import { isRefused } from '../../../repository/leases/index.js';
 import { uuidV7 } from '../../../runtime/random.js';
+import { traceOf } from '../../call-trace.js';
+import { sized } from '../../payload-limits.js';
 import { list, namespace, refuse, type Shape, validate } from '../../validation.js';
 import { contentHash } from '../content-hash.js';
 import type { EngineServiceDeps } from '../deps.js';
@@ -28,30 +31,32 @@ import { joinPolicy } from './join-policy.js';
 import { childRefusal, joinLimitExceeded, keptOrders } from './refusals.js';
 
 export function waitForChildrenCall(deps: EngineServiceDeps) {
-  const { database, registry, after, flowLimits, maxPayloadBytes } = deps;
-  const request = z
-    .object({
-      namespace,
-      lease: required(leaseRef),
-      children: list(childSpec(maxPayloadBytes), MAX_CHILDREN, 1),
-      policy: joinPolicy,
-    } satisfies Shape<WaitForChildrenRequest>)
-    .check((context) => {
-      const { children, policy } = context.value;
-      const { quorum = 0, distinctSources = false } = policy ?? {};
-      // A child without a declared source is a source of its own.
-      const sources = new Set(children.map(({ source }, i) => source ?? i));
-      const chances = distinctSources ? sources.size : children.length;
-      if (quorum <= chances) return;
-      const what = distinctSources ? 'distinct sources' : 'children';
-      refuse(context.issues, quorum, `must be at most the number of ${what}, ${chances}; it is ${quorum}`, [
-        'policy',
-        'quorum',
-      ]);
-    });
+  const { database, registry, after, flowLimits } = deps;
+  const requestFor = sized(deps, (mostBytes) =>
+    z
+      .object({
+        namespace,
+        lease: required(leaseRef),
+        children: list(childSpec(mostBytes), MAX_CHILDREN, 1),
+        policy: joinPolicy,
+      } satisfies Shape<WaitForChildrenRequest>)
+      .check((context) => {
+        const { children, policy } = context.value;
+        const { quorum = 0, distinctSources = false } = policy ?? {};
+        // A child without a declared source is a source of its own.
+        const sources = new Set(children.map(({ source }, i) => source ?? i));
+        const chances = distinctSources ? sources.size : children.length;
+        if (quorum <= chances) return;
+        const what = distinctSources ? 'distinct sources' : 'children';
+        refuse(context.issues, quorum, `must be at most the number of ${what}, ${chances}; it is ${quorum}`, [
+          'policy',
+          'quorum',
+        ]);
+      }),
+  );
 
-  return async (message: WaitForChildrenRequest): Promise<WaitForChildrenResponse> => {
-    const asked = validate(request, message);
+  return async (message: WaitForChildrenRequest, context: HandlerContext): Promise<WaitForChildrenResponse> => {
+    const asked = validate(await requestFor(message.namespace), message);
     const { lease, children, policy = DEFAULT_POLICY } = asked;
     const { executionId: parent } = lease;
     if (children.length > flowLimits.slots) {
@@ -64,6 +69,7 @@ export function waitForChildrenCall(deps: EngineServiceDeps) {
       namespaceId,
       parent,
       children.map(({ execution }) => execution),
+      traceOf(context),
     );
     const kept = await readKeptOrders(database, parent, made);
     if (kept.length > 0) throw keptOrders(kept);

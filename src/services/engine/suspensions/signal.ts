@@ -13,6 +13,8 @@ import { SignalEffect, SignalSource, SignalSourceSchema } from '../../../../gen/
 import { tellConsequences } from '../../../dispatch/after-commit.js';
 import { type SignalAnswer, signalExecution } from '../../../repository/suspensions/index.js';
 import { uuidV7 } from '../../../runtime/random.js';
+import { sized } from '../../payload-limits.js';
+import { refuseHidden } from '../../shown.js';
 import {
   always,
   enumNumber,
@@ -49,20 +51,22 @@ const source = enumNumber(SignalSourceSchema)
 
 export function signalExecutionCall(deps: EngineServiceDeps) {
   const { database, registry, after, tokens, signalLimits } = deps;
-  const request = z
-    .object({
-      namespace,
-      target: z.custom<SignalExecutionRequest['target']>(),
-      name: name(),
-      source,
-      sourceId: text(SOURCE_BYTES),
-      payload: payload(deps.maxPayloadBytes),
-      idempotencyKey: optionalName(),
-    } satisfies Shape<SignalExecutionRequest>)
-    .check(always(checkTarget));
+  const requestFor = sized(deps, (mostBytes) =>
+    z
+      .object({
+        namespace,
+        target: z.custom<SignalExecutionRequest['target']>(),
+        name: name(),
+        source,
+        sourceId: text(SOURCE_BYTES),
+        payload: payload(mostBytes),
+        idempotencyKey: optionalName(),
+      } satisfies Shape<SignalExecutionRequest>)
+      .check(always(checkTarget)),
+  );
 
   return async (message: SignalExecutionRequest): Promise<SignalExecutionResponse> => {
-    const asked = validate(request, message);
+    const asked = validate(await requestFor(message.namespace), message);
     const target = toTarget(asked.target);
     const byToken = 'token' in target ? await tokens.verify(target.token) : undefined;
     // Not even the namespace is looked up for a forged one: whoever sends many must not cause as many reads.
@@ -83,7 +87,12 @@ export function signalExecutionCall(deps: EngineServiceDeps) {
       limits: signalLimits,
     });
     const effect = EFFECTS[answer.verdict];
-    if (effect === undefined) throw signalRefusal(answer, target, signalLimits);
+    if (effect === undefined) {
+      if (answer.verdict === 'terminal' && 'execution' in target) {
+        await refuseHidden(database, namespaceId, [target.execution]);
+      }
+      throw signalRefusal(answer, target, signalLimits);
+    }
     if (effect !== SignalEffect.DUPLICATE && effect !== SignalEffect.IGNORED) {
       after.committed(1);
       if (answer.delay_ms !== null) after.due('scheduled', Number(answer.delay_ms));
