@@ -39,6 +39,7 @@ export default defineConfig({
             : [],
         testTimeout: level.seconds * 1_000,
         hookTimeout: 60_000,
+        expect: { poll: { timeout: 20_000 } },
         // One process for many files: it reads the sources once, and runs them compiled. What differs is the database.
         isolate: false,
         ...(level.postgres && { setupFiles: ['./test/support/kept-databases.ts'] }),

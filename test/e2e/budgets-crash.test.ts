@@ -105,7 +105,7 @@ async function fill(some: Spending): Promise<void> {
 }
 
 const held = (count: number) => async (some: Spending) =>
-  await eventually(async () => (await some.budget()).blockedCount === BigInt(count));
+  await eventually(async () => (await some.budget()).blockedCount === BigInt(count), 60_000);
 
 async function allStart(some: Spending): Promise<void> {
   const seen = new Set<string>();
@@ -114,6 +114,7 @@ async function allStart(some: Spending): Promise<void> {
       lanes: [{ lane: some.lane }],
       maxExecutions: 500,
       leaseDuration: seconds(600),
+      wait: seconds(20),
     });
     if (claims.length === 0) throw new Error(`${seen.size} of ${COUNT} were let go`);
     for (const { executionId } of claims) seen.add(executionId);
@@ -156,7 +157,7 @@ describe.concurrent.each(Object.entries(OPERATIONS))('%s', (_, { prepare, act, f
       () => true,
       () => false,
     );
-    await eventually(() => proxy.crashed, 15_000);
+    await eventually(() => proxy.crashed, 60_000);
     await doomed.kill();
     await proxy.close();
     const survivor = await startTailrace({ database });

@@ -135,11 +135,12 @@ describe('SUSPEND', () => {
 
   it('lets go on at the end of the window, though the budget was never used up', async () => {
     const some = spending();
-    await some.put({ tokens: 10n }, { breachPolicy: SUSPEND, resetWindow: seconds(2) });
+    await some.put({ tokens: 10n }, { breachPolicy: SUSPEND, resetWindow: seconds(3_600) });
     const [first, second] = [await some.running(), await some.running()];
     await some.report(first, { tokens: 8n });
     await refusal(some.report(first, { tokens: 9n }));
     await refusal(some.report(second, { tokens: 9n }));
+    await some.put({ tokens: 10n }, { breachPolicy: SUSPEND, resetWindow: seconds(2) });
     for (const next of [await some.next(), await some.next()]) await some.hand.complete(next);
   });
 
@@ -181,7 +182,7 @@ describe('SUSPEND', () => {
       await refusal(some.report(claim, { tokens: 11n }));
       return claim.executionId;
     };
-    const [resumed, canceled, expired] = [await parked(), await parked(), await parked({ deadlineTime: in2Seconds() })];
+    const [resumed, canceled, expired] = [await parked(), await parked(), await parked({ deadlineTime: in6Seconds() })];
     await recorded.clients.admin.resumeExecution({ executionId: resumed });
     const next = await some.next();
     expect(next).toMatchObject({ executionId: resumed, resume: { cause: ResumeCause.OPERATOR } });
@@ -268,4 +269,4 @@ describe('REFUSE', () => {
   });
 });
 
-const in2Seconds = () => ({ seconds: BigInt(Math.ceil(wallMs() / 1_000) + 2) });
+const in6Seconds = () => ({ seconds: BigInt(Math.ceil(wallMs() / 1_000) + 6) });

@@ -144,7 +144,7 @@ describe('a budget that is used up and comes back', () => {
     await some.put({ tokens: 1n }, { attachments: [] });
     const seen = new Set<string>();
     while (seen.size < count) {
-      const claims = await some.hand.claim({ lanes: [{ lane: some.lane }], maxExecutions: 100 });
+      const claims = await some.hand.claim({ lanes: [{ lane: some.lane }], maxExecutions: 100, wait: seconds(20) });
       if (claims.length === 0) throw new Error(`${seen.size} of ${count} were let go`);
       for (const { executionId } of claims) seen.add(executionId);
     }

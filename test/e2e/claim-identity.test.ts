@@ -1,7 +1,8 @@
 /** Workers that look alike: equal names, equal instances, yet no lease is shared. */
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import type { Claim } from '../../gen/tailrace/v1/lease_pb.js';
 import { type LogEntry, LogEntryKind } from '../../gen/tailrace/v1/log_pb.js';
-import { type ByHand, leaseOf, refusal, seconds } from '../support/by-hand.js';
+import { ByHand, leaseOf, refusal, seconds } from '../support/by-hand.js';
 import { Recorded } from '../support/history/recorded.js';
 import type { Clients } from '../support/tailrace.js';
 
@@ -44,15 +45,13 @@ test('proof 11: the same over two servers', async () => {
   const lane = 'two servers';
   const created = await recorded.hand().create(...Array.from({ length: 200 }, () => ({ lane })));
   const servers = [recorded.clients, other];
-  const asks = Array.from({ length: 40 }, (_, i) =>
-    servers[i % 2]?.engine.claimExecutions({
-      worker: { name: 'twin', instanceId: 'host:1' },
-      lanes: [{ lane }],
-      maxExecutions: 10,
-      wait: seconds(2),
-    }),
-  );
-  const claimed = (await Promise.all(asks)).flatMap((answer) => answer?.claims ?? []);
+  const claimed: Claim[] = [];
+  const asks = Array.from({ length: 40 }, async (_, i) => {
+    const hand = new ByHand(servers[i % 2] as Clients, 'twin', 'host:1');
+    const ask = { lanes: [{ lane }], maxExecutions: 10, wait: seconds(2), leaseDuration: seconds(600) };
+    while (claimed.length < created.length) claimed.push(...(await hand.claim(ask)));
+  });
+  await Promise.all(asks);
   expect(claimed.map(({ executionId }) => executionId).sort()).toEqual(created.sort());
 });
 

@@ -100,7 +100,7 @@ describe('E4: a refusal names its cause', () => {
   });
 
   it('a time to start that has passed, also before anybody has noticed', async () => {
-    const id = await hand.createOne({ lane: 'stale', ttl: seconds(0.5) });
+    const id = await hand.createOne({ lane: 'stale', ttl: seconds(4) });
     await unnoticed(id, async () => {
       await expect(refusal(hand.claimNamed(id))).resolves.toMatchObject({ reason: 'WRONG_STATE' });
       expect(await hand.claim({ lanes: [{ lane: 'stale' }], wait: seconds(0) })).toEqual([]);
@@ -128,7 +128,7 @@ async function unnoticed(execution: string, act: () => Promise<void>): Promise<v
 }
 
 describe('E4: start_within', () => {
-  const within = { startWithin: seconds(0.3), leaseDuration: seconds(60) };
+  const within = { startWithin: seconds(4), leaseDuration: seconds(60) };
 
   async function wentBack({ executionId }: Claim): Promise<void> {
     const ended = await recorded.log.entry(
@@ -159,7 +159,8 @@ describe('E4: start_within', () => {
   });
 
   it('gives back a named claim too; its holder has lost it', async () => {
-    const claim = await hand.claimNamed(await hand.createOne({ lane: 'named, not begun' }), within);
+    const id = await hand.createOne({ lane: 'named, not begun' });
+    const claim = await hand.claimNamed(id, { ...within, startWithin: seconds(0.3) });
     await wentBack(claim);
     await expect(refusal(hand.complete(claim))).resolves.toMatchObject({
       reason: 'LEASE_LOST',
@@ -167,7 +168,7 @@ describe('E4: start_within', () => {
     });
   });
 
-  it.each([
+  it.concurrent.each([
     ['a renewal', (claim: Claim) => hand.renew(claim)],
     ['a report', (claim: Claim) => hand.progress(claim, 1)],
   ])('is met by %s', async (_, begin) => {

@@ -1,7 +1,9 @@
 /** In which order work is handed out: priority, then becoming claimable; lanes by weight; aging where it is set (E3). */
+import { timestampFromMs } from '@bufbuild/protobuf/wkt';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { FailureClass } from '../../gen/tailrace/v1/attempt_pb.js';
 import type { Claim } from '../../gen/tailrace/v1/lease_pb.js';
+import { wallMs } from '../../src/runtime/clock.js';
 import { type ByHand, only, seconds } from '../support/by-hand.js';
 import { countBy } from '../support/history/grouping.js';
 import { Recorded } from '../support/history/recorded.js';
@@ -61,9 +63,11 @@ describe('E3: inside a lane', () => {
 
   it('delayed work takes its place when it becomes due, and overtakes by its priority', async () => {
     const lane = 'delayed';
-    const urgent = await hand.createOne({ lane, priority: 1, delay: seconds(0.3) });
-    const patient = await hand.createOne({ lane, delay: seconds(0.3) });
+    const urgent = await hand.createOne({ lane, priority: 1, delay: seconds(3_600) });
+    const patient = await hand.createOne({ lane, delay: seconds(3_600) });
     const plain = await hand.createOne({ lane });
+    const runTime = timestampFromMs(wallMs() + 300);
+    for (const executionId of [urgent, patient]) await recorded.clients.admin.changeExecution({ executionId, runTime });
     await recorded.log.entry(({ executionId, toState }) => executionId === patient && toState === 3);
     await recorded.log.entry(({ executionId, toState }) => executionId === urgent && toState === 3);
     const claims = await hand.claim({ ...from(lane), maxExecutions: 3 });
@@ -122,7 +126,11 @@ describe('E3: aging', () => {
   }
 
   it('lets low priority have its turn, which it never gets otherwise', async () => {
-    await recorded.clients.admin.updateLane({ lane: 'aging', settings: { agingInterval: seconds(1) } });
+    const age = (interval: number) =>
+      recorded.clients.admin.updateLane({ lane: 'aging', settings: { agingInterval: seconds(interval) } });
+    await age(3_600);
+    expect(await turnsUntilServed('aging', 10)).toBeUndefined();
+    await age(1);
     const turns = (await turnsUntilServed('aging', 2_000)) ?? 0;
     expect(turns).toBeGreaterThan(1);
     expect(await turnsUntilServed('not aging', turns)).toBeUndefined();

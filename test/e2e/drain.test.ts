@@ -10,9 +10,9 @@ import { ByHand, refusal, seconds } from '../support/by-hand.js';
 import { type Another, Recorded } from '../support/history/recorded.js';
 import type { Clients } from '../support/tailrace.js';
 
-const DRAIN_SECONDS = 10;
+const DRAIN_SECONDS = 60;
 /** What only waits is let go at once; a drain that waited for it would use up its bound. */
-const BOUND_MS = 5_000;
+const BOUND_MS = 20_000;
 
 let recorded: Recorded;
 let doomed: Another;
@@ -63,7 +63,10 @@ test('E16: watches end with DRAINING', async () => {
     clients.completion.watchCompletions({ start })[Symbol.asyncIterator](),
   ];
   await Promise.all(watches.map((watch) => watch.next()));
-  const ends = watches.map((watch) => refusal(watch.next()));
+  const ended = async (watch: (typeof watches)[number]) => {
+    while (!(await watch.next()).done);
+  };
+  const ends = watches.map((watch) => refusal(ended(watch)));
   expect(await drained()).toBeLessThan(BOUND_MS);
   for (const end of await Promise.all(ends)) expect(end).toMatchObject({ reason: 'DRAINING' });
 });

@@ -24,7 +24,7 @@ beforeAll(async () => {
 afterAll(() => recorded.stop());
 
 async function running(spec: Parameters<ByHand['createOne']>[0] = {}): Promise<Claim> {
-  return await hand.claimNamed(await hand.createOne(spec));
+  return await hand.claimNamed(await hand.createOne(spec), { leaseDuration: seconds(600) });
 }
 
 describe('E8: backoff', () => {
@@ -221,7 +221,7 @@ describe('E8: a lost lease', () => {
     const id = await hand.createOne({ lane, retryPolicy: { maxAttempts: 2 } });
     const ask = { lanes: [{ lane }], leaseDuration: seconds(1) };
     await hand.claimOne(ask);
-    const again = await hand.claimOne(ask);
+    const again = await hand.claimOne({ ...ask, leaseDuration: seconds(60), wait: seconds(20) });
     expect(again).toMatchObject({ executionId: id, attemptKind: AttemptKind.RECLAIM, failureCount: 1 });
     await hand.fail(again, TRANSIENT, atOnce);
     expect((await hand.look(id)).outcome).toMatchObject({ state: FAILED, reason: EndReason.RETRIES_EXHAUSTED });

@@ -147,6 +147,8 @@ describe('a repeat', () => {
     const again = await flow.cancel({ reason: 'second' });
     expect(again).toMatchObject({ state: CANCELED, settled: true });
     expect((await flow.get()).cancelReason).toBe('first');
+    const later = await hand.createOne();
+    await recorded.log.entry(({ executionId }) => executionId === later);
     const told = recorded.log.entries.filter(({ flowId }) => flowId === flow.id);
     expect(told.filter(({ kind }) => kind === LogEntryKind.FLOW_CANCELED)).toHaveLength(1);
   });

@@ -6,6 +6,7 @@
  */
 import fc from 'fast-check';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { monotonicMs } from '../../src/runtime/clock.js';
 import { Chance } from '../support/chance.js';
 import { countedWrong, drive } from '../support/flow-oracle/drive.js';
 import { plans } from '../support/flow-oracle/plan.js';
@@ -17,6 +18,8 @@ const RUNS = 6;
 const AT_ONCE = 5;
 const MOST_MEMBERS = 20;
 const BOUND_MS = 50_000;
+/** Flows that it takes to tell anything, however long they last. */
+const LEAST = 5;
 const given = process.env['TAILRACE_TEST_SEED'];
 
 let recorded: Recorded;
@@ -28,9 +31,11 @@ afterAll(() => recorded.stop());
 test('servers and workers die, and the engine does as the oracle says', async () => {
   const mortal = new Mortal(recorded, new Chance(Number(given ?? 1)));
   const driven: MadeFlow[] = [];
+  const until = monotonicMs() + BOUND_MS;
   // Several at once, because each waits now and then for a lease to end.
   const several = fc.array(plans(MOST_MEMBERS), { minLength: AT_ONCE, maxLength: AT_ONCE });
   const property = fc.asyncProperty(several, async (all) => {
+    if (driven.length > LEAST && monotonicMs() > until) return;
     // Most calls go to the one that dies, while it lives.
     const servers = () => (mortal.clients ? [mortal.clients, mortal.clients, recorded.clients] : [recorded.clients]);
     await Promise.all(
@@ -44,14 +49,12 @@ test('servers and workers die, and the engine does as the oracle says', async ()
   try {
     await fc.assert(property, {
       numRuns: RUNS,
-      interruptAfterTimeLimit: BOUND_MS,
-      markInterruptAsFailure: false,
       ...(given && { seed: Number(given) }),
     });
   } finally {
     await mortal.stop();
   }
   for (const flow of driven) expect(await countedWrong(flow)).toEqual([]);
-  expect(driven.length).toBeGreaterThan(5);
+  expect(driven.length).toBeGreaterThan(LEAST);
   expect(mortal.kills).toBeGreaterThan(1);
 });

@@ -89,6 +89,9 @@ test('proof 3: the last two of three slots are filled in the same instant, a tho
     await completeAll(claims.values());
     expect((await flow.ended()).state).toBe(FlowState.SUCCEEDED);
   }
+  for (const { id } of flows) {
+    await recorded.log.entry(({ kind, flowId }) => kind === LogEntryKind.FLOW_SETTLED && flowId === id);
+  }
   const released = decisions(LogEntryKind.JOIN_SATISFIED).map(({ executionId }) => executionId);
   expect(released).toHaveLength(TIMES);
   expect(new Set(released).size).toBe(TIMES);

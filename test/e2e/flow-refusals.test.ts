@@ -9,6 +9,7 @@ import { ByHand, type Init, leaseOf, refusal, seconds } from '../support/by-hand
 import { eventually } from '../support/eventually.js';
 import { startTailrace, type TestTailrace } from '../support/tailrace.js';
 
+const long = { leaseDuration: seconds(3_600) };
 const LIMITS = { members: 12, slots: 4, depth: 5, edges: 30 };
 
 let tailrace: TestTailrace;
@@ -303,7 +304,7 @@ describe('ExtendFlow refuses', () => {
 
   it('edges to what has started, has ended, or takes no more', async () => {
     const { flowId, id } = await openFlow('running ended first blocked', 'first>blocked');
-    await hand.claimNamed(id('running'));
+    await hand.claimNamed(id('running'), long);
     await hand.complete(await hand.claimNamed(id('ended')));
     for (const late of ['running', 'ended', 'blocked']) {
       const asked = { members: members('new'), edges: edges(`new>${id(late)}`) };
@@ -393,13 +394,13 @@ describe('ExtendFlow refuses', () => {
 
   it('a lease that is not held', async () => {
     const { flowId, id } = await openFlow('a');
-    const held = leaseOf(await hand.claimNamed(id('a')));
+    const held = leaseOf(await hand.claimNamed(id('a'), long));
     await extend(flowId, { members: members('b'), lease: held });
     const stale = { ...held, leaseId: uuidV7() };
     expect(await refused(() => extend(flowId, { members: members('c'), lease: stale }))).toMatchObject({
       reason: 'LEASE_LOST',
     });
-    const other = leaseOf(await hand.claimNamed(await hand.createOne()));
+    const other = leaseOf(await hand.claimNamed(await hand.createOne(), long));
     expect(await refused(() => extend(flowId, { members: members('c'), lease: other }))).toMatchObject({
       reason: 'LEASE_LOST',
     });

@@ -16,6 +16,7 @@ import { Recorded } from '../support/history/recorded.js';
 import { HoldingProxy } from '../support/holding-proxy.js';
 import { freshDatabase, type TestDatabase } from '../support/postgres.js';
 
+const long = { leaseDuration: seconds(600) };
 const cancelRest = { mode: JoinMode.ANY, onSatisfied: OnSatisfied.CANCEL_REST };
 const lost = { state: 'CANCELED', reason: EndReason.JOIN_SATISFIED };
 
@@ -42,7 +43,7 @@ const sweeps = () => proxy.answered.filter((name) => name.startsWith('sweeping.'
 async function claimAll(flow: MadeFlow, type: string, count: number): Promise<Claim[]> {
   const claims: Claim[] = [];
   while (claims.length < count) {
-    const taken = await hand.claim({ lanes: [{ lane: flow.lane }], types: [type], maxExecutions: 500 });
+    const taken = await hand.claim({ lanes: [{ lane: flow.lane }], types: [type], maxExecutions: 500, ...long });
     if (taken.length === 0) throw new Error(`${claims.length} of ${count} became claimable`);
     claims.push(...taken);
   }
@@ -128,7 +129,7 @@ test('a wide join over distinct sources decides although all of it fails at once
   await held.reached;
   held.release();
   // Source by source it took eleven seconds, and longer than a statement may at the widest.
-  await hand.end(flow.of('last'), 5);
+  await hand.end(flow.of('last'), 10);
   expect(await flow.end('last')).toEqual({ state: 'SKIPPED', reason: EndReason.JOIN_IMPOSSIBLE });
   expect((await flow.ended()).state).toBe(FlowState.FAILED);
 });
@@ -137,11 +138,11 @@ test("a join whose time is up is not looked at without a pause while its member 
   const flow = await hand.flow({
     members: { slow: {}, last: {} },
     links: [['slow', 'last']],
-    joins: { last: { timeout: seconds(1) } },
+    joins: { last: { timeout: seconds(4) } },
   });
   const rows = await HeldRows.start(database);
   await rows.hold('blocked', 'execution', flow.of('last'));
-  await hand.sweptAfter(1);
+  await hand.sweptAfter(4);
   const before = sweeps();
   await hand.sweptAfter(0.5);
   expect(sweeps() - before).toBeLessThan(40);
@@ -152,9 +153,9 @@ test("a join whose time is up is not looked at without a pause while its member 
 });
 
 test('what was released too late to start is not handed over, and expires', async () => {
+  const held = proxy.hold('sweeping.timers', 'before');
   const flow = await hand.flow({ members: { a: {}, late: { ttl: seconds(0.1) } }, links: [['a', 'late']] });
   const claim = await flow.claim('a');
-  const held = proxy.hold('sweeping.timers', 'before');
   await held.reached;
   await hand.sweptAfter(0.2);
   const { claims } = await recorded.clients.engine.completeExecutions({
@@ -194,7 +195,7 @@ test('what follows from a lease that is revoked does not wait for the pulse', as
   const { done } = await recorded.clients.completion.awaitFlow({
     flowId: flow.id,
     until: FlowMilestone.ENDED,
-    timeout: seconds(5),
+    timeout: seconds(20),
   });
   held.release();
   expect(done).toBe(true);

@@ -6,6 +6,7 @@ import pg from 'pg';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { FrameMode, FramesCloseReason } from '../../gen/tailrace/v1/frame_pb.js';
 import type { Claim } from '../../gen/tailrace/v1/lease_pb.js';
+import { LogEntryKind, StartPosition } from '../../gen/tailrace/v1/log_pb.js';
 import { verify } from '../../src/repository/verification/index.js';
 import { monotonicMs, pause } from '../../src/runtime/clock.js';
 import { ByHand, refusal, seconds } from '../support/by-hand.js';
@@ -19,6 +20,8 @@ import { RestartablePostgres } from '../support/restartable-postgres.js';
 import { type Clients, clientsOf, startTailrace, type TestTailrace } from '../support/tailrace.js';
 
 const { DURABLE, BEST_EFFORT } = FrameMode;
+/** There is a pulse every second. */
+const BOUND_MS = 10_000;
 
 const running = async (hand: ByHand): Promise<Claim> =>
   hand.claimNamed(await hand.createOne(), { leaseDuration: seconds(600) });
@@ -75,12 +78,12 @@ describe('two servers whose wake-ups never reach each other', () => {
       await frames.append(claim, [text(word)]);
       const appended = monotonicMs();
       await tail.until(({ frames: told }) => said(told).at(-1) === word);
-      expect(monotonicMs() - appended).toBeLessThan(3_000);
+      expect(monotonicMs() - appended).toBeLessThan(BOUND_MS);
     }
     await hand.complete(claim);
     const ended = monotonicMs();
     expect(said(await tail.whole())).toEqual(['first', 'a', 'b', 'c']);
-    expect(monotonicMs() - ended).toBeLessThan(3_000);
+    expect(monotonicMs() - ended).toBeLessThan(BOUND_MS);
     expect(tail.closed).toMatchObject({ reason: FramesCloseReason.EXECUTION_ENDED });
     expect(muted.heard).toEqual([]);
   });
@@ -94,9 +97,17 @@ test('wake-ups of output have a channel of their own', async () => {
   await listener.connect();
   try {
     const claim = await running(new ByHand(tailrace));
-    await pause(200);
+    for await (const { entries } of tailrace.completion.watchLog({ start: StartPosition.EARLIEST })) {
+      if (entries.some(({ kind }) => kind === LogEntryKind.ATTEMPT_STARTED)) break;
+    }
     await listener.query(`listen tailrace_${database.schema}; listen tailrace_${database.schema}_frames`);
     listener.on('notification', ({ channel }) => heard.add(channel));
+    // Of the claim nothing more is to be heard.
+    await eventually(async () => {
+      heard.clear();
+      await pause(1_000);
+      return heard.size === 0;
+    });
     for (let i = 0; i < 10; i++) await new FramesByHand(tailrace).append(claim, [text('a')]);
     await eventually(() => heard.size > 0);
     expect([...heard]).toEqual([`tailrace_${database.schema}_frames`]);

@@ -23,7 +23,7 @@ beforeAll(async () => {
 });
 afterAll(() => recorded.stop());
 
-const running = async (): Promise<Claim> => hand.claimNamed(await hand.createOne());
+const running = async (): Promise<Claim> => hand.claimNamed(await hand.createOne(), { leaseDuration: seconds(600) });
 
 describe('AppendFrames', () => {
   test('answers how far the stream is, and the frames come back as they were', async () => {
@@ -183,10 +183,10 @@ describe('AppendFrames', () => {
 
   test('does not renew the lease, but counts as its first sign of life', async () => {
     const id = await hand.createOne();
-    const claim = await hand.claimNamed(id, { leaseDuration: seconds(1.5), startWithin: seconds(0.4) });
+    const claim = await hand.claimNamed(id, { leaseDuration: seconds(5), startWithin: seconds(4) });
     await frames.append(claim, [text('a')]);
     const expired = async () => (await refusal(frames.append(claim, [text('b')]))).metadata['why'] === 'expired';
-    await eventually(() => expired().catch(() => false), 5_000);
+    await eventually(() => expired().catch(() => false));
     const attempts = await recorded.clients.admin.listAttempts({ executionId: id });
     await eventually(async () => {
       const [first] = (await recorded.clients.admin.listAttempts({ executionId: id })).attempts;
@@ -208,7 +208,7 @@ describe('AppendFrames', () => {
 
   test('proof 1: a holder that was taken over is refused, while its successor appends to a stream of its own', async () => {
     const id = await hand.createOne();
-    const lost = await hand.claimNamed(id, { leaseDuration: seconds(1) });
+    const lost = await hand.claimNamed(id, { leaseDuration: seconds(4) });
     await frames.append(lost, [text('of the first')]);
     await eventually(
       async () =>

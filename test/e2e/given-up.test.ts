@@ -54,63 +54,66 @@ describe('proof 7: a poison execution', () => {
     'kills its worker': {
       policy: { maxAttempts: 2 },
       treat: crash,
-      leaseSeconds: 1,
+      leaseSeconds: 4,
       attempts: 2,
       reason: EndReason.RETRIES_EXHAUSTED,
     },
     'kills its worker, which is not counted': {
       policy: { maxAttempts: 5, maxReclaims: 1, countLostLeases: false },
       treat: crash,
-      leaseSeconds: 1,
+      leaseSeconds: 4,
       attempts: 2,
       reason: EndReason.RECLAIMS_EXHAUSTED,
     },
     'kills its worker, and fails in between': {
       policy: { maxAttempts: 3, ...soon },
       treat: (claim) => (claim.attemptNumber % 2 === 0 ? hand.fail(claim, FailureClass.TRANSIENT) : crash()),
-      leaseSeconds: 1,
+      leaseSeconds: 4,
       attempts: 3,
       reason: EndReason.RETRIES_EXHAUSTED,
     },
   };
 
-  it.each(Object.entries(POISONS))('that %s', async (lane, { policy, treat, leaseSeconds, attempts, reason }) => {
-    const id = await hand.createOne({ lane, retryPolicy: policy, input: text('poison') });
-    const healthy = await hand.createOne({ lane, priority: -1 });
-    const ask = { lanes: [{ lane }], leaseDuration: seconds(leaseSeconds) };
-    let tried = 0;
-    // A worker that takes whatever comes, until the poison has ended; more attempts than allowed would fail the test.
-    while ((await hand.look(id)).outcome === undefined) {
-      for (const claim of await hand.claim({ ...ask, wait: seconds(0.2) })) {
-        if (claim.executionId === id) {
-          expect(claim.attemptNumber).toBe(++tried);
-          await treat(claim);
-        } else {
-          await hand.complete(claim);
+  it.concurrent.each(Object.entries(POISONS))(
+    'that %s',
+    async (lane, { policy, treat, leaseSeconds, attempts, reason }) => {
+      const id = await hand.createOne({ lane, retryPolicy: policy, input: text('poison') });
+      const healthy = await hand.createOne({ lane, priority: -1 });
+      const ask = { lanes: [{ lane }], leaseDuration: seconds(leaseSeconds) };
+      let tried = 0;
+      // A worker that takes whatever comes, until the poison has ended; more attempts than allowed would fail the test.
+      while ((await hand.look(id)).outcome === undefined) {
+        for (const claim of await hand.claim({ ...ask, wait: seconds(0.2) })) {
+          if (claim.executionId === id) {
+            expect(claim.attemptNumber).toBe(++tried);
+            await treat(claim);
+          } else {
+            await hand.complete(claim);
+          }
         }
       }
-    }
-    expect((await hand.look(id)).outcome).toMatchObject({ state: FAILED, reason, attemptNumber: attempts });
-    expect(tried).toBe(attempts);
-    const { deadLetterId = '' } = (await hand.look(id)).outcome ?? {};
-    const letter = await letterOf(deadLetterId);
-    expect(letter).toMatchObject({
-      state: OPEN,
-      reason: reason as number,
-      attemptCount: attempts,
-      lane,
-      subject: { subject: { case: 'executionId', value: id } },
-      input: { body: { value: 'poison' } },
-    });
-    expect(letter.attempts.map(({ attemptNumber }) => attemptNumber)).toEqual(
-      Array.from({ length: attempts }, (_, i) => i + 1),
-    );
-    // Nothing of it is left to hand out, and those behind it have not been held up.
-    const rest = await hand.claim({ ...ask, wait: seconds(0) });
-    for (const claim of rest) await hand.complete(claim);
-    expect(rest.map(({ executionId }) => executionId)).not.toContain(id);
-    expect((await hand.end(healthy)).outcome?.state).toBe(ExecutionState.SUCCEEDED);
-  });
+      expect((await hand.look(id)).outcome).toMatchObject({ state: FAILED, reason, attemptNumber: attempts });
+      expect(tried).toBe(attempts);
+      const { deadLetterId = '' } = (await hand.look(id)).outcome ?? {};
+      const letter = await letterOf(deadLetterId);
+      expect(letter).toMatchObject({
+        state: OPEN,
+        reason: reason as number,
+        attemptCount: attempts,
+        lane,
+        subject: { subject: { case: 'executionId', value: id } },
+        input: { body: { value: 'poison' } },
+      });
+      expect(letter.attempts.map(({ attemptNumber }) => attemptNumber)).toEqual(
+        Array.from({ length: attempts }, (_, i) => i + 1),
+      );
+      // Nothing of it is left to hand out, and those behind it have not been held up.
+      const rest = await hand.claim({ ...ask, wait: seconds(0) });
+      for (const claim of rest) await hand.complete(claim);
+      expect(rest.map(({ executionId }) => executionId)).not.toContain(id);
+      expect((await hand.end(healthy)).outcome?.state).toBe(ExecutionState.SUCCEEDED);
+    },
+  );
 });
 
 describe('proof 9: a redriven execution', () => {
@@ -179,7 +182,7 @@ describe('proof 9: a redriven execution', () => {
     ['is canceled', async (id: string) => hand.cancel(id)],
     ['expires', async (id: string) => hand.end(id)],
   ])('that %s opens it again', async (name, end) => {
-    const { letter } = await givenUp(name === 'expires' ? { ttl: seconds(0.3) } : {});
+    const { letter } = await givenUp(name === 'expires' ? { ttl: seconds(4) } : {});
     await end((await redrive(letter)).executionId);
     expect(await letterOf(letter)).toMatchObject({ state: OPEN, redriveCount: 1 });
   });

@@ -22,7 +22,7 @@ beforeAll(async () => {
 afterAll(() => recorded.stop());
 
 async function running(spec: Parameters<ByHand['createOne']>[0] = {}): Promise<Claim> {
-  return await hand.claimNamed(await hand.createOne({ ...fragile, ...spec }));
+  return await hand.claimNamed(await hand.createOne({ ...fragile, ...spec }), { leaseDuration: seconds(600) });
 }
 
 describe('E9: a delay', () => {

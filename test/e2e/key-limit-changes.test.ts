@@ -57,7 +57,7 @@ test('a limit that is raised lets in who was sent to wait at that moment', async
   await hand.keyed(lane, 1);
   const running = await hand.claimOne(from(lane));
   const ids = await createdWhile(lane, 2, 2);
-  await eventually(async () => (await queued(ids)) === 1, 5_000);
+  await eventually(async () => (await queued(ids)) === 1);
   await hand.complete(running);
   await hand.drain(lane, 2);
 });
@@ -66,7 +66,7 @@ test('a limit that is lowered counts who entered the line at that moment', async
   const lane = 'lowered';
   await hand.setLane(lane, { defaultKeyLimit: 3 });
   const ids = await createdWhile(lane, 3, 1);
-  await eventually(async () => (await queued(ids)) === 1, 5_000);
+  await eventually(async () => (await queued(ids)) === 1);
   expect((await hand.statesOf(ids)).filter((state) => state === BLOCKED)).toHaveLength(2);
   await hand.drain(lane, 3);
 });

@@ -24,7 +24,7 @@ describe('a slot', () => {
   const gives = async (lane: string, way: (claim: Claim) => Promise<unknown>, becomes: ExecutionState) => {
     await hand.setLane(lane, { defaultKeyLimit: 1 });
     const [first = '', second = ''] = await hand.keyed(lane, 2);
-    const claim = await hand.claimOne(from(lane));
+    const claim = await hand.claimOne({ ...from(lane), leaseDuration: seconds(60) });
     expect([claim.executionId, await hand.state(second)]).toEqual([first, BLOCKED]);
     await way(claim);
     expect([await hand.state(first), await hand.state(second)]).toEqual([becomes, QUEUED]);
@@ -126,7 +126,7 @@ describe('what waits for its key', () => {
     const lane = 'deadline';
     await hand.setLane(lane, { defaultKeyLimit: 1 });
     const [first = ''] = await hand.keyed(lane, 1);
-    const deadlineTime = { seconds: BigInt(Math.floor(Date.now() / 1_000) + 2), nanos: 0 };
+    const deadlineTime = { seconds: BigInt(Math.floor(Date.now() / 1_000) + 5), nanos: 0 };
     const [late = ''] = await hand.keyed(lane, 1, { deadlineTime });
     expect((await hand.end(late)).outcome).toMatchObject({ reason: EndReason.DEADLINE });
     expect(await hand.drain(lane, 1)).toEqual([first]);

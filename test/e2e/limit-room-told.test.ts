@@ -42,7 +42,7 @@ test.each(ways)('the next one starts when one %s', async (name, way) => {
   const pulse = proxy.hold('sweeping.pulse', 'before');
   await pulse.reached;
   const running = await hand.claimOne({ ...from(lane), leaseDuration: seconds(way === nothing ? 1 : 60) });
-  const waiting = hand.claim({ ...from(lane), wait: seconds(6) });
+  const waiting = hand.claim({ ...from(lane), wait: seconds(20) });
   await recorded.clients.admin.getServerInfo({});
   await way(running);
   const claims = await waiting;
@@ -60,7 +60,7 @@ test('the next one of its key starts when the first in line is put off', async (
   );
   const pulse = proxy.hold('sweeping.pulse', 'before');
   await pulse.reached;
-  const waiting = hand.claim({ ...from(lane), types: ['other'], wait: seconds(6) });
+  const waiting = hand.claim({ ...from(lane), types: ['other'], wait: seconds(20) });
   await recorded.clients.admin.getServerInfo({});
   const later = timestampFromMs(Date.now() + 3_600_000);
   await recorded.clients.admin.changeExecution({ executionId: first ?? '', runTime: later });

@@ -36,7 +36,7 @@ async function drain(hand: WaitsByHand, lane: string, count: number, most: numbe
   const done = new Set<string>();
   const held: Claim[] = [];
   while (done.size < count) {
-    const wait = seconds(held.length > 0 ? 0 : 2);
+    const wait = seconds(held.length > 0 ? 0 : 20);
     held.push(...(await hand.claim({ ...from(lane), maxExecutions: 500, wait })));
     expect(await countIn(hand, lane, RUNNING)).toBeLessThanOrEqual(most);
     const next = held.splice(0, Math.ceil(held.length / 2));

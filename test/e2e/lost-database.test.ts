@@ -79,7 +79,7 @@ test('calls, watches and waits are told; watches resume from their cursor, claim
     () => undefined,
     (error: unknown) => (error instanceof ConnectError ? error.findDetails(ErrorDetailSchema)[0] : undefined),
   );
-  expect(await isReady()).toBe(true);
+  await eventually(isReady);
 
   proxy.refuse();
   expect(await refusalOf(create('lost'))).toMatchObject(unavailable);
@@ -113,7 +113,8 @@ test('calls whose connection breaks are repeated under their own ids, and counte
   }
   expect(new Set(created).size).toBe(10);
   await eventually(isReady);
-  const { claims } = await engine.claimExecutions({ types: ['rough'], worker, maxExecutions: 100, wait: seconds(5) });
+  const ask = { types: ['rough'], worker, maxExecutions: 100, wait: seconds(5), leaseDuration: seconds(600) };
+  const { claims } = await engine.claimExecutions(ask);
   expect(new Set(claims.map(({ executionId }) => executionId))).toEqual(new Set(created));
   for (const { lease } of claims) {
     const { executionId = '', leaseId = '', fencingToken = 0n } = lease ?? {};

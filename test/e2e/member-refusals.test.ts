@@ -103,7 +103,7 @@ async function wait(claim: Claim, more: Init<WaitForChildrenRequest> = {}) {
 /** Of a member of a flow of its own. */
 async function holder(lane?: string): Promise<{ claim: Claim; flowId: string }> {
   const { flowId, first } = await openFlow(true, lane);
-  return { claim: await hand.claimNamed(first), flowId };
+  return { claim: await hand.claimNamed(first, { leaseDuration: seconds(600) }), flowId };
 }
 
 describe('WaitForChildren refuses', () => {

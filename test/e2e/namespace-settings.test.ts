@@ -203,9 +203,9 @@ describe('settings', () => {
     await there.createOne(spec);
     await put('heard', { settings: { maxPayloadBytes: 100n } });
     const isRefused = async () => (await there.createOne(spec).catch(() => undefined)) === undefined;
-    await eventually(isRefused, 3_000);
+    await eventually(isRefused);
     await put('heard');
-    await eventually(async () => !(await isRefused()), 3_000);
+    await eventually(async () => !(await isRefused()));
   });
 
   it('end a chain of events where the namespace says so', async () => {

@@ -6,6 +6,9 @@ import { ExecutionState } from '../../gen/tailrace/v1/execution_state_pb.js';
 import { LogEntryKind, StartPosition } from '../../gen/tailrace/v1/log_pb.js';
 import { startTailrace, type TestTailrace } from '../support/tailrace.js';
 
+/** Long enough to be postponed within. */
+const TTL_MS = 4_000;
+
 let tailrace: TestTailrace;
 beforeAll(async () => {
   tailrace = await startTailrace();
@@ -19,22 +22,25 @@ async function create(spec: Parameters<TestTailrace['engine']['createExecutions'
   return first.result.value.executionId;
 }
 
-test('work postponed beyond its time to live does not expire before it may start', async () => {
+test.concurrent('work postponed beyond its time to live does not expire before it may start', async () => {
   const { admin, completion } = tailrace;
-  const executionId = await create([{ type: 'postponed', ttl: durationFromMs(500) }]);
+  const executionId = await create([{ type: 'postponed', ttl: durationFromMs(TTL_MS) }]);
   await admin.changeExecution({ executionId, runTime: timestampFromMs(Date.now() + 60_000), reason: 'not today' });
-  const waited = await completion.awaitExecutions({ executionIds: [executionId], timeout: durationFromMs(1_500) });
+  const waited = await completion.awaitExecutions({
+    executionIds: [executionId],
+    timeout: durationFromMs(TTL_MS + 1_000),
+  });
   expect(waited.done).toBe(false);
   expect(waited.executions[0]?.state).toBe(ExecutionState.SCHEDULED);
 });
 
-test('a blocked member postponed beyond its time to live does not expire before it may start', async () => {
+test.concurrent('a blocked member postponed beyond its time to live does not expire before it may start', async () => {
   const { admin, engine, completion } = tailrace;
   const { executionIds } = await engine.createFlow({
     flow: {},
     members: [
       { localName: 'first', execution: { type: 'first' } },
-      { localName: 'postponed', execution: { type: 'postponed', ttl: durationFromMs(500) } },
+      { localName: 'postponed', execution: { type: 'postponed', ttl: durationFromMs(TTL_MS) } },
     ],
     edges: [
       {
@@ -45,7 +51,10 @@ test('a blocked member postponed beyond its time to live does not expire before 
   });
   const executionId = executionIds['postponed'] ?? '';
   await admin.changeExecution({ executionId, runTime: timestampFromMs(Date.now() + 60_000), reason: 'not today' });
-  const waited = await completion.awaitExecutions({ executionIds: [executionId], timeout: durationFromMs(1_500) });
+  const waited = await completion.awaitExecutions({
+    executionIds: [executionId],
+    timeout: durationFromMs(TTL_MS + 1_000),
+  });
   expect(waited.executions[0]?.state).toBe(ExecutionState.BLOCKED);
 });
 

@@ -8,6 +8,8 @@ import { ByHand, refusal, seconds } from '../support/by-hand.js';
 import { eventually } from '../support/eventually.js';
 import { Recorded } from '../support/history/recorded.js';
 
+const long = { leaseDuration: seconds(60) };
+
 let recorded: Recorded;
 beforeAll(async () => {
   recorded = await Recorded.start();
@@ -108,7 +110,7 @@ describe('ListQuotas', () => {
     await put({ namespace, concurrencyLimit: 5 });
     await hand.create(...Array.from({ length: 4 }, () => ({ lane: 'rated' })), { lane: 'free' });
     const began = wallMs();
-    const claims = await hand.claim({ lanes: [{ lane: 'rated' }, { lane: 'free' }], maxExecutions: 10 });
+    const claims = await hand.claim({ lanes: [{ lane: 'rated' }, { lane: 'free' }], maxExecutions: 10, ...long });
     expect(claims.map(({ lane }) => lane).sort()).toEqual(['free', 'rated', 'rated', 'rated']);
     const [own, rated] = await listed(namespace);
     expect(own).toMatchObject({ lane: '', runningCount: 4n });
@@ -131,7 +133,7 @@ describe('ListQuotas', () => {
     const namespace = 'before';
     const hand = new ByHand(recorded.clients, 'hand', 'hand', namespace);
     await hand.create({ lane: 'l' }, { lane: 'l' }, { lane: 'l' });
-    const claims = await hand.claim({ lanes: [{ lane: 'l' }], maxExecutions: 2 });
+    const claims = await hand.claim({ lanes: [{ lane: 'l' }], maxExecutions: 2, ...long });
     expect(await put({ namespace, lane: 'l', concurrencyLimit: 2 })).toMatchObject({ runningCount: 2n });
     expect(await put({ namespace, rateLimit: { limit: 100 } })).toMatchObject({ runningCount: 2n, startedCount: 0n });
     expect(await hand.claim({ lanes: [{ lane: 'l' }], wait: seconds(0) })).toEqual([]);

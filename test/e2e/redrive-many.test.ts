@@ -7,7 +7,7 @@ import { FlowState } from '../../gen/tailrace/v1/flow_pb.js';
 import { LaneState } from '../../gen/tailrace/v1/lane_pb.js';
 import { LogEntryKind } from '../../gen/tailrace/v1/log_pb.js';
 import { RedriveState } from '../../gen/tailrace/v1/redrive_pb.js';
-import { only, refusal, text } from '../support/by-hand.js';
+import { only, refusal, seconds, text } from '../support/by-hand.js';
 import { ConsumersByHand } from '../support/consumers-by-hand.js';
 import { type Desk, startDesk } from '../support/desk.js';
 import { eventually } from '../support/eventually.js';
@@ -111,7 +111,7 @@ describe('A bulk redrive', () => {
     const lane = 'changed';
     await hand.givenUp(lane, 6);
     const redrive = await hand.start(lane, { canaryCount: 1 });
-    const canary = await hand.claim(lane, 1);
+    const canary = [await hand.hand.claimOne({ lanes: [{ lane }], leaseDuration: seconds(60) })];
     const [, resolved, redriven, again] = (await hand.letters(lane)).map(({ deadLetterId }) => deadLetterId);
     for (const deadLetterId of [resolved, again]) {
       await desk.deadLetters.resolveDeadLetters({
@@ -134,13 +134,13 @@ describe('A bulk redrive', () => {
 
   it('keeps its rate without bursts, stops when it is told to, and starts nothing after that', async () => {
     const lane = 'paced';
-    await hand.givenUp(lane, 200);
+    await hand.givenUp(lane, 400);
     const asked = { ...NONE, ratePerSecond: 40, requestId: 'paced' };
     const redrive = await hand.start(lane, asked);
     await hand.until(redrive, ({ startedCount }) => startedCount >= 60n);
     const stopped = await hand.stop(redrive, 'enough');
     expect(stopped).toMatchObject({ state: STOPPED, stopReason: 'enough' });
-    expect(stopped.startedCount).toBeLessThan(200n);
+    expect(stopped.startedCount).toBeLessThan(400n);
     expect(await hand.stop(redrive, 'once more')).toMatchObject({ state: STOPPED, stopReason: 'enough' });
     const times = (await hand.letters(lane)).flatMap(({ redriveTime: at }) => {
       return at ? [Number(at.seconds) * 1_000 + at.nanos / 1e6] : [];
@@ -296,7 +296,7 @@ describe('A bulk redrive', () => {
 
     await by.consumer('reader', { filter: { eventTypes: ['read'] }, poisonPolicy: PoisonPolicy.PARK, maxTries: 1 });
     await by.publish({ type: 'read', flowId: '' }, { type: 'read' });
-    const owner = await by.owner('reader');
+    const owner = await by.owner('reader', { leaseDuration: seconds(600) });
     for (const _ of [1, 2]) {
       await eventually(async () => (await owner.fetch()).deliveries.length > 0);
       await owner.fail(only((await owner.fetch({ maxEntries: 1 })).deliveries));

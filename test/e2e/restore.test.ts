@@ -48,12 +48,13 @@ async function read({ completion }: TestTailrace, n: number, cursor = ''): Promi
 test('a restored log goes on where the backup ends, and tells readers of what is lost from those of what is not', async () => {
   const before = await using(original, async (tailrace, hand) => {
     for (let n = 0; n < 5; n++) await hand.createOne({ type: `before ${n}` });
-    const held = await hand.claimOne({ leaseDuration: seconds(60) });
+    const held = await hand.claimOne({ leaseDuration: seconds(600) });
+    const entries = await read(tailrace, 5);
     await hand.consumer('reader', { filter: CREATED });
     const owner = await hand.owner('reader');
-    await owner.commit(await owner.fetch({ maxEntries: 3 }));
+    await owner.commit(await owner.fetch({ maxEntries: 3, wait: seconds(5) }));
     await owner.member.release();
-    return { held, entries: await read(tailrace, 5) };
+    return { held, entries };
   });
   backup = await copyOf(original);
 

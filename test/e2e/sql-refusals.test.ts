@@ -19,7 +19,7 @@ afterAll(async () => {
   await tailrace.stop();
 });
 
-const from = (lane: string) => ({ lanes: [{ lane }], wait: seconds(5) });
+const from = (lane: string) => ({ lanes: [{ lane }], wait: seconds(5), leaseDuration: seconds(60) });
 
 describe('what a client asks for', () => {
   const malformed: [string, () => Promise<unknown>, string[]][] = [

@@ -20,13 +20,14 @@ import { WaitsByHand } from '../support/waits-by-hand.js';
 const { BLOCKED, SCHEDULED, QUEUED, RUNNING, SUSPENDED, WAITING_CHILDREN } = ExecutionState;
 const { CANCELED, EXPIRED, FAILED, SKIPPED } = ExecutionState;
 /** Late enough that everything is arranged by then, on a busy machine too. */
-const soon = () => ({ deadlineTime: timestampFromMs(wallMs() + 4_000) });
+const soon = () => ({ deadlineTime: timestampFromMs(wallMs() + 10_000) });
 const inTime = { ttl: seconds(3) };
+const held = { leaseDuration: seconds(60) };
 
 /** Claims it, and is never heard of again. */
 async function abandoned(hand: ByHand, spec: Parameters<ByHand['createOne']>[0] = {}, ask = {}): Promise<string> {
   const id = await hand.createOne(spec);
-  await hand.claimNamed(id, { leaseDuration: seconds(60), ...ask });
+  await hand.claimNamed(id, { ...held, ...ask });
   return id;
 }
 
@@ -44,7 +45,7 @@ async function parked(
   hand: FlowsByHand,
   { parent = {}, child = {}, slot = {}, join = {} }: Readonly<Record<string, object>>,
 ): Promise<string> {
-  const claim = await hand.claimNamed(await hand.createOne(parent));
+  const claim = await hand.claimNamed(await hand.createOne(parent), held);
   const execution: Init<ExecutionSpec> = { type: 'nobody', lane: 'children', ...child };
   await hand.waitForChildren(claim, [{ execution, ...slot }], join);
   return claim.executionId;
@@ -153,7 +154,7 @@ const OTHER_EXITS: Readonly<Record<string, Exit>> = {
     to: QUEUED,
     how: undefined,
     arrange: async (hand) => {
-      const claim = await hand.claimNamed(await hand.createOne());
+      const claim = await hand.claimNamed(await hand.createOne(), held);
       await hand.fail(claim, FailureClass.TRANSIENT, { retryDelay: seconds(1) });
       return claim.executionId;
     },
@@ -163,7 +164,7 @@ const OTHER_EXITS: Readonly<Record<string, Exit>> = {
     to: QUEUED,
     how: undefined,
     arrange: async (hand) => {
-      const claim = await hand.claimNamed(await hand.createOne());
+      const claim = await hand.claimNamed(await hand.createOne(), held);
       await hand.fail(claim, FailureClass.RATE_LIMITED, { retryDelay: seconds(1) });
       return claim.executionId;
     },
@@ -173,7 +174,7 @@ const OTHER_EXITS: Readonly<Record<string, Exit>> = {
     to: QUEUED,
     how: undefined,
     arrange: async (hand) => {
-      const claim = await hand.claimNamed(await hand.createOne());
+      const claim = await hand.claimNamed(await hand.createOne(), held);
       await hand.delay(claim, { delay: seconds(1) });
       return claim.executionId;
     },
@@ -207,7 +208,7 @@ const OTHER_EXITS: Readonly<Record<string, Exit>> = {
     to: EXPIRED,
     how: EndReason.DEADLINE,
     arrange: async (hand) => {
-      const claim = await hand.claimNamed(await hand.createOne({ ...soon(), ...inTime }));
+      const claim = await hand.claimNamed(await hand.createOne({ ...soon(), ttl: seconds(8) }), held);
       await hand.release(claim);
       return claim.executionId;
     },
@@ -261,7 +262,7 @@ const OTHER_EXITS: Readonly<Record<string, Exit>> = {
     to: CANCELED,
     how: EndReason.CANCEL_REQUESTED,
     arrange: async (hand) => {
-      const id = await abandoned(hand, {}, { leaseDuration: seconds(1) });
+      const id = await abandoned(hand, {}, { leaseDuration: seconds(8) });
       await hand.cancel(id, { policy: { grace: seconds(60) } });
       return id;
     },
@@ -285,7 +286,7 @@ afterAll(() => recorded.stop());
 test.each(Object.entries(EXITS))('proof 22: %s', async (name, { from, to, how }) => {
   const moved = await recorded.log.entry(
     (entry) => entry.executionId === ids.get(name) && entry.fromState === from && entry.toState === to,
-    15_000,
+    30_000,
   );
   if (how !== undefined) expect(howOf(moved)).toBe(how);
 });

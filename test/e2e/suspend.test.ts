@@ -139,13 +139,18 @@ describe('a suspended execution', () => {
   });
 
   it('goes on after its resume delay', async () => {
-    const claim = await running();
+    const lane = 'resumed later';
+    const [claim, other] = [await running({ lane }), await running({ lane })];
     const { executionId } = claim;
+    await hand.suspend(other, { resumeDelay: seconds(600) });
+    expect((await hand.signal(other.executionId)).effect).toBe(SATISFIED);
+    expect(await hand.state(other.executionId)).toBe(SCHEDULED);
     await hand.suspend(claim, { resumeDelay: seconds(1) });
     expect((await hand.signal(executionId)).effect).toBe(SATISFIED);
-    expect(await hand.state(executionId)).toBe(SCHEDULED);
-    const next = await hand.claimOne({ types: [claim.type], lanes: [{ lane: claim.lane }] });
+    const next = await hand.claimOne({ lanes: [{ lane }], wait: seconds(20) });
     expect(next).toMatchObject({ executionId, attemptNumber: 1, resume: { suspensionNumber: 1 } });
+    expect(await hand.state(other.executionId)).toBe(SCHEDULED);
+    await hand.cancel(other.executionId);
     await hand.complete(next);
   });
 
@@ -327,7 +332,7 @@ describe('an early signal', () => {
   it('satisfies a suspension to come, in every phase before it', async () => {
     const id = await hand.createOne({ delay: seconds(1), type: 'early', lane: 'early' });
     expect((await hand.signal(id, 'first')).effect).toBe(BUFFERED);
-    const claim = await hand.claimOne({ types: ['early'], lanes: [{ lane: 'early' }], ...long });
+    const claim = await hand.claimOne({ types: ['early'], lanes: [{ lane: 'early' }], wait: seconds(20), ...long });
     expect((await hand.signal(id, 'second')).effect).toBe(BUFFERED);
     const answer = await hand.suspend(claim, { condition: allOf(named('second'), named('first')) });
     expect(answer).toMatchObject({ suspended: false, signals: [{ name: 'first' }, { name: 'second' }] });

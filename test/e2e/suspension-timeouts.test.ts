@@ -85,9 +85,13 @@ describe('a timeout', () => {
   });
 
   it('is all that a sleep waits for', async () => {
-    const claim = await running();
+    const [claim, asleep] = [await running(), await running()];
+    await hand.suspend(asleep, { timeout: seconds(600), condition: timeoutOnly });
+    expect((await hand.signal(asleep.executionId)).effect).toBe(SignalEffect.APPENDED);
+    expect(await hand.state(asleep.executionId)).toBe(SUSPENDED);
+    await hand.cancel(asleep.executionId);
     await hand.suspend(claim, { ...soon, condition: timeoutOnly });
-    expect((await hand.signal(claim.executionId)).effect).toBe(SignalEffect.APPENDED);
+    await hand.signal(claim.executionId);
     const next = await resumed(claim);
     expect(next.resume).toMatchObject({ cause: ResumeCause.TIMEOUT });
     await hand.complete(next);
@@ -118,14 +122,14 @@ describe('a timeout of a suspension that is over', () => {
     const claims = await Promise.all(
       [FAIL, CANCEL, EXPIRE, RESUME, ESCALATE].map(async (timeoutBehavior) => {
         const claim = await running();
-        await hand.suspend(claim, { timeout: seconds(0.5), timeoutBehavior });
+        await hand.suspend(claim, { timeout: seconds(5), timeoutBehavior });
         await hand.signal(claim.executionId);
         return await hand.claimNamed(claim.executionId, long);
       }),
     );
     // Suspended after them, with an end before the sweep is over that would end them too.
     const later = await running();
-    await hand.suspend(later, { timeout: seconds(0.6), timeoutBehavior: CANCEL });
+    await hand.suspend(later, { timeout: seconds(5.1), timeoutBehavior: CANCEL });
     await hand.end(later.executionId);
     for (const claim of claims) {
       expect(await hand.renew(claim)).toBeDefined();
@@ -139,7 +143,7 @@ describe('a timeout of a suspension that is over', () => {
 
 describe('a suspended execution', () => {
   it('expires at its deadline, and leaves a dead letter', async () => {
-    const claim = await running({ deadlineTime: timestampFromMs(wallMs() + 1_000) });
+    const claim = await running({ deadlineTime: timestampFromMs(wallMs() + 5_000) });
     await hand.suspend(claim);
     expect((await hand.end(claim.executionId)).outcome).toMatchObject({
       state: EXPIRED,
@@ -148,11 +152,16 @@ describe('a suspended execution', () => {
   });
 
   it('keeps what is left of its attempt timeout for when it goes on', async () => {
-    const claim = await running({ attemptTimeout: seconds(1), retryPolicy: { maxAttempts: 1 } });
+    const claim = await running({ attemptTimeout: seconds(5), retryPolicy: { maxAttempts: 1 } });
     await hand.suspend(claim, { ...soon, condition: timeoutOnly });
     await hand.suspend(await resumed(claim), { timeout: seconds(1.2), condition: timeoutOnly });
     const next = await resumed(claim);
     expect(next.resume?.suspensionNumber).toBe(2);
+    const [first, last] = [claim, next].map(({ attemptTimeoutTime: at }) =>
+      at ? timestampDate(at).getTime() : Number.NaN,
+    );
+    // By as much as it has slept.
+    expect((last ?? 0) - (first ?? 0)).toBeGreaterThanOrEqual(1_399);
     expect((await hand.end(claim.executionId)).outcome).toMatchObject({
       state: FAILED,
       reason: EndReason.TIMEOUT,
@@ -170,10 +179,10 @@ describe('a suspended execution', () => {
     await hand.suspend(one, { condition: both, waitpoints: [expiring('a', 1), expiring('b', 3_600)] });
     await hand.suspend(other, {
       condition: any,
-      waitpoints: [expiring('a', 1), expiring('b', 2)],
+      waitpoints: [expiring('a', 1), expiring('b', 6)],
       timeoutBehavior: RESUME,
     });
-    await hand.suspend(kept, { condition: both, waitpoints: [expiring('a', 1), expiring('b', 3_600)] });
+    await hand.suspend(kept, { condition: both, waitpoints: [expiring('a', 5), expiring('b', 3_600)] });
     await hand.signal(kept.executionId, 'in time', { waitpointKey: 'a' });
     expect((await hand.end(one.executionId)).outcome).toMatchObject({
       state: FAILED,
@@ -193,8 +202,8 @@ describe('a suspended execution', () => {
     };
     const [claim, other] = [await running(), await running()];
     await hand.waitpoint(claim, 'kept');
-    await hand.waitpoint(claim, 'expiring', { expiry: seconds(1) });
-    await hand.waitpoint(other, 'expiring next', { expiry: seconds(1) });
+    await hand.waitpoint(claim, 'expiring', { expiry: seconds(5) });
+    await hand.waitpoint(other, 'expiring next', { expiry: seconds(5) });
     const held = await HeldRows.start(recorded.tailrace.database);
     await held.holdTable('suspension');
     const suspended = hand.suspend(claim, { condition });

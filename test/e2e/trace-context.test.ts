@@ -23,7 +23,12 @@ function newTrace(): string {
 }
 
 async function claim(lane: string) {
-  const { claims } = await tailrace.engine.claimExecutions({ worker, lanes: [{ lane }], wait: seconds(5) });
+  const { claims } = await tailrace.engine.claimExecutions({
+    worker,
+    lanes: [{ lane }],
+    wait: seconds(5),
+    leaseDuration: seconds(60),
+  });
   return only(claims);
 }
 

@@ -162,6 +162,7 @@ describe('one trace', () => {
     const all = spans.of(traceId);
     const runs = all
       .filter(({ name }) => name.endsWith(' process'))
+      .sort(({ startTime: a }, { startTime: b }) => a[0] - b[0] || a[1] - b[1])
       .map(({ name, attributes }) => {
         return [name, attributes['tailrace.end'], attributes['tailrace.resumed'] ?? false];
       });
@@ -220,7 +221,7 @@ describe('one trace', () => {
     });
     await reacting('none', (worker) => worker.consumer('counted', handler));
     const groups = () => spans.all.filter(({ name }) => name === 'counted process');
-    await expect.poll(() => groups().length, { timeout: 10_000 }).toBeGreaterThan(0);
+    await expect.poll(() => groups().length, { timeout: 20_000 }).toBeGreaterThan(0);
     const [group] = groups();
     expect(group?.links.map(({ context }) => context.traceId)).toEqual([traceId]);
     expect(parentOf(group)).toBeUndefined();

@@ -104,8 +104,9 @@ test('servers and workers die, and limits, waits, budgets and output are as they
     return executions.filter(({ state }) => state < ExecutionState.SUCCEEDED).length;
   };
   const until = monotonicMs() + CHAOS_MS;
+  const isOver = () => monotonicMs() >= until && mortal.kills > 1;
   const work = async (own: Chance) => {
-    while (monotonicMs() < until || (await left()) > 0) {
+    while (!isOver() || (await left()) > 0) {
       const ask = {
         lanes: [{ lane: LANE }],
         maxExecutions: 1 + own.below(4),
@@ -118,7 +119,7 @@ test('servers and workers die, and limits, waits, budgets and output are as they
     }
   };
   const tell = async (own: Chance) => {
-    while (monotonicMs() < until) {
+    while (!isOver()) {
       const id = own.pick(made) ?? '';
       await asked(own, (hand) => hand.signal(id, 'go', { idempotencyKey: `key ${own.below(3)}` }));
       await pause(30);

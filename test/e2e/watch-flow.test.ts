@@ -59,17 +59,18 @@ async function layered(members = MEMBERS, layer = LAYER, held: readonly string[]
 /** Works on a flow until it has ended; every so manieth execution fails. */
 async function work(flow: MadeFlow, name: string, failing = FAILING): Promise<void> {
   let ended = false;
-  const over = flow.ended().finally(() => {
+  const asked = { flowId: flow.id, until: FlowMilestone.ENDED, timeout: seconds(60) };
+  const over = recorded.clients.completion.awaitFlow(asked).finally(() => {
     ended = true;
   });
   for (let done = 1; !ended; ) {
     const worker = new FlowsByHand(recorded.clients, name);
-    const asked = { lanes: [{ lane: flow.lane }], types: ['layered'], maxExecutions: 7, wait: seconds(0.3) };
+    const ask = { lanes: [{ lane: flow.lane }], types: ['layered'], maxExecutions: 7, wait: seconds(0.3) };
     const end = (claim: Claim) =>
       done++ % failing === 0 ? worker.fail(claim, FailureClass.PERMANENT) : worker.complete(claim);
-    await Promise.all((await worker.claim(asked)).map(end));
+    await Promise.all((await worker.claim({ ...ask, leaseDuration: seconds(60) })).map(end));
   }
-  await over;
+  expect((await over).done).toBe(true);
 }
 
 describe('WatchFlow', () => {
@@ -180,7 +181,7 @@ describe('AwaitFlow', () => {
     const waits: Promise<void>[] = [];
     let last = false;
     const wait = (until: FlowMilestone) => {
-      const asked = { flowId: flow.id, until, timeout: seconds(30) };
+      const asked = { flowId: flow.id, until, timeout: seconds(60) };
       const noted = recorded.clients.completion.awaitFlow(asked).then(({ done, flow: shown }) => {
         answers.push({ done, early: !last || shown?.settled !== true, until });
       });
@@ -286,6 +287,7 @@ describe('members in the log', () => {
     await flow.complete('a');
     await flow.fail('b');
     await flow.ended();
+    await recorded.log.entry((entry) => entry.flowId === flow.id && entry.kind === LogEntryKind.FLOW_SETTLED);
     const kinds = async (name: string) =>
       (await history(flow.id, { executionId: flow.of(name) })).map(({ kind }) => LogEntryKind[kind]);
     expect(await kinds('b')).toEqual([

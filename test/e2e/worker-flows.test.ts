@@ -10,8 +10,8 @@ import type { TestTailrace } from '../support/tailrace.js';
 import { WorkerProcess } from '../support/worker-process.js';
 import { Workplace } from '../support/workplace.js';
 
-const BOUND = { timeoutMs: 20_000 };
-const LEASE_MS = 2_000;
+const BOUND = { timeoutMs: 60_000 };
+const LEASE_MS = 8_000;
 const HOPS = Array.from({ length: 10 }, (_, hop) => `hop ${hop}`);
 
 let place: Workplace;
@@ -92,7 +92,9 @@ describe('a chain', () => {
     newLane();
     const { calls, transport } = counted();
     const ran: string[] = [];
-    await working({ hop: ({ executionId }) => void ran.push(executionId) }, { transport });
+    // Whose lease is long enough never to be renewed.
+    const patient = { transport, leaseDurationMs: 60_000 };
+    await working({ hop: ({ executionId }) => void ran.push(executionId) }, patient);
     const { ids } = await client.createFlow(chain('hop'));
     await outcomesOf(ids);
     expect(ran).toEqual(HOPS.map((hop) => ids[hop]));

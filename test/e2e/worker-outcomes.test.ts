@@ -135,7 +135,7 @@ describe.each(['connect', 'grpc'] as const)('over %s', (transport) => {
 
   test('a request to cancel reaches the handler, and it ends CANCELED', async () => {
     const { begun, untilAborted } = running();
-    const worker = await working(untilAborted, { leaseDurationMs: 1_000 });
+    const worker = await working(untilAborted, { leaseDurationMs: 6_000 });
     const { executionId } = await client.create({ type: 'work', lane });
     const { signal } = await begun;
     await client.cancel(executionId, { reason: 'no longer needed' });
@@ -153,7 +153,7 @@ describe.each(['connect', 'grpc'] as const)('over %s', (transport) => {
   test('a handler that completes all the same is accepted, as declared', async () => {
     const { begun, untilAborted } = running();
     const worker = await working((context) => untilAborted(context).catch(() => 'finished'), {
-      leaseDurationMs: 1_000,
+      leaseDurationMs: 6_000,
     });
     const { executionId } = await client.create({ type: 'work', lane });
     await begun;
@@ -176,7 +176,7 @@ describe.each(['connect', 'grpc'] as const)('over %s', (transport) => {
       kinds.push(attemptKind);
       return claim.failureCount;
     });
-    const { outcome } = await client.awaitExecution(executionId, { timeoutMs: 3_000 });
+    const { outcome } = await client.awaitExecution(executionId, BOUND);
     expect(outcome).toMatchObject({ state: ExecutionState.SUCCEEDED, attemptNumber: 2 });
     expect(new Content(outcome?.result).json()).toBe(0);
     expect(kinds).toEqual([AttemptKind.CONTINUATION]);

@@ -167,7 +167,7 @@ describe.each(['connect', 'grpc'] as const)('over %s', (transport) => {
       thrown = await context.suspend({ condition: operatorOnly() }).catch((error) => error);
       throw thrown;
     };
-    await working({ stubborn: handler }, { transport, leaseDurationMs: 1_000 });
+    await working({ stubborn: handler }, { transport, leaseDurationMs: 6_000 });
     const { executionId } = await client.create({ type: 'stubborn', lane });
     await eventually(async () => (await stateOf(executionId)) === ExecutionState.RUNNING);
     await client.cancel(executionId, { reason: 'enough' });

@@ -140,7 +140,7 @@ describe('settings of the role', () => {
     ['session_replication_role', 'replica', 'error'],
     ['DateStyle', "'German'", 'error'],
     ['TimeZone', "'Europe/Berlin'", 'note'],
-    ['statement_timeout', "'2s'", 'warning'],
+    ['statement_timeout', "'4900ms'", 'warning'],
     ['statement_timeout', "'60s'", 'warning'],
     ['idle_session_timeout', "'10s'", 'warning'],
   ];

@@ -125,7 +125,7 @@ describe('lower bounds', () => {
 describe('waiting', () => {
   test('ends with the first work of a fitting class, and not before', async () => {
     await add(0);
-    const claim = lines.claim(ask(5, { types: new Set(['wanted']), waitMs: 10_000 }), never);
+    const claim = lines.claim(ask(5, { types: new Set(['wanted']), waitMs: 20_000 }), never);
     const other = await add(1, 0, 'other');
     lines.wake(other, 1);
     await registry.classesFor([{ namespace: 1, lane: `lane ${lane}`, type: 'wanted', capabilities: [] }]);

@@ -86,7 +86,7 @@ describe('migrate', () => {
     const waiting = `select 1 from pg_locks l join pg_database d on d.oid = l.database
       where not l.granted and d.datname = current_database()`;
     await until(async () => (await rows(waiting)).length > 0);
-    await execute('select * from tailrace.thing');
+    await execute("set lock_timeout = '20s'; select * from tailrace.thing");
     await reader.end();
     expect(await applied).toEqual(['0002_alter_thing.sql']);
   });

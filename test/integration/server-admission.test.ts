@@ -5,7 +5,7 @@ import net from 'node:net';
 import { gzipSync } from 'node:zlib';
 import { Code, ConnectError, createClient } from '@connectrpc/connect';
 import { createConnectTransport, createGrpcTransport } from '@connectrpc/connect-node';
-import { afterEach, beforeEach, expect, test } from 'vitest';
+import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { Health } from '../../gen/health/v1/health_pb.js';
 import { AdminService } from '../../gen/tailrace/v1/admin_service_pb.js';
 import { CompletionService } from '../../gen/tailrace/v1/completion_service_pb.js';
@@ -54,6 +54,7 @@ beforeEach(() => {
   queued = 0;
 });
 afterEach(async () => {
+  vi.restoreAllMocks();
   letGo();
   await expect.poll(() => [server.traffic.admission.calls, server.traffic.buffered.bytes]).toEqual([0, 0]);
   await server.drain();
@@ -187,6 +188,7 @@ test('a caller has so many calls a second, and ends its work on credit', async (
   await start({ callLimits: { perSecond: 3 } });
   const { engine, admin, health } = clients();
   letGo();
+  vi.spyOn(performance, 'now').mockReturnValue(performance.now());
   for (let called = 0; called < 6; called++) await admin.listLanes({});
   expect(await refusal(admin.listLanes({}))).toEqual({ ...OVERLOADED, why: 'token_rate' });
   for (let called = 0; called < 5; called++) await engine.completeExecutions({});

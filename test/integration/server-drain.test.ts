@@ -86,17 +86,24 @@ describe.each(transports)('over %s', (_, transport) => {
 });
 
 test('a handler that notices nothing is left behind after a bounded time', async () => {
+  let begin = () => {};
+  const begun = new Promise<void>((resolve) => (begin = resolve));
   const deaf = await TinyServer.start({
     routes: (router) => {
-      router.service(EngineService, { heartbeatWorker: () => new Promise(() => undefined) });
+      router.service(EngineService, {
+        heartbeatWorker: () => {
+          begin();
+          return new Promise(() => undefined);
+        },
+      });
     },
   });
   const engine = createClient(EngineService, createGrpcTransport({ baseUrl: deaf.address.url }));
   const end = ending(engine.heartbeatWorker({}));
-  await expect.poll(() => fetch(`${deaf.address.url}/healthz`).then(({ status }) => status)).toBe(200);
+  await begun;
   await deaf.drain(0);
   expect(await end).toEqual([Code.Unavailable, 'DRAINING']);
-}, 10_000);
+}, 20_000);
 
 describe('while it drains', () => {
   /** Keeps the drain open, with one call under way on its own connection. */

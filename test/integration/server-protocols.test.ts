@@ -130,7 +130,9 @@ describe.each(matrix)('%s', (_, make, useBinaryFormat) => {
 
   test('a handler learns that the deadline has passed', async () => {
     const before = server.givenUp.length;
-    const error = await thrown(clients().engine.heartbeatWorker({ namespace: 'hang' }, { timeoutMs: 60 }));
+    const { engine } = clients();
+    await engine.heartbeatWorker({});
+    const error = await thrown(engine.heartbeatWorker({ namespace: 'hang' }, { timeoutMs: 400 }));
     expect(error.code).toBe(Code.DeadlineExceeded);
     await expect.poll(() => server.givenUp.slice(before)).toHaveLength(1);
     expect(['DEADLINE_EXCEEDED', 'CANCELED']).toContain((server.givenUp.at(-1) as { reason: string }).reason);

@@ -31,7 +31,7 @@ async function lanesOverGrpcJs(port: number, presented?: Certificate): Promise<s
   );
   const client = new GrpcJs(`localhost:${port}`, channel);
   try {
-    const deadline = new Date(Date.now() + 5_000);
+    const deadline = new Date(Date.now() + 20_000);
     return (await client.unary(EngineService.method.heartbeatWorker, { lanes: ['secure'] }, { deadline })).drainReason;
   } finally {
     client.close();

@@ -63,10 +63,10 @@ test('a due row that is locked for long costs few statements, delays no other, a
 
   await addExecutions(database, 1, line.id, { delayMs: 1 });
   sweeper.hint('scheduled', 1);
-  await eventually(() => swept === 1, 1_000);
+  await eventually(() => swept === 1);
   await holder.query('rollback');
   await holder.end();
-  await eventually(() => swept === 2, 1_000);
+  await eventually(() => swept === 2);
   await sweeper.stop();
   expect(await takeLeases(database, 5, line)).toHaveLength(2);
   expect(errors).toEqual([]);

@@ -83,18 +83,19 @@ export class ByHand {
     return only(await this.create(spec));
   }
 
-  /** Waits up to five seconds for the first, unless asked otherwise. */
+  /** Waits up to five seconds for the first, and holds for a minute, unless asked otherwise. */
   async claim(ask: Init<ClaimExecutionsRequest> = {}): Promise<Claim[]> {
-    const defaults = { namespace: this.#namespace, worker: this.worker, wait: seconds(5) };
+    const defaults = { namespace: this.#namespace, worker: this.worker, wait: seconds(5), leaseDuration: seconds(60) };
     return (await this.#clients.engine.claimExecutions({ ...defaults, ...ask })).claims;
   }
 
+  /** Waits longer: there is to be one. */
   async claimOne(ask: Init<ClaimExecutionsRequest> = {}): Promise<Claim> {
-    return only(await this.claim(ask));
+    return only(await this.claim({ wait: seconds(20), ...ask }));
   }
 
   async claimNamed(executionId: string, ask: Init<ClaimExecutionRequest> = {}): Promise<Claim> {
-    const defaults = { namespace: this.#namespace, worker: this.worker, executionId };
+    const defaults = { namespace: this.#namespace, worker: this.worker, executionId, leaseDuration: seconds(60) };
     const { claim } = await this.#clients.engine.claimExecution({ ...defaults, ...ask });
     if (claim === undefined) throw new Error('an answer without a claim');
     return claim;

@@ -54,7 +54,7 @@ async function crashIn<Hand>(
   // Nobody is told, or too early to matter: what the database has is what counts.
   await act(hand).catch(() => undefined);
   try {
-    await eventually(() => proxy.crashed, 15_000);
+    await eventually(() => proxy.crashed, 30_000);
   } finally {
     await doomed.kill();
     await proxy.close();

@@ -1,5 +1,6 @@
 /** The part of an estate that is about events and subscriptions; in lanes of its own. */
 import type { Estate } from './estate.js';
+import { eventually } from './eventually.js';
 import type { Clients } from './tailrace.js';
 
 type Events = Pick<Estate, 'event' | 'subscription' | 'reaction'>;
@@ -31,6 +32,8 @@ export async function makeEvents(clients: Clients, namespace: string, mark: stri
   const [published] = results.map(({ result }) => (result.case === 'ok' ? result.value : undefined));
   if (published === undefined) throw new Error('an estate without an event');
   const { eventId: id, flowId: flow, batch } = published;
+  // The batch has its join only when it is routed.
+  await eventually(async () => (await admin.getStats({ namespace })).unroutedEventCount === 0n);
   const reactions = await admin.listExecutions({ namespace, filter: { subscription } });
   return {
     event: { id, type, stream, flow, batch: batch?.batchId ?? '' },

@@ -39,7 +39,14 @@ export class EventsByHand extends WaitsByHand {
 
   /** Oldest first. */
   async reactionsOf(subscription: string): Promise<Execution[]> {
-    const asked = { filter: { subscription }, pageSize: PAGE };
-    return (await this.clients.admin.listExecutions(asked)).executions.reverse();
+    const made: Execution[] = [];
+    let pageToken = '';
+    do {
+      const asked = { filter: { subscription }, pageSize: PAGE, pageToken };
+      const page = await this.clients.admin.listExecutions(asked);
+      made.push(...page.executions);
+      pageToken = page.nextPageToken;
+    } while (pageToken !== '');
+    return made.reverse();
   }
 }

@@ -18,7 +18,7 @@ import { ExecutionState } from '../../gen/tailrace/v1/execution_state_pb.js';
 import type { EdgeSpec, Flow, FlowSpec, JoinSpec } from '../../gen/tailrace/v1/flow_pb.js';
 import type { Join, JoinPolicy } from '../../gen/tailrace/v1/join_pb.js';
 import type { Claim } from '../../gen/tailrace/v1/lease_pb.js';
-import { ByHand, type Init, leaseOf, only, seconds } from './by-hand.js';
+import { ByHand, type Init, leaseOf, seconds } from './by-hand.js';
 import type { Clients } from './tailrace.js';
 
 /** From whom, to whom, and what else is said of the edge. */
@@ -93,7 +93,7 @@ export class MadeFlow {
   }
 
   async claim(name: string, ask: Init<ClaimExecutionsRequest> = {}): Promise<Claim> {
-    return only(await this.hand.claim({ lanes: [{ lane: this.lane }], types: [name], ...ask }));
+    return await this.hand.claimOne({ lanes: [{ lane: this.lane }], types: [name], ...ask });
   }
 
   async complete(name: string, result = `result of ${name}`): Promise<Claim> {

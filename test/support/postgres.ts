@@ -63,7 +63,7 @@ async function drop(name: string): Promise<void> {
 /** A closed connection takes a moment to disappear from the list. */
 async function leftOpen(client: pg.Client, name: string): Promise<string[]> {
   let open: string[] = [];
-  for (let tries = 0; tries < 40; tries++) {
+  for (let tries = 0; tries < 400; tries++) {
     const { rows } = await client.query<{ shown: string }>(
       `select format('%s: %s', application_name, query) as shown from pg_stat_activity
        where datname = $1 and backend_type = 'client backend'`,

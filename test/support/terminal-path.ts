@@ -25,7 +25,7 @@ export interface Path {
 export const WHY = 'no longer needed';
 
 /** Late enough for whatever a path does before. */
-export const soon = () => ({ deadlineTime: timestampFromMs(wallMs() + 4_000) });
+export const soon = () => ({ deadlineTime: timestampFromMs(wallMs() + 12_000) });
 
 export const path = (state: ExecutionState, reason: EndReason, attempts: number, more: Partial<Path> = {}): Path => ({
   state,

@@ -16,8 +16,8 @@ const { BLOCKED, SCHEDULED, QUEUED, SUSPENDED, CANCELED, EXPIRED, FAILED } = Exe
 const { FAIL, CANCEL, EXPIRE, RESUME, ESCALATE } = SuspensionTimeoutBehavior;
 const { SUSPENSION_TIMEOUT, SUSPENSION_CANCELED, DEADLINE, NO_HANDLER, FLOW_CANCELED } = EndReason;
 
-const soon = () => ({ deadlineTime: timestampFromMs(wallMs() + 4_000) });
-const inTime = { ttl: seconds(3) };
+const soon = () => ({ deadlineTime: timestampFromMs(wallMs() + 12_000) });
+const inTime = { ttl: seconds(8) };
 const timeout = seconds(1.5);
 
 let lanes = 0;
@@ -69,7 +69,7 @@ async function poor(hand: WaitsByHand, anew: boolean, breachPolicy = BudgetBreac
 async function unpaid(hand: WaitsByHand, anew: boolean, spec: () => Init<ExecutionSpec> = () => ({})): Promise<string> {
   const lane = await poor(hand, anew);
   const spender = await running(hand, { lane });
-  const end = monotonicMs() + 10_000;
+  const end = monotonicMs() + 40_000;
   while (monotonicMs() < end) {
     const id = await hand.createOne({ lane, ...spec() });
     await hand.report(spender, { coins: 1n }).catch(() => undefined);
@@ -111,7 +111,7 @@ export const WAIT_EXITS: Readonly<Record<string, Exit>> = {
   ),
   'it goes on and another one of its key runs': out(SUSPENDED, BLOCKED, undefined, async (hand) => {
     const keyed = await narrow(hand);
-    const id = await suspended(hand, { timeout, timeoutBehavior: RESUME }, keyed);
+    const id = await suspended(hand, { timeout: seconds(8), timeoutBehavior: RESUME }, keyed);
     await running(hand, keyed);
     return id;
   }),
@@ -138,7 +138,7 @@ export const WAIT_EXITS: Readonly<Record<string, Exit>> = {
   'who has its key expires': out(BLOCKED, QUEUED, undefined, (hand) => behind(hand, inTime)),
   'the worker of who has its key dies': out(BLOCKED, QUEUED, undefined, async (hand) => {
     const keyed = await narrow(hand);
-    await running(hand, { ...keyed, retryPolicy: { maxAttempts: 1 } }, { leaseDuration: seconds(1) });
+    await running(hand, { ...keyed, retryPolicy: { maxAttempts: 1 } }, { leaseDuration: seconds(8) });
     return await hand.createOne(keyed);
   }),
   'who has its key is parked too long': out(BLOCKED, QUEUED, undefined, async (hand) => {

@@ -1,8 +1,9 @@
 /** What goes on until somebody ends it: tails, watches, waits; over lost connections, ended by a count or by Ctrl-C. */
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { FailureClass } from '../../../gen/tailrace/v1/attempt_pb.js';
-import { ByHand } from '../../support/by-hand.js';
+import { ByHand, seconds } from '../../support/by-hand.js';
 import { Line, line } from '../../support/cli/line.js';
+import { eventually } from '../../support/eventually.js';
 import { FaultProxy } from '../../support/fault-proxy.js';
 import { startTailrace, type TestTailrace } from '../../support/tailrace.js';
 
@@ -24,6 +25,8 @@ const start = (words: string, columns?: number) =>
 
 it('a tail tells what happens from now on, and ends by Ctrl-C with 130 and where to go on', async () => {
   const before = await hand.createOne({ lane: 'tailed' });
+  const filter = { executionId: before };
+  await eventually(async () => (await tailrace.admin.listLogEntries({ filter })).entries.length > 0);
   const cursor = JSON.parse((await line(['server', 'info', '--json'], { environment: environment() })).out).headCursor;
   const tail = start(`log tail --lane tailed --kind execution-created --from ${cursor}`);
   const after = await hand.createOne({ lane: 'tailed' });
@@ -100,7 +103,7 @@ it('--watch looks again: below each other in a pipe, in place on a terminal, as 
   const ways = [start(`executions get ${id} --watch=0.1`), start(`executions get ${id} -w 0.1`, 80)];
   const json = start(`executions list --lane looked-at --watch=0.1 --json`);
   await Promise.all([...ways.map((way) => way.says(/state +QUEUED/)), json.says(/QUEUED/)]);
-  await hand.claimNamed(id);
+  await hand.claimNamed(id, { leaseDuration: seconds(60) });
   await Promise.all([...ways.map((way) => way.says(/state +RUNNING/)), json.says(/RUNNING/)]);
   for (const way of [...ways, json]) way.interrupt();
   expect(await Promise.all([...ways, json].map(({ code }) => code))).toEqual([130, 130, 130]);

@@ -148,13 +148,13 @@ test('proof 1, 2, 10, 11: members and servers die, and everything is handled, in
   const last = program(recorded.tailrace.url, database.href, 'model', '0');
   const { cursor } = await client.publish({ type: 'counted', stream: 'last', payload: {} });
   for (const consumer of ['model', 'seen']) {
-    expect(await client.awaitConsumer(consumer, cursor, { timeoutMs: 30_000 }), consumer).toMatchObject({ done: true });
+    expect(await client.awaitConsumer(consumer, cursor, { timeoutMs: 60_000 }), consumer).toMatchObject({ done: true });
   }
   const luck = dice.fork();
   await eventually(async () => {
     await decide(luck);
     return (await heads()).length === 0;
-  });
+  }, 40_000);
   await survivor.stop();
   last.kill('SIGTERM');
   await once(last, 'exit');

@@ -50,9 +50,11 @@ it('moves, rebuilds, swaps, pauses, redrives and resolves beside members that fe
   const chance = new Chance(6);
   const until = monotonicMs() + RACING_MS;
   const did = new Map<string, number>();
+  const kinds = ['work', 'build', 'decide', 'steer'];
+  const isDone = () => kinds.every((what) => did.has(`${what} done`));
   const racing = async (name: string, act: (chance: Chance) => Promise<unknown>) => {
     const own = chance.fork();
-    while (monotonicMs() < until) {
+    while (monotonicMs() < until || !isDone()) {
       const came = await act(own).then(
         () => 'done',
         async (error: unknown) => (await refusal(Promise.reject(error))).reason,
@@ -69,7 +71,6 @@ it('moves, rebuilds, swaps, pauses, redrives and resolves beside members that fe
     racing('steer too', (own) => steer(own)),
   ]);
   expect(await broken()).toEqual([]);
-  for (const what of ['work', 'build', 'decide', 'steer']) expect(did.get(`${what} done`)).toBeGreaterThan(0);
   expect(await deadlocks()).toBe(0);
 
   // After all that, it delivers everything once, in the order of each stream.

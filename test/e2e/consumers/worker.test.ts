@@ -49,7 +49,7 @@ async function follow(
   options: ConsumerOptions = {},
   log = quiet,
 ): Promise<Worker> {
-  const worker = new Worker({ url: tailrace.url, log, drainMs: 2_000 }).consumer(name, handler, options);
+  const worker = new Worker({ url: tailrace.url, log, drainMs: 20_000 }).consumer(name, handler, options);
   workers.push(worker);
   await worker.start();
   return worker;

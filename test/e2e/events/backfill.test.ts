@@ -2,6 +2,7 @@
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import type { Execution } from '../../../gen/tailrace/v1/execution_pb.js';
 import { StartPosition } from '../../../gen/tailrace/v1/log_pb.js';
+import { seconds } from '../../support/by-hand.js';
 import { EventsByHand } from '../../support/events-by-hand.js';
 import { eventually } from '../../support/eventually.js';
 import { startTailrace, type TestTailrace } from '../../support/tailrace.js';
@@ -17,6 +18,9 @@ afterAll(async () => {
   for (const server of [...servers].reverse()) await server.stop();
 });
 
+const MOST = 500;
+const long = { leaseDuration: seconds(60) };
+
 const triggers = (executions: readonly Execution[]) => executions.map(({ triggerEventId }) => triggerEventId).sort();
 
 async function caughtUp(subscription: string): Promise<void> {
@@ -26,12 +30,12 @@ async function caughtUp(subscription: string): Promise<void> {
   });
 }
 
-/** Publishes one after the other at both servers until told to stop; answers the ids of all. */
+/** Publishes one after the other at both servers until told to stop, and no more than so many; answers the ids of all. */
 function publishing(type: string, streams: number): () => Promise<string[]> {
   let goes = true;
   const ids: string[] = [];
   const loops = servers.map(async ({ engine }, k) => {
-    for (let n = 0; goes; n++) {
+    for (let n = 0; goes && n < MOST; n++) {
       const stream = streams > 0 ? `${type} ${n % streams}` : '';
       const { results } = await engine.publishEvents({ events: [{ type, stream, tags: { by: `${k}` } }] });
       const result = results[0]?.result;
@@ -69,7 +73,7 @@ it('25 an ordered one gets past and present in the order of positions, while bot
   });
   const seen = new Map<string, bigint[]>();
   const handle = async () => {
-    for (const claim of await hand.claim({ lanes: [{ lane: 'late in order' }], maxExecutions: 50 })) {
+    for (const claim of await hand.claim({ lanes: [{ lane: 'late in order' }], maxExecutions: 50, ...long })) {
       const subject = claim.trigger?.subject;
       if (subject?.case !== 'event') throw new Error('a claim without its event');
       const { stream, streamVersion } = subject.value;

@@ -8,6 +8,7 @@ import { pause } from '../../../src/runtime/clock.js';
 import { seconds } from '../../support/by-hand.js';
 import { Chance } from '../../support/chance.js';
 import { EventsByHand } from '../../support/events-by-hand.js';
+import { eventually } from '../../support/eventually.js';
 import type { FeedEntry } from '../../support/history/history.js';
 import type { RecordedReader } from '../../support/history/reader.js';
 import { Recorded } from '../../support/history/recorded.js';
@@ -119,6 +120,7 @@ test('proof 16: the end of whatever an event starts is told to whoever selects i
   await hand.completeWith(first, { type: 'answer' });
   await hand.fail(second, FailureClass.PERMANENT);
 
+  await eventually(async () => (await hand.reactionsOf('is skipped')).length > 0);
   const ends = { succeeds: SUCCEEDED, fails: FAILED, 'is canceled': CANCELED, expires: EXPIRED, 'is skipped': SKIPPED };
   for (const [name, state] of Object.entries(ends)) {
     for (const { executionId } of await hand.reactionsOf(name)) due.set(executionId, state);

@@ -30,7 +30,7 @@ test('18: what is open outlives the partitions that it was made in', async () =>
   // Suspended, in its second attempt, with one of two signals.
   const suspended = await hand.createOne({ lane: 'waits', input: text('of the suspended'), tags: { is: 'suspended' } });
   await hand.fail(await hand.claimNamed(suspended), FailureClass.TRANSIENT, { retryDelay: seconds(0) });
-  const holder = await hand.claimNamed(suspended);
+  const holder = await hand.claimNamed(suspended, { leaseDuration: seconds(60) });
   await hand.write(holder, ['first', 'second']);
   await hand.suspend(holder, { condition: allOf(named('one'), named('two')) });
   await hand.signal(suspended, 'one', { payload: text('the first signal') });
@@ -85,7 +85,7 @@ test('18: what is open outlives the partitions that it was made in', async () =>
 
   expect(await hand.execution(suspended)).toMatchObject({ state: ExecutionState.SUSPENDED, tags: { is: 'suspended' } });
   await hand.signal(suspended, 'two', { payload: text('the second signal') });
-  const resumed = await hand.claimNamed(suspended);
+  const resumed = await hand.claimNamed(suspended, { leaseDuration: seconds(60) });
   expect(inputOf(resumed)).toBe('of the suspended');
   expect((await hand.matched(resumed)).map(({ payload }) => payload?.body.value)).toEqual([
     'the first signal',
@@ -137,4 +137,4 @@ test('18: what is open outlives the partitions that it was made in', async () =>
   await failed.complete('bad', 'well');
   expect(joinedOf(await failed.claim('next'))).toEqual([['bad', 'well']]);
   expect(await broken(tailrace)).toEqual([]);
-}, 90_000);
+});

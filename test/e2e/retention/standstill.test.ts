@@ -56,7 +56,7 @@ test('33: after a standstill of more than three partitions the server makes what
   } finally {
     await second.stop();
   }
-}, 60_000);
+});
 
 /** As if the last server had gone five hours ago, after making partitions for the next one: the present ones are not there. */
 async function standStill({ url }: TestDatabase): Promise<void> {

@@ -18,6 +18,7 @@ import { type Clients, clientsOf, startTailrace, type TestTailrace } from '../..
 
 const SECONDS = Number(process.env['TEST_RETIREMENT_SECONDS'] ?? 8);
 const LIFE_MS = 3_000;
+const LONG = { leaseDuration: seconds(60) };
 const seed = Number(process.env['TAILRACE_TEST_SEED'] ?? wallMs() % 1_000_000);
 const dice = new Chance(seed);
 const OURS = new Set(['execution', 'attempt', 'outcome', 'frame_head', 'frame', 'event']);
@@ -98,7 +99,7 @@ test(
     await eventually(async () => {
       const { bytes, partitions } = await sizes();
       return bytes / partitions < (2 * before.bytes) / before.partitions + 65_536;
-    });
+    }, 60_000);
     expect(await broken(tailrace)).toEqual([]);
   },
   (SECONDS + 240) * 1_000,
@@ -108,7 +109,7 @@ test(
 async function goOn(hand: EventsByHand, left: LeftOpen): Promise<void> {
   for (const [id, said] of left.suspended) {
     await hand.signal(id);
-    const claim = await hand.claimNamed(id);
+    const claim = await hand.claimNamed(id, LONG);
     expect(claim.input?.body.value).toBe(said);
     await hand.complete(claim);
   }
@@ -121,7 +122,12 @@ async function goOn(hand: EventsByHand, left: LeftOpen): Promise<void> {
   }
   const waiting = new Set(left.events);
   while (waiting.size > 0) {
-    const claims = await hand.claim({ lanes: [{ lane: 'reacts later' }], maxExecutions: 100 });
+    const claims = await hand.claim({
+      lanes: [{ lane: 'reacts later' }],
+      maxExecutions: 100,
+      wait: seconds(20),
+      ...LONG,
+    });
     expect(claims.length).toBeGreaterThan(0);
     for (const claim of claims) {
       waiting.delete(String(claim.input?.body.value));
@@ -133,7 +139,7 @@ async function goOn(hand: EventsByHand, left: LeftOpen): Promise<void> {
 /** What nobody had written down, since the answer was lost. */
 async function endRest(hand: EventsByHand): Promise<void> {
   await eventually(async () => {
-    const claims = await hand.claim({ maxExecutions: 100, wait: seconds(1) });
+    const claims = await hand.claim({ maxExecutions: 100, wait: seconds(1), ...LONG });
     for (const claim of claims) await hand.complete(claim);
     return claims.length === 0;
   }, 60_000);

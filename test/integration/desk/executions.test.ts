@@ -98,9 +98,11 @@ describe('GetExecution', () => {
   });
 
   it('follows it through its phases', async () => {
-    const id = await desk.hand.createOne({ delay: seconds(0.05), retryPolicy: { maxAttempts: 3 } });
+    const lane = 'phases';
+    const id = await desk.hand.createOne({ lane, delay: seconds(60), retryPolicy: { maxAttempts: 3 } });
     expect(await get(id)).toMatchObject({ state: ExecutionState.SCHEDULED, runTime: expect.anything() });
-    const first = await desk.hand.claimOne();
+    await desk.admin.changeExecution({ executionId: id, runTime: { seconds: 1n, nanos: 0 } });
+    const first = await desk.hand.claimOne({ lanes: [{ lane }], leaseDuration: seconds(60) });
     await desk.hand.progress(first, 40, 'almost half');
     const running = await get(id);
     expect(running).toMatchObject({
@@ -126,8 +128,10 @@ describe('GetExecution', () => {
   });
 
   it('counts what failed, before and after the end', async () => {
-    const id = await desk.hand.createOne({ retryPolicy: { maxAttempts: 2 } });
-    await desk.hand.fail(await desk.hand.claimOne(), FailureClass.TRANSIENT, { retryDelay: seconds(60) });
+    const lane = 'failing';
+    const lanes = [{ lane }];
+    const id = await desk.hand.createOne({ lane, retryPolicy: { maxAttempts: 2 } });
+    await desk.hand.fail(await desk.hand.claimOne({ lanes }), FailureClass.TRANSIENT, { retryDelay: seconds(60) });
     expect(await get(id)).toMatchObject({
       state: ExecutionState.SCHEDULED,
       failureCount: 1,
@@ -135,7 +139,7 @@ describe('GetExecution', () => {
       lastFailure: { failureClass: FailureClass.TRANSIENT, message: 'it broke', code: 'Broken' },
     });
     await desk.admin.changeExecution({ executionId: id, runTime: { seconds: 1n, nanos: 0 } });
-    await desk.hand.fail(await desk.hand.claimOne(), FailureClass.TRANSIENT);
+    await desk.hand.fail(await desk.hand.claimOne({ lanes }), FailureClass.TRANSIENT);
     const ended = await get(id);
     expect(ended).toMatchObject({
       state: ExecutionState.FAILED,
@@ -181,7 +185,7 @@ describe('ListExecutions', () => {
       { lane, type: 'a', tags: { customer: '1' }, priority: -1 },
       { lane, type: 'b' },
     );
-    const claim = await desk.hand.claimOne({ lanes: [{ lane }], types: ['a'], worker });
+    const claim = await desk.hand.claimOne({ lanes: [{ lane }], types: ['a'], worker, leaseDuration: seconds(60) });
     expect(claim.executionId).toBe(a);
     await desk.hand.cancel(d ?? '');
     expect((await listed({ lanes: [lane] })).sort()).toEqual([a, b, c, d].sort());
@@ -311,7 +315,7 @@ describe('ListAttempts', () => {
     const lanes = [{ lane }];
     await desk.hand.fail(await desk.hand.claimOne({ lanes }), FailureClass.TRANSIENT, { retryDelay: seconds(0) });
     await desk.hand.release(await desk.hand.claimOne({ lanes }), 'not now');
-    const claim = await desk.hand.claimOne({ lanes });
+    const claim = await desk.hand.claimOne({ lanes, leaseDuration: seconds(60) });
     const { attempts, nextPageToken } = await desk.admin.listAttempts({ executionId: id, pageSize: 2 });
     expect(attempts).toMatchObject([
       {
@@ -341,7 +345,7 @@ describe('ListAttempts', () => {
     const lane = 'many tries';
     const lanes = [{ lane }];
     const ids = await desk.hand.create(...Array.from({ length: 4 }, () => ({ lane })));
-    const claims = await desk.hand.claim({ lanes, maxExecutions: 4 });
+    const claims = await desk.hand.claim({ lanes, maxExecutions: 4, leaseDuration: seconds(60) });
     for (const claim of claims.slice(0, 2)) await desk.hand.complete(claim);
     const seen: string[] = [];
     let pageToken = '';

@@ -35,7 +35,7 @@ describe('lanes', () => {
 
     const id = await desk.hand.createOne({ lane });
     expect(await desk.hand.claim({ lanes: [{ lane }], wait: seconds(0) })).toEqual([]);
-    const waiting = desk.hand.claimOne({ lanes: [{ lane }] });
+    const waiting = desk.hand.claimOne({ lanes: [{ lane }], wait: seconds(20) });
     const resumed = await desk.admin.resumeLane({ lane, expectedVersion: 2n });
     expect(resumed.lane).toMatchObject({ state: LaneState.OPEN, stateReason: '', version: 3n });
     expect((await waiting).executionId).toBe(id);
@@ -138,7 +138,7 @@ describe('lanes', () => {
       { lane: 'c', retryPolicy: { maxAttempts: 1 } },
     );
     await elsewhere.fail(await elsewhere.claimOne({ lanes: [{ lane: 'c' }] }), FailureClass.PERMANENT);
-    await elsewhere.claimOne({ lanes: [{ lane: 'a' }] });
+    await elsewhere.claimOne({ lanes: [{ lane: 'a' }], leaseDuration: seconds(60) });
     await desk.caughtUp();
     const first = await desk.admin.listLanes({ namespace: 'counting', pageSize: 2 });
     expect(first.lanes.map(({ lane }) => lane)).toEqual(['a', 'b']);

@@ -33,7 +33,7 @@ afterEach(async () => {
 });
 
 async function connect(): Promise<pg.Client> {
-  const made = new pg.Client({ connectionString: database.url });
+  const made = new pg.Client({ connectionString: database.url, options: '-c lock_timeout=20s' });
   await made.connect();
   others.push(made);
   return made;

@@ -73,7 +73,7 @@ test('who puts an edge on what is being forgotten is told that it is gone', asyn
     update namespace set floor_at = now() + interval '1 year', keep_executions_ms = 1000;
     insert into outcome (execution, namespace, class, state, ended_at, attempt) select e.id, 1, 1, 7, now(), 1 from execution e;
     insert into flow (id, namespace, began, created_at, settled_at, state) values ('${flow}', 1, true, now(), now(), 2)`);
-  const other = new pg.Client({ connectionString: database.url });
+  const other = new pg.Client({ connectionString: database.url, options: '-c lock_timeout=20s' });
   await other.connect();
   try {
     const { rows: backend } = await other.query<{ pid: number }>('select pg_backend_pid() as pid');

@@ -32,7 +32,7 @@ const LATE = 3;
 const FLOWS = 8;
 const PUBLISHERS = 2;
 const WORKERS = 4;
-const BOUND_MS = 45_000;
+const BOUND_MS = 90_000;
 const LIVE = [1, 2, 3, 4, 5, 6].map((state) => state as ExecutionState);
 
 /** How many events were accepted. */

@@ -120,16 +120,16 @@ describe('the largest call', () => {
 
   it('takes well under a second, deep as it is', () => {
     const edges = [...chain, ...skips];
-    const started = performance.now();
+    const started = process.cpuUsage();
     const answer = depthsOf(edges);
-    expect(performance.now() - started).toBeLessThan(500);
+    expect(process.cpuUsage(started).user).toBeLessThan(500_000);
     if ('cycle' in answer) throw new Error('no cycle was there');
     expect(tooDeep(answer.depths, 1_000)).toEqual({ member: `m${MEMBERS - 1}`, size: MEMBERS - 1 });
   });
 
   it('also with a cycle through all of it', () => {
-    const started = performance.now();
+    const started = process.cpuUsage();
     expect(cycle([...chain, { upstream: `m${MEMBERS - 1}`, downstream: 'm0' }])).toHaveLength(MEMBERS);
-    expect(performance.now() - started).toBeLessThan(500);
+    expect(process.cpuUsage(started).user).toBeLessThan(500_000);
   });
 });

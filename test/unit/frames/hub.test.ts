@@ -1,6 +1,6 @@
 /** Tails over streams in memory: what they share, where they are cut, and what no interleaving may lose. */
 import { setMaxListeners } from 'node:events';
-import { afterEach, beforeEach, expect, test } from 'vitest';
+import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { EngineError } from '../../../src/domain/errors.js';
 import { decodeFrameCursor } from '../../../src/domain/frame-cursor.js';
 import { FrameHub, type FrameHubOptions } from '../../../src/frames/hub.js';
@@ -21,7 +21,10 @@ const B = uuidV7();
 beforeEach(() => {
   source = new MemoryFrames();
 });
-afterEach(() => hub.stop());
+afterEach(async () => {
+  vi.useRealTimers();
+  await hub.stop();
+});
 
 function start(options: FrameHubOptions = {}): void {
   hub = new FrameHub(source, { gapMs: 1, heartbeatMs: 60_000, ...options });
@@ -140,6 +143,7 @@ test('a reader that does not keep up is cut with its cursor, and delays nobody',
 });
 
 test('a burst over the buffer cuts nobody who takes it', async () => {
+  vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'performance'], shouldAdvanceTime: true });
   start({ buffer: { items: 10, bytes: 1_000 }, message: { items: 3, bytes: 1_000 }, graceMs: 60 });
   const messages = tail();
   await next(messages);

@@ -1,6 +1,6 @@
 /** Consumers in the worker library: what is handled, committed, blamed and given back. */
 import { timestampFromMs } from '@bufbuild/protobuf/wkt';
-import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { FailureClass } from '../../../gen/tailrace/v1/attempt_pb.js';
 import { FailEntryEffect } from '../../../gen/tailrace/v1/consumer_pb.js';
 import type { LogEntry } from '../../../gen/tailrace/v1/log_pb.js';
@@ -30,7 +30,10 @@ beforeEach(() => {
   said = [];
   handled = [];
 });
-afterEach(() => worker.stop());
+afterEach(async () => {
+  vi.useRealTimers();
+  await worker.stop();
+});
 
 async function follow(handler: ConsumerHandler, options: ConsumerOptions = {}, drainMs = 0): Promise<void> {
   const log = (level: string, message: string) => said.push(`${level}: ${message}`);
@@ -107,6 +110,7 @@ describe('a handler of entries', () => {
   });
 
   test('is told when another has the part, and commits nothing more', async () => {
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'performance'], shouldAdvanceTime: true });
     engine.head = 2;
     let reason: unknown;
     await follow(
@@ -149,7 +153,7 @@ describe('a handler of entries', () => {
         if (cursor === '2') stopping = worker.stop();
       }),
       {},
-      1_000,
+      10_000,
     );
     await eventually(() => stopping !== undefined);
     await stopping;
