@@ -171,6 +171,59 @@ describe('over 120,000 rows, with plans from when there were none', () => {
   });
 });
 
+describe('a line that was vacuumed while it was empty', () => {
+  // It counts as empty until it is vacuumed again, and for no rows a bitmap and a sort are cheaper than an index that,
+  // as it was analyzed when it was full, has its rows all over the table.
+  const PASSED = 100_000;
+  const WAITING = 20_000;
+  let emptied: TestDatabase;
+  let later: ExplainedSession;
+  let mine: { id: number; lane: number };
+
+  beforeAll(async () => {
+    emptied = await freshDatabase();
+    const before = await ExplainedSession.open(emptied);
+    await before.sql('alter table {schema}.ready set (autovacuum_enabled = off)');
+    const [made] = await internClasses(before, [
+      { namespace: NAMESPACE, lane: 'lane', type: 'mine', capabilities: [] },
+    ]);
+    mine = made ?? { id: 0, lane: 0 };
+    const fill = async (count: number) => {
+      for (let i = 0; i < count; i += 1_000) await addExecutions(before, 1_000, mine.id);
+    };
+    await fill(PASSED);
+    await before.sql('analyze {schema}.ready');
+    for (let i = 0; i < PASSED; i += 1_000) await takeLeases(before, 1_000, mine);
+    await before.sql('vacuum (truncate off) {schema}.ready');
+    expect(
+      await before.sql("select from pg_class where oid = '{schema}.ready'::regclass and reltuples = 0"),
+    ).toHaveLength(1);
+    await fill(WAITING);
+    await before.close();
+    later = await ExplainedSession.open(emptied);
+  }, 120_000);
+  afterAll(async () => {
+    await later.close();
+    await emptied.drop();
+  });
+
+  test('is still claimed from in its order', async () => {
+    const plans = await later.explain(() => takeLeases(later, 10, mine));
+    expect(scansOf(plans).filter(({ table }) => table === 'ready')).toMatchObject([
+      { index: 'ready_pkey', rows: 10 },
+      { index: 'ready_pkey', rows: 10 },
+      { kind: 'Tid Scan', rows: 10 },
+    ]);
+  });
+
+  test('is still looked at by its head', async () => {
+    expect(rowsOf(await later.explain(() => readPulse(later, [wholeLine(mine)])))).toBeLessThan(100);
+    expect(
+      rowsOf(await later.explain(() => readHeads(later, [{ class: mine.id, priority: 0, seq: 0n }]))),
+    ).toBeLessThan(100);
+  });
+});
+
 function isServed({ table, kind, index }: Scan): boolean {
   // By place; or as its bitmap says, which is a scan of its own.
   if (kind === 'Tid Scan' || kind === 'Bitmap Heap Scan') return true;
