@@ -20,6 +20,11 @@ alter function {schema}.sweep_routes set enable_bitmapscan = off;
 alter function {schema}.read_past set enable_bitmapscan = off;
 alter function {schema}.check_flows set enable_bitmapscan = off;
 alter function {schema}.hand_out_letters set enable_bitmapscan = off;
+-- The lines of keys, and joins that are left to be folded.
+alter function {schema}.balance_keys set enable_bitmapscan = off;
+alter function {schema}.key_order set enable_bitmapscan = off;
+alter function {schema}.enter_line set enable_bitmapscan = off;
+alter function {schema}.fold_fillings set enable_bitmapscan = off;
 
 -- What a process looks at once a second.
 create or replace function {schema}.pulse(p_class int[], p_from_priority smallint[], p_from_seq bigint[],
@@ -119,17 +124,17 @@ begin
     select r.execution, r.lease, r.token, r.seq, r.class, (-r.priority)::smallint, r.attempt + (not r.resume)::int,
       coalesce(p.kind, r.kind), r.ready_at, coalesce(p.started_at, v_now), v_expires,
       v_now + case when r.resume then p.timeout_ms else r.timeout_ms end * interval '1 ms', r.deadline, e.input_type, e.input,
-      e.tags, e.created_at, coalesce(e.root, e.id), e.redrive_of, r.failures, e.retry_max, (a.a).failure_class, (a.a).failure_code,
-      (a.a).message, r.flow, e.parent, r.resume, p.parked_at, coalesce(p.waits, 0), coalesce(p.barrier, c.id, b.id),
+      e.tags, e.created_at, coalesce(e.root, e.id), e.redrive_of, r.failures, e.retry_max, a.failure_class, a.failure_code,
+      a.message, r.flow, e.parent, r.resume, p.parked_at, coalesce(p.waits, 0), coalesce(p.barrier, c.id, b.id),
       coalesce(p.barrier, c.id) is not null,
       (case when r.resume then coalesce(p.cause, 4) end)::smallint, coalesce(p.released_at, r.ready_at), e.concurrency_key,
       e.ordering_key, e.hops, e.subscription, e.subscription_version, e.event, e.batch, e.batch_index, e.batch_size
     from unnest(p_rows, v_lease, v_token) r (class, priority, seq, execution, ready_at, kind, attempt, failures, reclaims,
       timeout_ms, start_by, deadline, redrive, flow, linked, resume, gate, lease, token)
     cross join lateral (select * from {schema}.execution where id = r.execution offset 0) e
-    cross join lateral (
-      select case when r.attempt > 0 then (
-        select x from {schema}.attempt x where x.execution = r.execution and x.number = r.attempt - r.resume::int) end a offset 0) a
+    left join lateral (
+      select x.failure_class, x.failure_code, x.message from {schema}.attempt x
+      where r.attempt > 0 and x.execution = r.execution and x.number = r.attempt - r.resume::int offset 0) a on true
     left join unnest(v_parked) p on p.execution = r.execution
     cross join lateral (
       select case when r.resume then (

@@ -1,4 +1,6 @@
 /** What a breach does to its execution: nothing, its end, or a rest until there is room. */
+
+import { timestampMs } from '@bufbuild/protobuf/wkt';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { AttemptOutcome } from '../../gen/tailrace/v1/attempt_pb.js';
 import { DeadLetterReason } from '../../gen/tailrace/v1/dead_letter_reason_pb.js';
@@ -135,13 +137,15 @@ describe('SUSPEND', () => {
 
   it('lets go on at the end of the window, though the budget was never used up', async () => {
     const some = spending();
-    await some.put({ tokens: 10n }, { breachPolicy: SUSPEND, resetWindow: seconds(3_600) });
+    await some.put({ tokens: 10n }, { breachPolicy: SUSPEND, resetWindow: seconds(8) });
     const [first, second] = [await some.running(), await some.running()];
     await some.report(first, { tokens: 8n });
     await refusal(some.report(first, { tokens: 9n }));
     await refusal(some.report(second, { tokens: 9n }));
-    await some.put({ tokens: 10n }, { breachPolicy: SUSPEND, resetWindow: seconds(2) });
-    for (const next of [await some.next(), await some.next()]) await some.hand.complete(next);
+    const { resetTime } = await some.budget();
+    const resumed = [await some.next(), await some.next()];
+    expect(wallMs()).toBeGreaterThanOrEqual(resetTime ? timestampMs(resetTime) : Number.NaN);
+    for (const next of resumed) await some.hand.complete(next);
   });
 
   it('lets as many go on as what was given back is enough for', async () => {

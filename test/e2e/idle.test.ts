@@ -18,14 +18,14 @@ function costs(name: string, measured: (tailrace: TestTailrace) => Promise<void>
   });
 }
 
-/** What was left to do (positions, bounds, counts) is done: hardly a statement a second over a few seconds. */
+/** What was left to do (positions, bounds, counts) is done: no more statements over a few seconds than there may be. */
 async function quiet({ engine: { database } }: TestTailrace['running'], perSecond: number): Promise<void> {
   const isQuiet = async () => {
     const before = database.sent;
     await pause(3_000);
     return database.sent - before <= 3 * perSecond;
   };
-  await eventually(isQuiet, 60_000);
+  await eventually(isQuiet, 40_000);
 }
 
 costs(

@@ -203,8 +203,8 @@ describe('a line that was vacuumed while it was empty', () => {
     later = await ExplainedSession.open(emptied);
   }, 120_000);
   afterAll(async () => {
-    await later.close();
-    await emptied.drop();
+    await later?.close();
+    await emptied?.drop();
   });
 
   test('is still claimed from in its order', async () => {

@@ -75,7 +75,7 @@ export class Spending {
     return await this.hand.claimNamed(execution, LONG);
   }
 
-  /** The next of the lane; waits for up to five seconds. */
+  /** The next of the lane; waits for it. */
   async next(): Promise<Claim> {
     return await this.hand.claimOne({ lanes: [{ lane: this.lane }], ...LONG });
   }

@@ -159,7 +159,7 @@ describe('A fetch that waits', () => {
     expect(woken.map(({ entry }) => entry?.flowId)).toEqual([flowId]);
     // One look for each, and what they share: their pages, and what a server asks now and then.
     const elapsed = (monotonicMs() - begunMs) / 1_000;
-    expect(other.running.engine.database.sent - before).toBeLessThan(55 + 10 * elapsed);
+    expect(other.running.engine.database.sent - before).toBeLessThan(50 + 8 * elapsed);
     await hand.publish(...numbers(300).map(() => ({ type: name })));
     await Promise.all(waiting);
   });

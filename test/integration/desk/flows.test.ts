@@ -251,22 +251,21 @@ describe('members', () => {
 
 describe('what a join leaves behind', () => {
   it('names the slots that came and those that did not, once its time was up', async () => {
-    const flow = await hand.flow({ members: { a: {}, b: {} } }, { open: true });
-    await flow.complete('a');
-    await flow.extend({
-      members: { end: {} },
+    const flow = await hand.flow({
+      members: { a: {}, b: {}, end: {} },
       links: [
-        ['a', 'end', { name: 'first' }],
+        ['a', 'end'],
         ['b', 'end', { name: 'second' }],
       ],
-      joins: { end: { timeout: seconds(1) } },
+      joins: { end: { timeout: seconds(6) } },
     });
+    await flow.complete('a');
     expect(await flow.end('end')).toEqual({ state: 'FAILED', reason: EndReason.JOIN_EXPIRED });
     const { deadLetters } = await desk.deadLetters.listDeadLetters({ filter: { flowId: flow.id } });
     const { deadLetter } = await desk.deadLetters.getDeadLetter({ deadLetterId: deadLetters[0]?.deadLetterId ?? '' });
     expect(deadLetter).toMatchObject({
       reason: DeadLetterReason.JOIN_EXPIRED,
-      filledSlots: ['first'],
+      filledSlots: ['a'],
       missingSlots: ['second'],
     });
     expect(await flow.join('end')).toMatchObject({ state: JoinState.EXPIRED, okCount: 1 });

@@ -269,7 +269,8 @@ describe('ListPendingWaitpoints', () => {
   it('leaves out what expires, at once', async () => {
     const namespace = 'expiring';
     const held = await hold(namespace);
-    const { expireTime } = await held.waitpoint('door', seconds(1));
+    const { expireTime } = await held.waitpoint('door', seconds(5));
+    expect(await keys(namespace)).toEqual(['door']);
     await eventually(async () => (await keys(namespace)).length === 0);
     expect(await keys(namespace, { executionId: held.id })).toEqual([]);
     const { serverTime } = await desk.admin.getServerInfo({});

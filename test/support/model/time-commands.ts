@@ -41,9 +41,13 @@ const notBegun = abandoned('notBegun', { startWithin: SHORT, leaseDuration: HOUR
 );
 const leaseLost = abandoned('leaseLost', { leaseDuration: seconds(1) }, (execution) => execution.lost());
 
+type Claiming = (real: Real, id: string) => Promise<Claim | undefined>;
+
+const claimed: Claiming = async ({ hand }, id) => await hand.claimNamed(id, { leaseDuration: HOUR });
+
 /** Undefined when it has passed before. */
-async function claimedInTime({ hand }: Real, id: string): Promise<Claim | undefined> {
-  return await hand.claimNamed(id, { leaseDuration: HOUR }).catch(async (error: unknown) => {
+async function claimedInTime(real: Real, id: string): Promise<Claim | undefined> {
+  return await claimed(real, id).catch(async (error: unknown) => {
     const { reason } = await refusal(Promise.reject(error));
     expect(['EXECUTION_TERMINAL', 'WRONG_STATE']).toContain(reason);
     return undefined;
@@ -54,7 +58,7 @@ async function claimedInTime({ hand }: Real, id: string): Promise<Claim | undefi
 function fleeting(
   name: string,
   spec: () => Parameters<Real['hand']['createOne']>[0],
-  runs: boolean,
+  claims: Claiming | undefined,
   then: (execution: ModelExecution) => void,
 ) {
   return fc.constant(
@@ -66,7 +70,7 @@ function fleeting(
         const id = await real.hand.createOne({ lane: real.lane, retryPolicy: policy, ...spec() });
         const made = new ModelExecution(model, id, policy, { priority: 0, when: 'now', fleeting: true });
         model.executions.push(made);
-        const claim = runs ? await claimedInTime(real, id) : undefined;
+        const claim = await claims?.(real, id);
         if (claim) model.held.push(made.claimed(claim));
         await real.hand.end(id);
         then(made);
@@ -76,24 +80,24 @@ function fleeting(
   );
 }
 
-const deadline = () => ({ deadlineTime: timestampFromMs(wallMs() + 200) });
+const deadline = () => ({ deadlineTime: timestampFromMs(wallMs() + 1_000) });
 const pastDeadline = (execution: ModelExecution) => execution.expired(EndReason.DEADLINE);
 
-/** A tenth of a second each. */
+/** A tenth of a second each; those with a deadline, which must be still to come when they are made, a whole one. */
 export const TIME_COMMANDS: fc.Arbitrary<Step>[] = [
   notBegun,
   fleeting(
     'notStarted',
     () => ({ ttl: SHORT }),
-    false,
+    undefined,
     (execution) => execution.expired(EndReason.TTL),
   ),
-  fleeting('deadlineWaiting', deadline, false, pastDeadline),
-  fleeting('deadlineRunning', deadline, true, pastDeadline),
+  fleeting('deadlineWaiting', deadline, undefined, pastDeadline),
+  fleeting('deadlineRunning', deadline, claimedInTime, pastDeadline),
   fleeting(
     'timedOut',
     () => ({ attemptTimeout: SHORT }),
-    true,
+    claimed,
     (execution) => execution.failed(FailureClass.TIMEOUT, 'now'),
   ),
 ];
