@@ -40,9 +40,6 @@ let held: Granted;
 beforeAll(async () => {
   fresh = await freshDatabase();
   session = await ExplainedSession.open(fresh);
-  for (const table of TABLES.filter((name) => name !== 'execution')) {
-    await session.sql(`alter table {schema}.${table} set (autovacuum_enabled = off)`);
-  }
   const [made] = await internClasses(session, [{ namespace: NAMESPACE, lane: 'lane', type: 'kind', capabilities: [] }]);
   line = made ?? line;
   await addExecutions(session, 3, line.id);

@@ -42,9 +42,6 @@ beforeAll(async () => {
   fresh = await freshDatabase();
   session = await ExplainedSession.open(fresh);
   database = new Database({ url: fresh.url, schema: fresh.schema, connections: 2 });
-  for (const table of ['flow', 'flow_live', 'flow_failed', 'flow_count', 'barrier', 'slot', 'blocked', 'dead_letter']) {
-    await session.sql(`alter table {schema}.${table} set (autovacuum_enabled = off)`);
-  }
   const [made] = await internClasses(session, [
     { namespace: NAMESPACE, lane: 'lane', type: 'member', capabilities: [] },
   ]);

@@ -89,12 +89,6 @@ async function everything(streams: readonly Granted[]): Promise<Map<string, Expl
 beforeAll(async () => {
   fresh = await freshDatabase();
   session = await ExplainedSession.open(fresh);
-  for (const [name] of await session
-    .sql(
-      `select c.oid::regclass::text name from pg_class c where c.relname ~ '^(frame|passing_frame|lease)' and c.relkind = 'r'`,
-    )
-    .then((rows) => rows.map(({ name }) => [String(name)])))
-    await session.sql(`alter table ${name} set (autovacuum_enabled = off)`);
   const key = { namespace: NAMESPACE, lane: 'lane', type: 'mine', capabilities: [] };
   line = (await internClasses(session, [key]))[0] ?? line;
   await addExecutions(session, 120, line.id);

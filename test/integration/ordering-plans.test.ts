@@ -22,9 +22,6 @@ let short: Cost;
 beforeAll(async () => {
   fresh = await freshDatabase();
   session = await ExplainedSession.open(fresh);
-  for (const table of ['ready', 'blocked', 'lease']) {
-    await session.sql(`alter table {schema}.${table} set (autovacuum_enabled = off)`);
-  }
   const [made] = await internClasses(session, [{ namespace: NAMESPACE, lane: 'lane', type: 'kind', capabilities: [] }]);
   line = made ?? line;
   await addExecutions(session, 4, line.id, KEYED);

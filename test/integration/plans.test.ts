@@ -71,10 +71,6 @@ const rounds: { empty: Plans; hundred: Plans; fiveHundred: Plans } = {
 beforeAll(async () => {
   fresh = await freshDatabase();
   session = await ExplainedSession.open(fresh);
-  // An analyze by autovacuum in the middle would plan everything anew.
-  for (const table of ['ready', 'scheduled', 'lease', 'timer']) {
-    await session.sql(`alter table {schema}.${table} set (autovacuum_enabled = off)`);
-  }
   const key: ClassKey = { namespace: NAMESPACE, lane: 'lane', type: 'mine', capabilities: [] };
   const made = await internClasses(session, [key, { ...key, type: 'not mine' }]);
   line = made[0] ?? line;
@@ -183,7 +179,6 @@ describe('a line that was vacuumed while it was empty', () => {
   beforeAll(async () => {
     emptied = await freshDatabase();
     const before = await ExplainedSession.open(emptied);
-    await before.sql('alter table {schema}.ready set (autovacuum_enabled = off)');
     const [made] = await internClasses(before, [
       { namespace: NAMESPACE, lane: 'lane', type: 'mine', capabilities: [] },
     ]);

@@ -33,7 +33,6 @@ beforeAll(async () => {
   const [made] = await internClasses(session, [{ namespace: NAMESPACE, lane: 'lane', type: 'kind', capabilities: [] }]);
   line = made?.id ?? 0;
   await reads();
-  await session.sql(`alter table {schema}.waitpoint set (autovacuum_enabled = off)`);
   // Every second waitpoint and every parked execution belong to another namespace; each has ten signals.
   await session.sql(`
     insert into {schema}.suspension (execution, namespace, number, reason, condition, suspended_at, behavior, class, priority,

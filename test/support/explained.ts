@@ -51,6 +51,12 @@ const SETTINGS = {
   'auto_explain.log_level': 'notice',
 } as const;
 
+/** It would analyze in the middle, and plan everything anew. Where it is off already, nothing is planned anew by this. */
+const WITHOUT_AUTOVACUUM = `do $$ declare t regclass; begin
+  for t in select c.oid from pg_class c where c.relnamespace = '{schema}'::regnamespace and c.relkind = 'r'
+    and not coalesce('autovacuum_enabled=off' = any (c.reloptions), false)
+  loop execute format('alter table %s set (autovacuum_enabled = off)', t); end loop; end $$`;
+
 const INT8 = 20;
 
 export class ExplainedSession implements Runner {
@@ -78,6 +84,7 @@ export class ExplainedSession implements Runner {
     });
     await client.connect();
     await client.query("load 'auto_explain'");
+    await client.query(inSchema(WITHOUT_AUTOVACUUM, schema));
     return new ExplainedSession(client, schema);
   }
 
