@@ -553,7 +553,7 @@ export type LeaseRenewal = Message<"tailrace.v1.LeaseRenewal"> & {
   lease?: LeaseRef | undefined;
 
   /**
-   * New length from now. Default: the length it was granted for. 1 s to 1 h.
+   * Length from now; what is left of it, if that is longer, stays. Default: the length it was granted for. 1 s to 1 h.
    *
    * @generated from field: google.protobuf.Duration lease_duration = 2;
    */
