@@ -10,6 +10,13 @@ export const COST_COLUMNS: readonly Column[] = [
   { key: 'postgresCpu', title: 'Postgres µs' },
 ];
 
+/** Of how long something took, as it is read from all times together. */
+export const LATENCY_COLUMNS: readonly Column[] = [
+  { key: 'p50', title: 'p50 ms', digits: 1 },
+  { key: 'p99', title: 'p99 ms', digits: 1 },
+  { key: 'most', title: 'most ms', digits: 1 },
+];
+
 /** Of calls one after the other, and what the whole engine moves for each until it is quiet again. */
 export const SINGLE_CALL_COLUMNS: readonly Column[] = [
   { key: 'p50', title: 'p50 ms', digits: 2 },

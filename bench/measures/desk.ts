@@ -3,6 +3,7 @@
 import { TailraceLetters } from '../peers/tailrace-letters.js';
 import { startTailraceServer } from '../peers/tailrace-server.js';
 import { quantile } from '../statistics.js';
+import { LATENCY_COLUMNS } from './columns.js';
 import type { Context, Measure } from './measure.js';
 
 const TYPE = 'bench';
@@ -65,12 +66,7 @@ export const desk: Measure = {
   id: 'DESK',
   title: 'calls of the dead-letter desk, milliseconds',
   about: `100,000 open dead letters of ${CAUSES} causes (with --quick fewer), inputs of 1 KiB, as a client sees it: one call after the other.`,
-  columns: [
-    { key: 'calls', title: 'calls' },
-    { key: 'p50', title: 'p50 ms', digits: 1 },
-    { key: 'p99', title: 'p99 ms', digits: 1 },
-    { key: 'most', title: 'most ms', digits: 1 },
-  ],
+  columns: [{ key: 'calls', title: 'calls' }, ...LATENCY_COLUMNS],
   everyProfile: false,
   run,
 };

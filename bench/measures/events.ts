@@ -7,7 +7,7 @@ import { Tally } from '../peers/contestant.js';
 import { eventOf, TailraceEvents } from '../peers/tailrace-events.js';
 import { startTailraceServer } from '../peers/tailrace-server.js';
 import { quantile } from '../statistics.js';
-import { COST_COLUMNS } from './columns.js';
+import { COST_COLUMNS, LATENCY_COLUMNS } from './columns.js';
 import type { Context, Inspect, Measure } from './measure.js';
 
 const PER_SECOND = 500;
@@ -83,12 +83,7 @@ export const events: Measure = {
     `${PER_SECOND} events of 1 KiB per second, each published in a call of its own and counted from the moment it was due until a ` +
     'claim with what its subscription made of it has arrived. At once: it starts in the transaction that publishes. In order: ' +
     `the router starts it, once the place of its event in the log is known, over ${STREAMS.toLocaleString('en')} streams.`,
-  columns: [
-    { key: 'p50', title: 'p50 ms', digits: 1 },
-    { key: 'p99', title: 'p99 ms', digits: 1 },
-    { key: 'most', title: 'most ms', digits: 1 },
-    ...COST_COLUMNS,
-  ],
+  columns: [...LATENCY_COLUMNS, ...COST_COLUMNS],
   everyProfile: false,
   run,
   costs: run,

@@ -11,7 +11,7 @@ import { TailraceCalls } from '../peers/tailrace-calls.js';
 import { startTailraceServer, type TailraceServer } from '../peers/tailrace-server.js';
 import type { Scale } from '../scale.js';
 import { quantile } from '../statistics.js';
-import { COST_COLUMNS } from './columns.js';
+import { COST_COLUMNS, LATENCY_COLUMNS } from './columns.js';
 import type { Context, Inspect, Measure, Sample } from './measure.js';
 
 const PER_STREAM = 20;
@@ -133,9 +133,7 @@ export const frames: Measure = {
   columns: [
     { key: 'offered', title: 'frames offered per second' },
     { key: 'reached', title: 'reached per second' },
-    { key: 'p50', title: 'p50 ms', digits: 1 },
-    { key: 'p99', title: 'p99 ms', digits: 1 },
-    { key: 'most', title: 'most ms', digits: 1 },
+    ...LATENCY_COLUMNS,
     { key: 'commits', title: 'commits per second' },
     { key: 'hungUp', title: 'hung up' },
     { key: 'cut', title: 'cut off' },

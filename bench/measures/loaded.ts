@@ -5,6 +5,7 @@ import { msSinceEnds } from '../peers/since-recorded.js';
 import { rawTailrace } from '../peers/tailrace-raw.js';
 import { quantile } from '../statistics.js';
 import { Submissions } from '../submissions.js';
+import { LATENCY_COLUMNS } from './columns.js';
 import type { Context, Measure, Sample } from './measure.js';
 
 const SUBMITTED_PER_SECOND = 100;
@@ -58,9 +59,7 @@ export const loaded: Measure = {
   columns: [
     { key: 'offered', title: 'offered per second' },
     { key: 'reached', title: 'reached per second' },
-    { key: 'p50', title: 'p50 ms', digits: 1 },
-    { key: 'p99', title: 'p99 ms', digits: 1 },
-    { key: 'most', title: 'most ms', digits: 1 },
+    ...LATENCY_COLUMNS,
   ],
   everyProfile: false,
   run,

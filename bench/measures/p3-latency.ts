@@ -6,6 +6,7 @@ import { tailraceLibrary } from '../peers/tailrace-library.js';
 import { tailraceRaw } from '../peers/tailrace-raw.js';
 import { quantile } from '../statistics.js';
 import { Submissions } from '../submissions.js';
+import { LATENCY_COLUMNS } from './columns.js';
 import type { Context, Measure, Sample } from './measure.js';
 
 const CONTESTANTS = [tailraceRaw, tailraceLibrary, graphileDefaults, graphileBatched, bossBatched];
@@ -49,12 +50,7 @@ export const p3: Measure = {
   about:
     'Single submissions of 1 KiB at a fixed rate, counted from the moment each was due. Offered are 1,000 per second (with --quick 250); ' +
     'who does not keep up is tried again with half of it.',
-  columns: [
-    { key: 'offered', title: 'offered per second' },
-    { key: 'p50', title: 'p50 ms', digits: 1 },
-    { key: 'p99', title: 'p99 ms', digits: 1 },
-    { key: 'most', title: 'most ms', digits: 1 },
-  ],
+  columns: [{ key: 'offered', title: 'offered per second' }, ...LATENCY_COLUMNS],
   everyProfile: true,
   run,
 };

@@ -7,6 +7,7 @@ import { Tally } from '../peers/contestant.js';
 import { TailraceLetters } from '../peers/tailrace-letters.js';
 import { startTailraceServer } from '../peers/tailrace-server.js';
 import { quantile } from '../statistics.js';
+import { LATENCY_COLUMNS } from './columns.js';
 import type { Context, Measure } from './measure.js';
 
 const TYPE = 'bench';
@@ -102,9 +103,7 @@ export const redrive: Measure = {
   columns: [
     { key: 'asked', title: 'redrives per second asked' },
     { key: 'reached', title: 'reached', digits: 1 },
-    { key: 'p50', title: 'p50 ms', digits: 1 },
-    { key: 'p99', title: 'p99 ms', digits: 1 },
-    { key: 'most', title: 'most ms', digits: 1 },
+    ...LATENCY_COLUMNS,
   ],
   everyProfile: false,
   run,
