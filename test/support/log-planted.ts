@@ -30,6 +30,7 @@ export const LOG_PLANTS: Readonly<Record<string, readonly string[]>> = {
     'delete from tailrace.log_tally where kind = 30',
     'update tailrace.log_tally set n = n + 1 where kind = 30',
     'update tailrace.log_partition set last_position = 1 where closed_at is not null',
+    'update tailrace.log_run r set lo = p.hi - 1 from tailrace.log_partition p where p.closed_at is not null and r.lo >= p.hi',
   ],
   'floors-in-log': [
     'update tailrace.namespace set log_floor = 1000000',

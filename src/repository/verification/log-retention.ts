@@ -16,7 +16,7 @@ export const logRetentionInvariants = [
   ),
   invariant(
     'closed-partition-is-counted',
-    'of a closed partition it is known how many entries of each kind it has, and none of them stands behind its last position',
+    'of a closed partition it is known how many entries of each kind it has, none stands behind its last position, and no run goes on beyond it',
     `select format('%s: namespace %s kind %s', coalesce(t.lo, e.lo), coalesce(t.namespace, e.namespace), coalesce(t.kind, e.kind))
        as sample
      from (
@@ -31,7 +31,10 @@ export const logRetentionInvariants = [
      union all
      select format('%s: run %s', p.lo, r.base) from {schema}.log_partition p
      join {schema}.log_run r on r.hi >= p.lo and r.hi < p.hi
-     where p.closed_at is not null and r.base + r.n - 1 > p.last_position`,
+     where p.closed_at is not null and r.base + r.n - 1 > p.last_position
+     union all
+     select format('%s: uncut run %s', p.lo, r.base) from {schema}.log_partition p
+     join {schema}.log_run r on r.lo < p.hi and r.hi >= p.hi where p.closed_at is not null`,
   ),
   invariant(
     'floors-in-log',

@@ -150,6 +150,27 @@ test('a run that reaches over the end of a partition is cut there: its entries k
   expect(await positionOf(log, seqs[3] ?? 0n)).toBe(11n);
 });
 
+test('a run is cut at the end of a partition also where what came late behind that end has a run of its own', async () => {
+  await append(2);
+  await cut();
+  const slow = await connect();
+  await slow.query('begin');
+  const late = await append(3, '{}', slow);
+  await append(5);
+  await step(); // one run over the end, with a hole behind it
+  await slow.query('commit');
+  await settle();
+  expect(await positionOf(log, late)).toBe(8n);
+  const before = await readLog(log, 1n, 100);
+  expect(await closeAll()).toBe(1);
+  const { rows } = await client.query('select last_position::int from tailrace.log_partition where lo = 1');
+  expect(rows).toEqual([{ last_position: 2 }]);
+  await pass();
+  expect(await dropLogPartition(log)).toMatchObject({ verdict: 'dropped', entries: 2 });
+  expect(await readLog(log, 3n, 100)).toEqual(before.slice(2));
+  expect(await positionOf(log, late)).toBe(8n);
+});
+
 test('what is not numbered yet, and who may still commit, keeps a partition; a late one moves the floor', async () => {
   await append(2);
   const slow = await connect();
