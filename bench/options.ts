@@ -112,8 +112,8 @@ options
   --short           ${SCALES.short.about}
   --deep            ${SCALES.deep.about}
   --keep            keep what --only measured: it replaces what was kept of these measures and profiles, and nothing else
-  --costs           where Tailrace's time goes in P1, or with --only in P6, P6B, P7, P8, LIMITS, BUDGETS, FRAMES, APPENDS, EVENTS,
-                    ROUTING, HOT-FLOW and CONSUMERS: its statements, also those inside functions, and its server's CPU
+  --costs           where Tailrace's time goes in P1, or with --only in P3, P6, P6B, P7, P8, P9, LIMITS, BUDGETS, FRAMES, APPENDS,
+                    EVENTS, ROUTING, HOT-FLOW and CONSUMERS: its statements, also those inside functions, and its server's CPU
   --json            the results as JSON instead of the table
   --directory PATH  where the temporary database lies, whose disk is the one measured (default: the system's)
   -h, --help        this text

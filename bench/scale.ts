@@ -8,7 +8,7 @@ export interface Scale {
     readonly slow: number;
   };
   readonly seconds: {
-    /** Before what runs at a rate is measured. */
+    /** Before what runs at a rate is measured: what a process has only just begun to compile takes several times as long. */
     readonly warmUp: number;
     readonly calls: number;
     readonly latency: number;
@@ -89,7 +89,7 @@ export interface Scale {
 export const FULL: Scale = {
   throughput: { fast: 60_000, middling: 15_000, slow: 3_000 },
   seconds: {
-    ...{ warmUp: 1, calls: 5, latency: 10, chains: 5, delivery: 10, calm: 25, idle: 60, budgets: 10, settle: 5 },
+    ...{ warmUp: 5, calls: 5, latency: 10, chains: 5, delivery: 10, calm: 25, idle: 60, budgets: 10, settle: 5 },
     ...{ held: 600, long: 300, soak: 3_600 },
   },
   offered: 1_000,
@@ -159,6 +159,7 @@ export const SHORT: Scale = {
   throughput: { fast: 9_000, middling: 3_000, slow: 600 },
   seconds: {
     ...FULL.seconds,
+    warmUp: 2,
     calls: 2,
     latency: 2,
     delivery: 3,

@@ -10,7 +10,7 @@ import { startTailraceServer } from '../peers/tailrace-server.js';
 import type { Scale } from '../scale.js';
 import { quantile } from '../statistics.js';
 import { COST_COLUMNS } from './columns.js';
-import type { Column, Context, Sample } from './measure.js';
+import type { Column, Context, Inspect, Sample } from './measure.js';
 
 /** Executions per creating call: a hundred calls a second. */
 const BATCH = 20;
@@ -32,9 +32,9 @@ export const subscribersName = (count: number) =>
   count === 1 ? '1 subscriber' : `${count.toLocaleString('en')} subscribers`;
 
 /** The decoding subscriber comes last in the line, behind all that only drain. */
-export async function deliveriesTo(subscribers: number, { arena, scale }: Context): Promise<Sample> {
+export async function deliveriesTo(subscribers: number, { arena, scale }: Context, inspect?: Inspect): Promise<Sample> {
   const ground = await arena.fresh();
-  const server = await startTailraceServer(ground.url);
+  const server = await startTailraceServer(ground.url, { profileInto: inspect?.profileInto });
   const clients = new TailraceClients(server.url);
   const draining: DrainingWatch[] = [];
   try {
@@ -48,9 +48,11 @@ export async function deliveriesTo(subscribers: number, { arena, scale }: Contex
     clients.claim(LOOPS, BATCH, (claims) => clients.complete(claims));
     await load(clients, delivered, scale, scale.seconds.warmUp);
     took = [];
+    await arena.forgetStatements();
     const meter = await startMeter(arena, ground, server.pid);
     const count = await load(clients, delivered, scale, scale.seconds.delivery);
     const cost = await meter.read();
+    await inspect?.onMeasured(subscribersName(subscribers), ground, count);
     return {
       p50: quantile(took, 0.5),
       p99: quantile(took, 0.99),

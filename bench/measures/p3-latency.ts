@@ -7,12 +7,11 @@ import { tailraceRaw } from '../peers/tailrace-raw.js';
 import { quantile } from '../statistics.js';
 import { Submissions } from '../submissions.js';
 import { LATENCY_COLUMNS } from './columns.js';
-import type { Context, Measure, Sample } from './measure.js';
+import type { Context, Inspect, Measure, Sample } from './measure.js';
 
 const CONTESTANTS = [tailraceRaw, tailraceLibrary, graphileDefaults, graphileBatched, bossBatched];
 
 const LEAST_PER_SECOND = 100;
-const WARM_UP_SECONDS = 0.5;
 /** A rate is sustained while less than this share of a second's submissions waits to start. */
 const SUSTAINED_BACKLOG = 0.5;
 
@@ -32,13 +31,25 @@ async function measure(
   contestant: Contestant,
   perSecond: number,
   { arena, scale }: Context,
+  inspect?: Inspect,
 ): Promise<Sample | undefined> {
-  const submissions = new Submissions(perSecond * SUSTAINED_BACKLOG);
+  const backlog = perSecond * SUSTAINED_BACKLOG;
+  let submissions = new Submissions(backlog);
   const onStart = (ordinal: number) => submissions.started(ordinal);
-  const options = { arena, onStart, ended: new Tally(), workers: true };
-  return await withContestant(contestant, options, async (running) => {
-    await submissions.submit(running, perSecond, WARM_UP_SECONDS);
+  const options = {
+    arena,
+    onStart,
+    ended: new Tally(),
+    workers: true,
+    ...(inspect && { profileInto: inspect.profileInto }),
+  };
+  return await withContestant(contestant, options, async (running, ground) => {
+    await submissions.submit(running, perSecond, scale.seconds.warmUp);
+    // That it did not keep up while it warmed up does not count.
+    submissions = new Submissions(backlog);
+    await arena.forgetStatements();
     const took = await submissions.submit(running, perSecond, scale.seconds.latency);
+    await inspect?.onMeasured(contestant.name, ground, took.length);
     if (submissions.overrun) return undefined;
     return { offered: perSecond, p50: quantile(took, 0.5), p99: quantile(took, 0.99), most: quantile(took, 1) };
   });
@@ -53,4 +64,9 @@ export const p3: Measure = {
   columns: [{ key: 'offered', title: 'offered per second' }, ...LATENCY_COLUMNS],
   everyProfile: true,
   run,
+  costs: async (context, inspect) => {
+    const { offered } = context.scale;
+    const sample = await measure(tailraceRaw, offered, context, inspect);
+    if (sample) context.record(tailraceRaw.name, sample);
+  },
 };

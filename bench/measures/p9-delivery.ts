@@ -28,4 +28,8 @@ export const p9: Measure = {
   columns: DELIVERY_COLUMNS,
   everyProfile: true,
   run,
+  costs: async (context, inspect) => {
+    const [few] = SUBSCRIBERS;
+    context.record(subscribersName(few), await deliveriesTo(few, context, inspect));
+  },
 };
