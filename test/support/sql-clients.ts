@@ -5,9 +5,11 @@
 import { randomBytes } from 'node:crypto';
 import pg from 'pg';
 import type { Claim } from '../../gen/tailrace/v1/lease_pb.js';
+import { monotonicMs, pause } from '../../src/runtime/clock.js';
 import type { TestDatabase } from './postgres.js';
 
 const BACKENDS = 3;
+const REPEATED_MS = 20_000;
 
 /** What a holder shows of what it completes, as the first arguments. */
 export const HELD = "'default', $1, $2, $3";
@@ -115,12 +117,24 @@ export class SqlClients {
     await client.query(text);
   }
 
-  /** A transaction of one call of a function of the engine, by its name and positions or names of arguments. */
+  /**
+   * A transaction of one call of a function of the engine, by its name and positions or names of arguments. It is repeated, as
+   * the refusal asks for, while a server has what it needs locked for a moment.
+   */
   async call<T>(call: string, values: readonly unknown[] = []): Promise<T> {
-    return await this.transaction(async (query) => {
-      const [row] = await query<{ answer: T }>(`select ${this.#database.schema}.${call} as answer`, values);
-      return row?.answer as T;
-    });
+    const until = monotonicMs() + REPEATED_MS;
+    for (;;) {
+      try {
+        return await this.transaction(async (query) => {
+          const [row] = await query<{ answer: T }>(`select ${this.#database.schema}.${call} as answer`, values);
+          return row?.answer as T;
+        });
+      } catch (error) {
+        const isBusy = error instanceof SqlRefusal && error.reason === 'CONTENTION';
+        if (!isBusy || monotonicMs() > until) throw error;
+        await pause(20);
+      }
+    }
   }
 
   async create(type: string, input: unknown = null, options: object = {}): Promise<string> {
