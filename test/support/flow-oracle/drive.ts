@@ -137,8 +137,13 @@ async function work(plan: Plan, around: Circumstances, flow: MadeFlow, progress:
     // A worker that dies takes what it holds with it; others take that up when the leases end.
     const begun = around.rough && dice.percent(10) ? [] : claims;
     const waiting = around.narrow ? begun.filter(({ resume }) => resume === undefined && dice.percent(30)) : [];
-    const goingOn = await Promise.all(waiting.map((claim) => waitForSignal(around, clients, claim)));
-    const kept = begun.filter((claim) => !waiting.includes(claim) || goingOn[waiting.indexOf(claim)]);
+    const parked = new Set<Claim>();
+    await Promise.all(
+      waiting.map(async (claim) => {
+        if (await waitForSignal(around, clients, claim)) parked.add(claim);
+      }),
+    );
+    const kept = begun.filter((claim) => !parked.has(claim));
     const completed = kept.filter(({ type }) => scripts.get(type) === 'succeeds');
     await pause(dice.below(6));
     const together = dice.percent(40) ? [completed] : completed.map((claim) => [claim]);
@@ -155,15 +160,15 @@ async function work(plan: Plan, around: Circumstances, flow: MadeFlow, progress:
 }
 
 /**
- * Until somebody signals; in rough times perhaps nobody does. True if it is not parked: it need not wait, or it may not, as
- * when its flow is canceled but for what runs.
+ * Until somebody signals; in rough times perhaps nobody does. Answers whether it was parked: it need not wait when its
+ * condition holds already, and may not when its flow is canceled but for what runs.
  */
 async function waitForSignal(around: Circumstances, clients: Clients, claim: Claim): Promise<boolean> {
   const hand = new WaitsByHand(clients);
   const wait = { timeout: seconds(2), timeoutBehavior: SuspensionTimeoutBehavior.RESUME };
   const answer = await unlessRefused(around, hand.suspend(claim, wait));
   await unlessRefused(around, hand.signal(claim.executionId));
-  return answer?.suspended !== true;
+  return answer?.suspended === true;
 }
 
 async function complete(around: Circumstances, { clients }: FlowsByHand, claims: readonly Claim[]): Promise<void> {
