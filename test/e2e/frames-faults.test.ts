@@ -152,6 +152,8 @@ test('proof 15: a crash of the database and a restart of the server keep what wa
     const tail = tailOf(() => clients.completion, claim);
     const words = Array.from({ length: 60 }, (_, i) => `${i}`);
     await insist(new FramesByHand(clients), claim, words.slice(0, 20), 0);
+    // Who comes later gets the document, not its patches.
+    await tail.until(({ frames }) => frames.length === 20);
     await new FramesByHand(clients).append(claim, [text('passes', '', BEST_EFFORT), json({ step: 1 })]);
     await tail.until(({ frames }) => frames.length === 22);
     await postgres.crash();
