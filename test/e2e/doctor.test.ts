@@ -9,8 +9,11 @@ import type { Diagnosis } from '../../src/cli/host.js';
 import { direct } from '../../src/direct.js';
 import { migrate } from '../../src/repository/migrations/index.js';
 import { packageRoot, packageVersion } from '../../src/runtime/package-root.js';
+import { eventually } from '../support/eventually.js';
 import { emptyDatabase, freshDatabase, type TestDatabase } from '../support/postgres.js';
 import { startTailrace, type TestTailrace } from '../support/tailrace.js';
+
+const LISTENS = 'tailrace wakes';
 
 function examined({ url, schema }: TestDatabase, thorough = false): Promise<Diagnosis> {
   return direct({ DATABASE_URL: url, TAILRACE_SCHEMA: schema }).doctor(thorough);
@@ -36,6 +39,8 @@ describe('beside a server', () => {
   afterAll(() => tailrace.stop());
 
   test('all is well but what is said to be not', async () => {
+    // It begins to listen beside everything else that starts.
+    await eventually(async () => (await examined(tailrace.database)).servers.some(({ name }) => name === LISTENS));
     const diagnosis = await examined(tailrace.database, true);
     expect(diagnosis.findings.filter(({ state }) => state === 'problem')).toEqual([]);
     expect(stateOf(diagnosis, 'schema')?.state).toBe('ok');
@@ -43,7 +48,7 @@ describe('beside a server', () => {
     expect(stateOf(diagnosis, 'rules')?.message).toMatch(/^all \d+ rules hold$/);
     expect(diagnosis.pending).toEqual([]);
     expect(diagnosis.schema?.version).toBe(diagnosis.schema?.known);
-    expect(diagnosis.servers).toContainEqual({ name: 'tailrace wakes', address: expect.any(String), connections: 1 });
+    expect(diagnosis.servers).toContainEqual({ name: LISTENS, address: expect.any(String), connections: 1 });
     expect(diagnosis.servers.map(({ name }) => name)).toContain(`tailrace ${packageVersion()}`);
   });
 

@@ -47,7 +47,8 @@ describe('an open flow', () => {
   });
 
   it('stays idle, and seals itself in time, when a member is created once more', async () => {
-    const flow = await hand.flow({ members: { a: {} } }, { open: true, sealAfterIdle: seconds(1) });
+    // Sealed, it would refuse other content for that.
+    const flow = await hand.flow({ members: { a: {} } }, { open: true, sealAfterIdle: seconds(3) });
     const again = { type: 'b', lane: flow.lane, flowId: flow.id, requestId: `once in ${flow.id}` };
     const id = await hand.createOne(again);
     for (const name of ['a', 'b']) await flow.complete(name);

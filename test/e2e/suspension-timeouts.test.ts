@@ -17,6 +17,7 @@ import { only, refusal, seconds } from '../support/by-hand.js';
 import { eventually } from '../support/eventually.js';
 import { HeldRows } from '../support/held-rows.js';
 import { Recorded } from '../support/history/recorded.js';
+import { freshDatabase, type TestDatabase } from '../support/postgres.js';
 import { allOf, named, timeoutOnly, WaitsByHand } from '../support/waits-by-hand.js';
 
 const { FAIL, CANCEL, EXPIRE, RESUME, ESCALATE } = SuspensionTimeoutBehavior;
@@ -24,13 +25,21 @@ const { SUSPENDED, QUEUED, FAILED, CANCELED, EXPIRED } = ExecutionState;
 const long = { leaseDuration: seconds(60) };
 const soon = { timeout: seconds(0.2) };
 
+let database: TestDatabase;
 let recorded: Recorded;
 let hand: WaitsByHand;
 beforeAll(async () => {
-  recorded = await Recorded.start();
+  database = await freshDatabase();
+  // Whoever waits for a lock keeps those it has: a try that ended would let go of them.
+  const url = new URL(database.url);
+  url.searchParams.set('options', '-c lock_timeout=30s');
+  recorded = await Recorded.start({ database, environment: { DATABASE_URL: url.href } });
   hand = new WaitsByHand(recorded.clients);
 });
-afterAll(() => recorded.stop());
+afterAll(async () => {
+  await recorded.stop();
+  await database.drop();
+});
 
 async function running(spec = {}) {
   return await hand.claimNamed(await hand.createOne(spec), long);
@@ -204,7 +213,7 @@ describe('a suspended execution', () => {
     await hand.waitpoint(claim, 'kept');
     await hand.waitpoint(claim, 'expiring', { expiry: seconds(5) });
     await hand.waitpoint(other, 'expiring next', { expiry: seconds(5) });
-    const held = await HeldRows.start(recorded.tailrace.database);
+    const held = await HeldRows.start(database);
     await held.holdTable('suspension');
     const suspended = hand.suspend(claim, { condition });
     await eventually(() => held.keepsWaiting('suspend'));

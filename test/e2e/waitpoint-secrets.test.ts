@@ -20,7 +20,10 @@ const said: string[] = [];
 beforeAll(async () => {
   database = await freshDatabase();
   const logger = pino({ level: 'trace' }, { write: (line) => said.push(line) });
-  [here, there] = await Promise.all([startTailrace({ database, logger }), startTailrace({ database, logger })]);
+  // As many signals of one waitpoint as a fast machine sends within a grace.
+  const environment = { TAILRACE_MAX_EARLY_SIGNALS: '100000', TAILRACE_MAX_SIGNALS: '100000' };
+  const start = () => startTailrace({ database, logger, environment });
+  [here, there] = await Promise.all([start(), start()]);
 });
 afterAll(async () => {
   await Promise.all([here.stop(), there.stop()]);

@@ -24,6 +24,8 @@ const LANE = 'narrow';
 const KEYS = ['a', 'b', ''];
 /** Whoever comes too late, or is held back, is told so. */
 const EXPECTED = new Set(['LEASE_LOST', 'EXECUTION_TERMINAL', 'NOT_SUSPENDED', 'WRONG_STATE', 'QUOTA_EXCEEDED']);
+/** Whoever is told so asks again. */
+const PASSING = new Set(['DATABASE_UNAVAILABLE', 'DRAINING', 'CONTENTION']);
 
 const dice = new Chance(Number(process.env['TAILRACE_TEST_SEED'] ?? 1));
 let recorded: Recorded;
@@ -49,9 +51,8 @@ async function asked<T>(own: Chance, call: (hand: WaitsByHand) => Promise<T>): P
         error instanceof ItemRefused ? error.detail : ConnectError.from(error).findDetails(ErrorDetailSchema)[0];
       const reason = detail?.reason ?? '';
       if (EXPECTED.has(reason)) return undefined;
-      const isLost =
-        error instanceof ConnectError && (reason === '' || reason === 'DATABASE_UNAVAILABLE' || reason === 'DRAINING');
-      if (!isLost) throw error;
+      const isLost = error instanceof ConnectError && reason === '';
+      if (!isLost && !PASSING.has(reason)) throw error;
       await pause(20);
     }
   }

@@ -76,7 +76,8 @@ async function work(flow: MadeFlow, name: string, failing = FAILING): Promise<vo
 describe('WatchFlow', () => {
   test('whoever joins when sees each entry behind its cursor once and in order, and the final state last', async () => {
     const flow = await layered();
-    const followers = [follow(flow)];
+    // In place before the first end, for it is to be told of all of them.
+    const followers = [await follow(flow).placed()];
     const working = [work(flow, 'one'), work(flow, 'two')];
     const [first] = followers;
     for (let entries = 60; entries < 900; entries += 120) {

@@ -83,8 +83,14 @@ test('a breach that suspends stops the handler, which goes on once there is room
   lane = `budgets-${lanes++}`;
   await budget(100n, BudgetBreachPolicy.SUSPEND);
   const seen: unknown[] = [];
+  let told = () => {};
+  const isTold = new Promise<void>((resolve) => {
+    told = resolve;
+  });
   await working(async (context) => {
     seen.push(context.resume?.cause);
+    // The signal is there before it is waited for, so that this wait parks nothing.
+    await isTold;
     const { signals } = await context.suspend({ condition: signal('go') });
     try {
       await context.reportUsage({ tokens: 150 }, { key: 'model call' });
@@ -100,6 +106,7 @@ test('a breach that suspends stops the handler, which goes on once there is room
     client.engine.signalExecution({ target: { case: 'execution', value: { executionId } }, name });
   const suspension = async () => (await client.admin.listSuspendedExecutions({ lanes: [lane] })).suspensions[0];
   await tell('go');
+  told();
   await eventually(async () => (await suspension())?.reason === SuspensionReason.POLICY);
   expect(await used()).toBe(0n);
   await budget(200n, BudgetBreachPolicy.SUSPEND);

@@ -6,6 +6,7 @@ import { ExecutionState } from '../../gen/tailrace/v1/execution_state_pb.js';
 import { type Client, Content, flow } from '../../src/client/index.js';
 import { type Handler, type HandlerContext, ResumeCause, type Worker } from '../../src/worker/index.js';
 import type { WorkerOptions } from '../../src/worker/options.js';
+import { eventually } from '../support/eventually.js';
 import type { TestTailrace } from '../support/tailrace.js';
 import { WorkerProcess } from '../support/worker-process.js';
 import { Workplace } from '../support/workplace.js';
@@ -223,8 +224,10 @@ describe.each(['connect', 'grpc'] as const)('over %s', (transport) => {
 
   test('a handler that would wait after it was told to stop ends canceled', async () => {
     newLane();
+    let begun = false;
     const handlers: Record<string, Handler> = {
       parent: async (context) => {
+        begun = true;
         await new Promise((resolve) => context.signal.addEventListener('abort', resolve, { once: true }));
         return context.waitForChildren([{ type: 'child', lane }]);
       },
@@ -232,9 +235,8 @@ describe.each(['connect', 'grpc'] as const)('over %s', (transport) => {
     };
     await working(handlers, { transport, leaseDurationMs: LEASE_MS });
     const { executionId } = await client.create({ type: 'parent', lane });
-    for (let state = ExecutionState.QUEUED; state !== ExecutionState.RUNNING; ) {
-      state = (await client.admin.getExecution({ executionId })).execution?.state ?? state;
-    }
+    // Not only claimed: a lease that is renewed before its handler begins would bring the request too early for it.
+    await eventually(() => begun);
     await client.cancel(executionId, { reason: 'enough' });
     const { outcome } = await client.awaitExecution(executionId, BOUND);
     expect(outcome).toMatchObject({ state: ExecutionState.CANCELED, attemptNumber: 1 });
@@ -264,9 +266,14 @@ describe.each(['connect', 'grpc'] as const)('over %s', (transport) => {
 test('of three, the first is enough: the others are canceled, and their handlers told', async () => {
   newLane();
   const told: string[] = [];
+  let others = 0;
   const handlers: Record<string, Handler> = {
-    guess: ({ input, signal }) => {
-      if (input.json() === 'first') return 'first';
+    guess: async ({ input, signal }) => {
+      if (input.json() === 'first') {
+        await eventually(() => others === 2);
+        return 'first';
+      }
+      others++;
       return new Promise((_, reject) => {
         signal.addEventListener('abort', () => {
           told.push(signal.reason.name);
@@ -292,6 +299,9 @@ test('of three, the first is enough: the others are canceled, and their handlers
       .map((name, index) => `${name} ${ExecutionState[outcomes[index]?.state ?? 0]}`)
       .sort(),
   ).toEqual(['choose SUCCEEDED', 'first SUCCEEDED', 'slow CANCELED', 'slower CANCELED']);
+  // They are canceled at once; their handlers are told when their leases are to be renewed.
+  await eventually(() => told.length === 2);
+  expect(told).toEqual(['LeaseLostError', 'LeaseLostError']);
   const [chosen] = await outcomesOf({ choose: ids.choose });
   expect(new Content(chosen?.result).json()).toEqual(['unfilled', 'unfilled', 'ok']);
 });

@@ -162,14 +162,17 @@ describe.each(['connect', 'grpc'] as const)('over %s', (transport) => {
   test('what would wait after it was told to stop ends canceled', async () => {
     newLane();
     let thrown: unknown;
+    let begun = false;
     const handler: Handler = async (context) => {
+      begun = true;
       await new Promise((resolve) => context.signal.addEventListener('abort', resolve, { once: true }));
       thrown = await context.suspend({ condition: operatorOnly() }).catch((error) => error);
       throw thrown;
     };
     await working({ stubborn: handler }, { transport, leaseDurationMs: 6_000 });
     const { executionId } = await client.create({ type: 'stubborn', lane });
-    await eventually(async () => (await stateOf(executionId)) === ExecutionState.RUNNING);
+    // Not only claimed: a lease that is renewed before its handler begins would bring the request too early for it.
+    await eventually(() => begun);
     await client.cancel(executionId, { reason: 'enough' });
     expect(await outcomeOf(executionId)).toMatchObject({ state: ExecutionState.CANCELED, attempt: 1 });
     expect(thrown).toBeInstanceOf(CanceledError);
@@ -405,6 +408,10 @@ describe.each(['is drained', 'fails'] as const)('an attempt that %s after an app
 test('what a timeout ended is waited for again, in its place', async () => {
   newLane();
   const passes: string[][] = [];
+  // Before anybody works: a signal that its wait has to wait for makes one call of the handler more.
+  const { executionId } = await client.create({ type: 'slow', lane, retry: { initialBackoffMs: 10 } });
+  await tell(executionId, 'first');
+  await tell(executionId, 'last');
   await working({
     slow: async (context) => {
       const pass = [`attempt ${context.attemptNumber}`];
@@ -416,9 +423,6 @@ test('what a timeout ended is waited for again, in its place', async () => {
       return pass;
     },
   });
-  const { executionId } = await client.create({ type: 'slow', lane, retry: { initialBackoffMs: 10 } });
-  await tell(executionId, 'first');
-  await tell(executionId, 'last');
   const all = ['SATISFIED false first', 'TIMEOUT true timeout', 'SATISFIED false last'];
   expect(await outcomeOf(executionId)).toMatchObject({ attempt: 2, result: ['attempt 2', ...all] });
   const calls = [all.slice(0, 1), all];

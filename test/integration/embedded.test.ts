@@ -43,7 +43,8 @@ afterEach(async () => {
   await rm(root, { recursive: true, force: true });
 });
 
-describe('the embedded Postgres', () => {
+// Each makes a cluster and starts it more than once, which takes a slow disk its time.
+describe('the embedded Postgres', { timeout: 90_000 }, () => {
   it('keeps data and address over a restart, and asks everybody for the password', async () => {
     const { url } = await start();
     await query(url, 'create table kept as select 42 as answer');

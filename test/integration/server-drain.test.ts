@@ -163,8 +163,8 @@ describe('while it drains', () => {
     await expect.poll(() => seen).toEqual([Serving.SERVING]);
     const end = ending(watching);
     await (await beginDrain()).finish();
-    expect(seen).toEqual([Serving.SERVING, Serving.NOT_SERVING]);
     expect(await end).toEqual([Code.Unavailable, 'DRAINING']);
+    expect(seen).toEqual([Serving.SERVING, Serving.NOT_SERVING]);
   });
 });
 

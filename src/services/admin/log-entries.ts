@@ -13,7 +13,7 @@ import { RecordFilter } from '../../log/filter.js';
 import type { LogSource } from '../../log/source.js';
 import { WatchMessage } from '../../log/watcher.js';
 import { type LogHead, stepLog } from '../../repository/log/index.js';
-import { pause } from '../../runtime/clock.js';
+import { monotonicMs, pause } from '../../runtime/clock.js';
 import { toLogEntry } from '../completion/entries.js';
 import { logFilter } from '../log-filter.js';
 import { namespaceIn } from '../namespace-in.js';
@@ -33,9 +33,11 @@ import type { AdminServiceDeps } from './deps.js';
 import { type HistoryWanted, LogPages } from './log-pages.js';
 
 const CURSOR_BYTES = 1_000;
-/** Transactions numbered by one step, and how often one is tried while somebody else is at it. */
+/** Transactions numbered by one step, and the most steps. */
 const STEP_ROWS = 512;
 const MOST_STEPS = 20;
+/** How long, and how often, it is tried while somebody else is at it. */
+const SETTLE_MS = 2_000;
 const BUSY_MS = 2;
 
 const request = z
@@ -99,9 +101,11 @@ function pruned(scope: CursorScope): EngineError {
 /** With places for what was committed before the call: who has just changed something finds it in the log. */
 async function settledHead({ database, source }: AdminServiceDeps, id: number): Promise<LogHead> {
   let head = await source.head(id);
-  for (let steps = 0; head.unnumbered && steps < MOST_STEPS; steps++) {
+  const untilMs = monotonicMs() + SETTLE_MS;
+  for (let steps = 0; head.unnumbered && steps < MOST_STEPS && monotonicMs() < untilMs; ) {
     const step = await stepLog(database, STEP_ROWS);
     if (step.busy) await pause(BUSY_MS);
+    else steps++;
     head = await source.head(id);
     if (!step.busy && !step.more) break;
   }

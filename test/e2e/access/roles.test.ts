@@ -15,7 +15,8 @@ import { METHODS, nameOf, requestsTo } from '../../support/sample-requests.js';
 
 const ABREAST = 8;
 /** What follows commits and time by itself, and when tokens and workers were last seen. */
-const MOVING = /^(log_run|log_tally|key_walk|state_count|flow_count|event_count|counted|passing_frame|follow_up)$/;
+const MOVING =
+  /^(log_run|log_tally|key_walk|side_walk|state_count|flow_count|event_count|counted|passing_frame|follow_up)$/;
 /** Of callers that are refused. */
 const REFUSED = ['INVALID_TOKEN', 'ROLE_REQUIRED', 'NAMESPACE_DENIED'];
 

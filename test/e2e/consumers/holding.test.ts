@@ -81,6 +81,8 @@ describe('Shares', () => {
     await eventually(wanted);
     gone.abort();
     await waiting;
+    // A look that was under way could still be given what becomes free now.
+    await waitersAt(tailrace, 0);
     await tailrace.completion.releaseConsumer({ ...one?.held, parts: one ? [one.held.part] : [] });
     await eventually(async () => (await first.acquire()).length === 2);
   });

@@ -40,6 +40,17 @@ const triggers = (executions: readonly Execution[]) => executions.map(({ trigger
 const subscribe = (name: string, more: Omit<Init<SubscriptionSpec>, 'name'>) =>
   hand.subscribe(name, { tags: { by: name }, ...more });
 
+/** The events of what is handed out, one after the other. Ids that were made in one millisecond tell no order. */
+async function taken(lane: string, count: number): Promise<(string | undefined)[]> {
+  const ids: (string | undefined)[] = [];
+  while (ids.length < count) {
+    const claim = await hand.claimOne({ lanes: [{ lane }] });
+    ids.push(claim.trigger?.subject.case === 'event' ? claim.trigger.subject.value.eventId : undefined);
+    await hand.complete(claim);
+  }
+  return ids;
+}
+
 async function look(subscription: string): Promise<Subscription> {
   const answer = await tailrace.admin.getSubscription({ subscription });
   if (answer.subscription === undefined) throw new Error('an answer without a subscription');
@@ -87,7 +98,7 @@ it('halts the one at fault alone; put again, it goes on where it was', async () 
     await eventually(async () => (await look(name)).unroutedEventCount === 0n);
     const made = triggers(await hand.reactionsOf(name));
     expect([...made].sort()).toEqual([...ids, more].sort());
-    if (name.endsWith('order')) expect(made).toEqual([...ids, more]);
+    if (name.endsWith('order')) expect(await taken(name, made.length)).toEqual([...ids, more]);
   }
   const filters = { kinds: [LogEntryKind.ADMIN_SUBSCRIPTION_UPDATED] };
   const { entries } = await tailrace.admin.listLogEntries({ filter: filters, oldestFirst: true });

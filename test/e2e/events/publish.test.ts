@@ -84,10 +84,12 @@ describe('PublishEvents', () => {
   });
 
   it('shares commits between calls of one event', async () => {
-    const { database } = tailrace.running.engine;
-    const before = database.sent;
+    // Loops in the background send statements of their own, more of them the longer it takes.
+    const { meters } = tailrace.running.engine.database;
+    const sent = () => meters.find(({ name }) => name === 'events.publish')?.times.count ?? 0;
+    const before = sent();
     await Promise.all(Array.from({ length: 150 }, () => events.one()));
-    expect(database.sent - before).toBeLessThan(100);
+    expect(sent() - before).toBeLessThan(50);
   });
 
   it('takes a thousand, and more as one batch group only', async () => {

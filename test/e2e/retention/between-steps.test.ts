@@ -5,6 +5,7 @@ import { FailureClass } from '../../../gen/tailrace/v1/attempt_pb.js';
 import { wallMs } from '../../../src/runtime/clock.js';
 import { seconds, text } from '../../support/by-hand.js';
 import { eventually } from '../../support/eventually.js';
+import { HeldRows } from '../../support/held-rows.js';
 import { broken, KEEPS_LITTLE } from '../../support/retiring.js';
 import { startTailrace, type TestTailrace } from '../../support/tailrace.js';
 import { WaitsByHand } from '../../support/waits-by-hand.js';
@@ -64,6 +65,9 @@ test('who goes on between the copy and the exchange of partitions keeps everythi
   await hand.write(resumed, ['second'], 1);
   await hand.fail(resumed, FailureClass.TRANSIENT, { retryDelay: seconds(0) });
   await idle.extend({ members: { b: {} }, links: [['a', 'b']] });
+  // The floor stays below its end, however long the exchange takes.
+  const floor = await HeldRows.start(tailrace.database);
+  await floor.hold('namespace', 'name', 'default');
   const late = idAt(made - 500);
   await hand.create({ executionId: late, lane: 'late' });
   await hand.complete(await hand.claimNamed(late));
@@ -76,6 +80,7 @@ test('who goes on between the copy and the exchange of partitions keeps everythi
   expect(await broken(tailrace)).toEqual([]);
 
   expect(await asked(`(select count(*)::int from tailrace.execution_kept where id = '${late}')`)).toBe(1);
+  await floor.release();
   expect(await asked(`(select count(*)::int from tailrace.execution where id = '${over}')`)).toBe(0);
   const again = await hand.claimNamed(suspended, { leaseDuration: seconds(60) });
   expect(again).toMatchObject({ attemptNumber: 2, input: { body: { value: 'of the suspended' } } });

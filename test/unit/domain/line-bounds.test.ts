@@ -4,6 +4,8 @@ import { describe, expect, test } from 'vitest';
 import { LineBounds, type Place, type Stretch } from '../../../src/domain/line-bounds.js';
 
 const CLASS = 7;
+/** Some ten thousand steps take a second, and several where the machine is slow or busy. */
+const LONG_MS = 60_000;
 const PRIORITIES = [-1_000, 0, 1_000];
 
 interface Row {
@@ -117,7 +119,7 @@ const step = fc.oneof(
 );
 
 describe('lower bounds', () => {
-  test('never lie above a row that may still be claimed, whoever commits when', () => {
+  test('never lie above a row that may still be claimed, whoever commits when', { timeout: LONG_MS }, () => {
     fc.assert(
       fc.property(fc.array(step, { minLength: 80, maxLength: 200 }), fc.integer({ min: 1, max: 3 }), (steps, most) => {
         const line = new Line(most);

@@ -15,6 +15,9 @@ const SHOWN = { depth: 6, maxStringLength: 100, maxArrayLength: 10 };
 /** The smallest message of a kind takes minutes to find, and the seed is told. */
 const UNSHRUNK = { endOnFailure: true };
 
+/** Megabytes take a second, and several where the machine is slow or busy. */
+const LONG_MS = 60_000;
+
 type Decode = (schema: DescMessage, bytes: Uint8Array) => Message | undefined;
 
 const kept: Decode = (schema, bytes) => decodeBinary(schema, bytes);
@@ -65,7 +68,8 @@ describe('the same message as the library', () => {
     );
   });
 
-  test.each([0, 23, 24, 25, 127, 128, 16_383, 16_384, 2_097_152])('for texts and bytes of %i', (length) => {
+  const lengths = [0, 23, 24, 25, 127, 128, 16_383, 16_384, 2_097_152];
+  test.each(lengths)('for texts and bytes of %i', { timeout: LONG_MS }, (length) => {
     for (const value of ['x'.repeat(length), `${'x'.repeat(length)}é`, '\u20ac'.repeat(length), `\ufeff${length}`]) {
       const claim = {
         executionId: 'an id',

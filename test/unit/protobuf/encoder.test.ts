@@ -10,6 +10,9 @@ import { encodeBinary, encodeWellFormed } from '../../../src/protobuf/encoder.js
 import { foreign, ours } from '../../support/message-types.js';
 import { messageOf } from '../../support/random-message.js';
 
+/** Megabytes take a second, and several where the machine is slow or busy. */
+const LONG_MS = 60_000;
+
 type Encode = (schema: DescMessage, message: Message) => Uint8Array | undefined;
 
 /** What a call gives back or throws, as a text to compare: of bytes a matcher would compare each by itself. */
@@ -58,6 +61,7 @@ describe('the same bytes as the library', () => {
   // Around the lengths that need one byte more, and around the size of the buffer.
   test.each([0, 39, 40, 41, 126, 127, 128, 16_382, 16_383, 16_384, 65_520, 65_530, 65_536, 2_097_152, 5_000_000])(
     'for texts and bytes of %i',
+    { timeout: LONG_MS },
     (length) => {
       const bodies: Payload['body'][] = [
         { case: 'text', value: 'x'.repeat(length) },

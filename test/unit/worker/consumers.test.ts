@@ -129,6 +129,8 @@ describe('a handler of entries', () => {
   });
 
   test('is aborted when the lease is not renewed; what it has done is offered, and taken by nobody else having it', async () => {
+    // By the machine's clock a pause could use up the window before the handler has begun to listen.
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'performance'], shouldAdvanceTime: true });
     engine.head = 2;
     engine.expireTime = timestampFromMs(1_000);
     const reasons: unknown[] = [];

@@ -324,7 +324,8 @@ describe('a stream', () => {
     const texts = frames.stored.filter(({ payload }) => payload?.body.case === 'text');
     const datas = frames.stored.filter(({ payload }) => payload?.body.case === 'data');
     expect(texts.map(({ payload }) => String(payload?.body.value)).join('')).toBe(large);
-    expect(Buffer.concat(datas.map(({ payload }) => payload?.body.value as Uint8Array))).toEqual(raw);
+    // A matcher would compare each byte by itself, for a second or two where the machine is busy.
+    expect(Buffer.concat(datas.map(({ payload }) => payload?.body.value as Uint8Array)).equals(raw)).toBe(true);
     const sizes = frames.stored.map(({ payload }) => Buffer.byteLength(payload?.body.value as string));
     expect(Math.max(...sizes)).toBeLessThanOrEqual(64 * 2 ** 10);
   });
