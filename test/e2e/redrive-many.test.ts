@@ -229,6 +229,7 @@ describe('A bulk redrive', () => {
     const canceled = await flows.flow({ members: { bad: {}, aside: {} } }, {}, lane);
     await canceled.fail('bad');
     await desk.engine.cancelFlow({ flowId: canceled.id });
+    await canceled.ended(); // nobody is to claim what waits in it
     const redrive = await hand.start(lane, NONE);
     expect(await hand.finished(redrive)).toMatchObject({ startedCount: 2n, skippedCount: 1n });
     for (const _ of Array(4)) await hand.complete(await hand.claim(lane, 1));
