@@ -10,6 +10,7 @@ import { type BadCase, badCasesOf } from '../support/bad-values.js';
 import { type Estate, makeEstate } from '../support/estate.js';
 import { type Answered, callRaw, type Refusal } from '../support/raw-call.js';
 import { METHODS, nameOf, requestsTo } from '../support/sample-requests.js';
+import { storedRows } from '../support/stored-rows.js';
 import { startTailrace, type TestTailrace } from '../support/tailrace.js';
 
 /** Fields of features that are not built yet: named with UNIMPLEMENTED when they are sent. */
@@ -128,18 +129,6 @@ const ABREAST = 16;
 /** Nothing of an estate changes, whatever is fine. */
 const READS = /\/(Get|List|Read|Count|Explain)/;
 
-/** What follows commits by itself. */
-const MOVING = [
-  'log_run',
-  'state_count',
-  'flow_count',
-  'event_count',
-  'counted',
-  'follow_up',
-  'passing_frame',
-  'side_walk',
-];
-
 let tailrace: TestTailrace;
 let client: pg.Client;
 /** Of those that only read, and those whose cases are all refused: they change nothing in it. */
@@ -183,6 +172,7 @@ describe('proof 24', () => {
       for (let i = 0; i < meant.length; i += abreast) await Promise.all(meant.slice(i, i + abreast).map(attempt));
       expect(wrong).toEqual([]);
     };
+    const stored = () => storedRows(client, tailrace.database);
     const before = await stored();
     await attemptAll((expected) => expected !== 'fine' && !BY_STATE.includes(expected), ABREAST);
     expect(await stored()).toEqual(before);
@@ -240,20 +230,4 @@ function itemRefusal(message: Message): Refusal | undefined {
   if (item?.result.case !== 'error') return undefined;
   const { code, message: text, detail } = item.result.value as ItemError;
   return { code: (ErrorCode[code] ?? '').toLowerCase(), message: text, detail };
-}
-
-/** Everything there is, counted; and what rises with every change. */
-async function stored(): Promise<object> {
-  const tables = await client.query<{ name: string }>(
-    `select c.relname as name from pg_class c join pg_namespace n on n.oid = c.relnamespace
-     where n.nspname = $1 and c.relkind in ('r', 'p') and not c.relispartition order by 1`,
-    [tailrace.database.schema],
-  );
-  const counts = tables.rows
-    .filter(({ name }) => !MOVING.includes(name))
-    .map(({ name }) => `(select count(*) from ${tailrace.database.schema}.${name}) as ${name}`);
-  const { rows } = await client.query<object>(
-    `select ${counts.join(', ')}, (select version from ${tailrace.database.schema}.registry) as version`,
-  );
-  return rows[0] ?? {};
 }

@@ -12,11 +12,9 @@ import { type Estate, makeEstate } from '../../support/estate.js';
 import { type Guarded, type Holder, ROLES, startGuarded } from '../../support/guarded.js';
 import { type Answered, callRaw } from '../../support/raw-call.js';
 import { METHODS, nameOf, requestsTo } from '../../support/sample-requests.js';
+import { storedRows } from '../../support/stored-rows.js';
 
 const ABREAST = 8;
-/** What follows commits and time by itself, and when tokens and workers were last seen. */
-const MOVING =
-  /^(log_run|log_tally|key_walk|side_walk|state_count|flow_count|event_count|counted|passing_frame|follow_up)$/;
 /** Of callers that are refused. */
 const REFUSED = ['INVALID_TOKEN', 'ROLE_REQUIRED', 'NAMESPACE_DENIED'];
 
@@ -40,18 +38,18 @@ afterAll(async () => {
 });
 
 test('a role that a call does not have is refused, and nothing happens', async () => {
-  const before = await stored();
+  const before = await storedRows(client, tailrace.database);
   const wrong = await tried(false, ({ reason, roles }, { method }) =>
     reason === 'ROLE_REQUIRED' && roles.split(',').includes('admin') ? undefined : `${nameOf(method)}: ${reason}`,
   );
   expect(wrong).toEqual([]);
-  expect(await stored()).toEqual(before);
+  expect(await storedRows(client, tailrace.database)).toEqual(before);
 });
 
 test('the token of another namespace is refused whatever it asks for, as if nothing were there', async () => {
   await tailrace.admin.putNamespace({ namespace: 'elsewhere' });
   const stranger = await tailrace.as({ namespace: 'elsewhere', roles: [Role.ADMIN] });
-  const before = await stored();
+  const before = await storedRows(client, tailrace.database);
   const wrong: string[] = [];
   await abreast(METHODS, async (method) => {
     const answers = [];
@@ -65,7 +63,7 @@ test('the token of another namespace is refused whatever it asks for, as if noth
     expect(refusals).toEqual(refusals.map(() => refusals[0]));
   });
   expect(wrong).toEqual([]);
-  expect(await stored()).toEqual(before);
+  expect(await storedRows(client, tailrace.database)).toEqual(before);
 });
 
 test('a token that names no namespace works in its own', async () => {
@@ -157,21 +155,4 @@ async function abreast<T>(items: readonly T[], body: (item: T) => Promise<void>)
     for (let item = left.shift(); item !== undefined; item = left.shift()) await body(item);
   };
   await Promise.all(Array.from({ length: ABREAST }, work));
-}
-
-/** How much there is of everything. */
-async function stored(): Promise<object> {
-  const { schema } = tailrace.database;
-  const tables = await client.query<{ name: string }>(
-    `select c.relname as name from pg_class c join pg_namespace n on n.oid = c.relnamespace
-     where n.nspname = $1 and c.relkind in ('r', 'p') and not c.relispartition order by 1`,
-    [schema],
-  );
-  const counts = tables.rows
-    .filter(({ name }) => !MOVING.test(name))
-    .map(({ name }) => `(select count(*) from ${schema}.${name}) as ${name}`);
-  const { rows } = await client.query<object>(
-    `select ${counts.join(', ')}, (select version from ${schema}.registry) as version`,
-  );
-  return rows[0] ?? {};
 }
