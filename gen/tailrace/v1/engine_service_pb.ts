@@ -2637,7 +2637,7 @@ export type SignalExecutionResponse = Message<"tailrace.v1.SignalExecutionRespon
   effect: SignalEffect;
 
   /**
-   * Id of the signal, or of the first one for a duplicate.
+   * Id of the signal, or of the first one for a duplicate; empty when it was ignored.
    *
    * @generated from field: string signal_id = 2;
    */

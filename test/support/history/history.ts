@@ -93,6 +93,7 @@ export interface Limited extends Timed {
 /** A signal was sent; `effect` as it was answered. */
 export interface Signaled extends Timed {
   readonly event: 'signaled';
+  /** Empty when it was ignored. */
   readonly signal: string;
   readonly effect: SignalEffect;
 }

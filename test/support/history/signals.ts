@@ -8,13 +8,15 @@ export function signalsServeOnce({ events }: History): string[] {
   const sent = events.filter((event): event is Signaled => event.event === 'signaled');
   const matched = events.filter((event): event is Matched => event.event === 'matched');
 
-  const unused = new Set<string>();
-  for (const [signal, answers] of groupBy(sent, (answer) => answer.signal)) {
+  // What is ignored is not kept, so it has no id: two of them are not one that counted twice.
+  const isKept = ({ effect }: Signaled) => effect !== SignalEffect.IGNORED;
+  if (sent.some((answer) => isKept(answer) === (answer.signal === '')))
+    found.push('an ignored signal has an id, or a kept one none');
+  for (const [signal, answers] of groupBy(sent.filter(isKept), (answer) => answer.signal)) {
     const effects = answers.map(({ effect }) => effect).filter((effect) => effect !== SignalEffect.DUPLICATE);
     if (effects.length > 1) {
       found.push(`signal ${signal} counted ${effects.length} times: ${effects.map((effect) => SignalEffect[effect])}`);
     }
-    if (effects.includes(SignalEffect.IGNORED)) unused.add(signal);
   }
   const served = new Map<string, string>();
   for (const told of matched) {
@@ -24,7 +26,6 @@ export function signalsServeOnce({ events }: History): string[] {
       if (before !== undefined && before !== nameOf(told)) {
         found.push(`signal ${signal} satisfied ${before} and ${nameOf(told)}`);
       }
-      if (unused.has(signal)) found.push(`signal ${signal} was ignored, and satisfied ${nameOf(told)}`);
       served.set(key, nameOf(told));
     }
     if (new Set(told.signals).size < told.signals.length) found.push(`a signal satisfied ${nameOf(told)} twice`);

@@ -23,7 +23,7 @@ import type {
 } from '../../support/history/history.js';
 
 const { DURABLE, SUMMARY, BEST_EFFORT } = FrameMode;
-const { APPENDED, SATISFIED, DUPLICATE } = SignalEffect;
+const { APPENDED, SATISFIED, DUPLICATE, IGNORED } = SignalEffect;
 
 /** Of the execution, in which namespace, lane and under which key it runs. */
 export const PLACES: Readonly<Record<string, { readonly lane: string; readonly key: string }>> = {
@@ -78,6 +78,8 @@ export const waits = (now: Now): HistoryEvent[] => [
   signaled(now, 'one', APPENDED),
   signaled(now, 'two', SATISFIED),
   signaled(now, 'two', DUPLICATE),
+  signaled(now, '', IGNORED),
+  signaled(now, '', IGNORED),
   matched(now, 1, 'one', 'two'),
   matched(now, 1, 'one'),
   used(now, 'first', 5n, 'a'),

@@ -76,8 +76,8 @@ export const PLANTED_WAITS: Readonly<Record<string, Readonly<Record<string, Plan
     'it satisfies two suspensions': also(() => matched(now, 2, 'two')),
     'it satisfies one twice': also(() => matched(now, 2, 'three', 'three')),
     'it counts twice': also(() => signaled(now, 'two', SignalEffect.BUFFERED)),
-    'it serves though it was ignored': (clean) =>
-      also(() => matched(now, 2, 'three'))(also(() => signaled(now, 'three', SignalEffect.IGNORED))(clean)),
+    'it is kept though it was ignored': also(() => signaled(now, 'three', SignalEffect.IGNORED)),
+    'it has no id though it was kept': also(() => signaled(now, '', SignalEffect.APPENDED)),
     'who asks again is told of others': also(() => matched(now, 1, 'two', 'one')),
   },
   'use stays in its budget': {
