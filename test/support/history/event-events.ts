@@ -52,7 +52,8 @@ export function refusedEvents(request: Message, verdict: 'refused' | 'unanswered
 function answered({ result }: PublishEventResult, asked: string): Pick<Published, 'id' | 'verdict'> {
   if (result.case !== 'ok') return { id: asked, verdict: 'refused' };
   const { eventId: id, duplicate, cursor, streamVersion } = result.value;
-  const position = decodeCursor(cursor).positions[0]?.position;
+  // Of what the log no longer has there is no cursor.
+  const position = cursor === '' ? undefined : decodeCursor(cursor).positions[0]?.position;
   const told = { ...(position !== undefined && { position }), version: Number(streamVersion) };
   return { id, verdict: duplicate ? 'duplicate' : 'accepted', ...told };
 }

@@ -56,6 +56,7 @@ export interface FinalEvent {
 /** An event that was not routed. */
 export interface FinalEventLetter {
   readonly letter: string;
+  readonly namespace: string;
   readonly event: string;
   readonly state: 'open' | 'redriving' | 'closed';
 }

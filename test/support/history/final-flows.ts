@@ -1,4 +1,5 @@
 /** How flows, their joins and their edges stand at the end of a history. */
+import { FlowFailurePolicy } from '../../../gen/tailrace/v1/flow_pb.js';
 import type { Clients } from '../tailrace.js';
 import type { FinalEdge, FinalFlow, FinalJoin, FinalStates } from './history.js';
 
@@ -16,7 +17,8 @@ export async function readFinalFlows(
     const { flow } = await admin.getFlow({ namespace, flowId });
     if (flow === undefined) throw new Error(`no flow ${flowId}`);
     const members = new Map(flow.executions.map(({ state, count }) => [state, Number(count)]));
-    read.flows.push({ flow: flowId, state: flow.state, sealed: flow.sealed, members });
+    const cancels = flow.failurePolicy === FlowFailurePolicy.CANCEL_REST;
+    read.flows.push({ flow: flowId, state: flow.state, sealed: flow.sealed, members, ...(cancels && { cancels }) });
     read.joins.push(...(await allJoins(admin, namespace, flowId)));
     read.edges.push(...(await allEdges(admin, namespace, flowId)));
   }

@@ -98,7 +98,7 @@ async function allLetters(deadLetters: Clients['deadLetters'], namespace: string
       const { case: about, value } = letter.subject?.subject ?? { case: undefined };
       const state = STATES[letter.state] ?? 'open';
       if (about === 'eventId') {
-        all.push({ letter: letter.deadLetterId, event: value, state });
+        all.push({ letter: letter.deadLetterId, namespace, event: value, state });
         continue;
       }
       if (about === 'consumerEntry') {

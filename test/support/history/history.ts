@@ -158,6 +158,8 @@ export type HistoryEvent =
 
 export interface FeedEntry {
   readonly position: bigint;
+  /** Absent where the reader was not told. */
+  readonly namespace?: string;
   readonly kind: LogEntryKind;
   /** Empty when the entry concerns none. */
   readonly execution: string;
@@ -246,6 +248,8 @@ export interface FinalFlow {
   readonly flow: string;
   readonly state: FlowState;
   readonly sealed: boolean;
+  /** One required failure cancels the rest; from then on nothing is started in it, if it is not redriven. */
+  readonly cancels?: boolean;
   readonly members: ReadonlyMap<ExecutionState, number>;
 }
 

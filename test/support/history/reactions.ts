@@ -2,13 +2,15 @@
  * What a history proves about subscriptions: of every event and every subscription there was for it, exactly one
  * execution. Where the calls leave open which came first, or what a changed subscription admitted, at most one.
  */
+import { ExecutionState } from '../../../gen/tailrace/v1/execution_state_pb.js';
 import { FlowState } from '../../../gen/tailrace/v1/flow_pb.js';
-import { StartPosition } from '../../../gen/tailrace/v1/log_pb.js';
+import { LogEntryKind, StartPosition } from '../../../gen/tailrace/v1/log_pb.js';
 import type { SubscriptionSpec } from '../../../gen/tailrace/v1/subscription_pb.js';
 import { isWanted } from '../events/matching.js';
 import type { FinalEvent, Published, Subscribed } from './event-history.js';
+import { wholeFeed } from './feeds.js';
 import { countBy, groupBy } from './grouping.js';
-import type { FinalExecution, History } from './history.js';
+import type { FinalExecution, FinalFlow, History } from './history.js';
 
 /** How often something may be there. */
 type Due = readonly [least: number, most: number];
@@ -36,7 +38,7 @@ export function reactionsAreExact(history: History): string[] {
       batches.delete('');
       for (const [batch, members] of batches) {
         const all = members.map((event) => dueOf(event, changes));
-        const due = all.includes(ONE) ? ONE : all.includes(PERHAPS) ? PERHAPS : NONE;
+        const due: Due = all.includes(ONE) ? ONE : [0, Math.max(...all.map(([, most]) => most))];
         found.push(...wrong(`${subscription} has joins of batch ${batch}`, joined.get(`${name} ${batch}`), due));
       }
       continue;
@@ -70,10 +72,16 @@ function ghosts(runs: readonly Reacting[], events: readonly FinalEvent[], puts: 
   ]);
 }
 
-function dues({ events, final }: History) {
+function dues(history: History) {
+  const { events, final } = history;
   const since = publicationsOf(events, final.events);
-  const muted = new Set(final.flows.filter(({ state }) => isCanceled(state)).map(({ flow }) => flow));
-  const letters = new Map(final.eventLetters.map(({ event, state }) => [event, state]));
+  const unlucky = new Set(
+    final.executions.filter(({ state }) => state > ExecutionState.SUCCEEDED).map(({ flow }) => flow),
+  );
+  const isMuted = ({ flow, state, cancels }: FinalFlow) => isCanceled(state) || (cancels && unlucky.has(flow));
+  const muted = new Set(final.flows.filter(isMuted).map(({ flow }) => flow));
+  const letters = new Map(final.eventLetters.map((one) => [`${one.namespace}/${one.event}`, one]));
+  const sentOn = sentOnIn(history);
   const behind = new Set(
     final.subscriptions
       .filter(({ halted, behind }) => halted || behind)
@@ -84,17 +92,30 @@ function dues({ events, final }: History) {
     const { least, most } = since.get(event) ?? { least: -1, most: Number.POSITIVE_INFINITY };
     const due = dueOf(event, least, most, changes);
     if (due === NONE) return NONE;
-    // Over the limit of hops; sent on by a person, it is the past to whoever came later.
-    if (letters.get(event.id) === 'open') return NONE;
-    const mayWait = muted.has(event.flow) || behind.has(`${namespace}/${name}`) || letters.has(event.id);
-    return mayWait ? PERHAPS : due;
+    // Over the limit of hops; sent on by a person, it is the past to whoever came later, and its letter may be open again.
+    const letter = letters.get(`${event.namespace}/${event.id}`);
+    if (letter?.state === 'open' && !sentOn(letter.letter)) return NONE;
+    const mayWait = muted.has(event.flow) || behind.has(`${namespace}/${name}`) || letter !== undefined;
+    return mayWait ? [0, due[1]] : due;
   };
+}
+
+/** Whether somebody had the subject of a letter tried again. */
+function sentOnIn(history: History): (letter: string) => boolean {
+  const whole = wholeFeed(history);
+  const letters = new Set(
+    whole?.flatMap(({ kind, letter }) => (kind === LogEntryKind.DEAD_LETTER_REDRIVING ? [letter] : [])),
+  );
+  return (letter) => whole === undefined || letters.has(letter);
 }
 
 function dueOf(event: FinalEvent, least: number, most: number, changes: readonly Subscribed[]): Due {
   const puts = changes.filter((change): change is Subscribed & { spec: SubscriptionSpec } => change.spec !== undefined);
   const [first] = puts;
   if (first === undefined) return NONE;
+  // Deleted and put again it is another one of that name, which may react to the past once more.
+  const lives = 1 + changes.filter(({ spec }, i) => spec === undefined && changes[i + 1]?.spec !== undefined).length;
+  if (lives > 1) return puts.some(({ spec }) => isWanted(spec, event)) ? [0, lives] : NONE;
   // What may have been in force when it was published, or may be when it is looked at.
   const inForce = puts.filter((put) => !puts.some((later) => later.began > put.answered && later.answered < least));
   const wanted = inForce.filter(({ spec }) => isWanted(spec, event));

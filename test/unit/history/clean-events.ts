@@ -126,7 +126,9 @@ export function finalEvents(log: readonly FeedEntry[]): FinalEvent[] {
   ];
 }
 
-export const EVENT_LETTERS: readonly FinalEventLetter[] = [{ letter: LOOP, event: 'looping', state: 'open' }];
+export const EVENT_LETTERS: readonly FinalEventLetter[] = [
+  { letter: LOOP, namespace: 'default', event: 'looping', state: 'open' },
+];
 
 export const FINAL_SUBSCRIPTIONS: readonly FinalSubscription[] = ['orders', 'notes', 'parts', 'loops', 'late'].map(
   (name) => ({ namespace: 'default', name, halted: false, behind: false }),
