@@ -10,16 +10,23 @@ import type { FinalExecution, FinalFlow, History } from './history.js';
 const { ACTIVE, CANCELING, SUCCEEDED, FAILED } = FlowState;
 
 export function flowsAreConserved(history: History): string[] {
-  const again = new Set(history.final.executions.map(({ redriveOf }) => redriveOf));
   const members = groupBy(history.final.executions, ({ flow }) => flow);
-  const standing = history.final.flows.flatMap((flow) => standsWrong(flow, members.get(flow.flow) ?? [], again));
+  const eventful = new Set(history.final.events.map(({ flow }) => flow));
+  const standing = history.final.flows.flatMap((flow) => {
+    const own = members.get(flow.flow) ?? [];
+    return [...standsWrong(flow, own), ...(eventful.has(flow.flow) ? [] : isVacuous(flow, own))];
+  });
   return [...standing, ...toldWrong(history, members)];
 }
 
-/** What runs `again` under another name does not count. Settled only when nothing is live; succeeded only when nothing required failed, and failed only when something did. */
-function standsWrong(flow: FinalFlow, members: readonly FinalExecution[], again: ReadonlySet<string>): string[] {
-  const { flow: id, state, sealed } = flow;
-  const told = `flow ${id} is ${FlowState[state]}`;
+/**
+ * What runs again in it under another name does not count; what was redriven outside of it does. Settled only when nothing is
+ * live; succeeded only when nothing required failed, and failed only when something did.
+ */
+function standsWrong(flow: FinalFlow, members: readonly FinalExecution[]): string[] {
+  const { state, sealed } = flow;
+  const told = nameOf(flow);
+  const again = new Set(members.map(({ redriveOf }) => redriveOf));
   const live = members.filter((member) => !isTerminal(member.state));
   const failed = members.filter((member) => countsAsFailed(member) && !again.has(member.execution));
   const found: string[] = [];
@@ -27,11 +34,16 @@ function standsWrong(flow: FinalFlow, members: readonly FinalExecution[], again:
   if ([SUCCEEDED, FAILED].includes(state) && !sealed) found.push(`${told}, and is not sealed`);
   if (state === SUCCEEDED && failed.length > 0) found.push(`${told}, and ${failed.length} required members failed`);
   if (state === FAILED && failed.length === 0) found.push(`${told}, and no required member failed`);
-  if ([SUCCEEDED, FAILED].includes(state) && members.length === 0) {
-    found.push(`${told}, and never had a member`);
-  }
   return found;
 }
+
+/** Of one that had no event either. */
+function isVacuous(flow: FinalFlow, members: readonly FinalExecution[]): string[] {
+  const hasEnded = flow.state === SUCCEEDED || flow.state === FAILED;
+  return hasEnded && members.length === 0 ? [`${nameOf(flow)}, and never had a member`] : [];
+}
+
+const nameOf = ({ flow, state }: FinalFlow) => `flow ${flow} is ${FlowState[state]}`;
 
 /** A loser of a join does not count. */
 function countsAsFailed({ state, reason, optional }: FinalExecution): boolean {

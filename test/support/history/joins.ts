@@ -57,7 +57,7 @@ function slotsTellTheTruth(
 
 /**
  * What waits goes on only after the decision it waits for, and is skipped only by one. Who is blocked and has no upstream,
- * or was released by its join before, waits for its key or a budget.
+ * or not yet, or was released by its join before, waits for its key or a budget.
  */
 export function nothingRunsBeforeItsJoin(history: History): string[] {
   const found: string[] = [];
@@ -66,8 +66,9 @@ export function nothingRunsBeforeItsJoin(history: History): string[] {
   const begins = history.final.joins.filter(({ kind }) => kind !== JoinKind.CHILDREN);
   const firsts = new Set(begins.map(({ join }) => join));
   const downstreams = new Set(begins.map(({ downstream }) => downstream));
+  const waits = waitsIn(history);
   for (const entry of wholeFeed(history) ?? []) {
-    const { execution, kind, from, to } = entry;
+    const { execution, kind, from, to, position } = entry;
     if (execution === '') continue;
     if (isDecision(entry)) decided.set(waitOf(execution, firsts.has(entry.join) ? BLOCKED : WAITING_CHILDREN), kind);
     if (to === ExecutionState.UNSPECIFIED) continue;
@@ -75,13 +76,29 @@ export function nothingRunsBeforeItsJoin(history: History): string[] {
     if (to === WAITING_CHILDREN && before !== to) decided.delete(waitOf(execution, to));
     states.set(execution, to);
     if (before === to) continue;
-    if (before === WAITING_CHILDREN || (before === BLOCKED && (downstreams.has(execution) || to === SKIPPED))) {
+    const hasUpstream = downstreams.has(execution) && position > (waits.get(execution) ?? 0n);
+    if (before === WAITING_CHILDREN || (before === BLOCKED && (hasUpstream || to === SKIPPED))) {
       const by = decided.get(waitOf(execution, before));
       const step = `${execution} went from ${ExecutionState[from]} to ${ExecutionState[to]}`;
       if (!fits(before, to, by)) found.push(`${step} by ${by === undefined ? 'no decision' : LogEntryKind[by]}`);
     }
   }
   return found;
+}
+
+/**
+ * Since when executions certainly wait for a join: one may stand in line before it is given its first upstream, and what is moved
+ * out of the line then is told to be blocked once more. The last time before the first decision, or of all.
+ */
+function waitsIn(history: History): Map<string, bigint> {
+  const since = new Map<string, bigint>();
+  const decided = new Set<string>();
+  for (const entry of wholeFeed(history) ?? []) {
+    const { execution, to, position } = entry;
+    if (isDecision(entry)) decided.add(execution);
+    if (to === BLOCKED && !decided.has(execution)) since.set(execution, position);
+  }
+  return since;
 }
 
 const waitOf = (execution: string, state: ExecutionState) => `${execution} as ${ExecutionState[state]}`;

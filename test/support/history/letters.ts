@@ -14,6 +14,7 @@ export function lettersAreConserved(history: History): string[] {
   const inOrder = [...executions].sort((a, b) => (a.execution < b.execution ? -1 : 1));
   const redrives = new Map(inOrder.map((run) => [run.redriveOf, run]));
   const byFirst = groupBy(letters, ({ execution }) => execution);
+  const reopened = reopenedIn(history);
 
   for (const run of executions) {
     const own = byFirst.get(firstRun(run, runs)) ?? [];
@@ -33,7 +34,7 @@ export function lettersAreConserved(history: History): string[] {
       found.push(`dead letter ${letter.letter} is of an execution that is not there`);
     }
     const last = lastRun(runs.get(letter.execution), redrives);
-    if (last) found.push(...standsWrong(letter, last));
+    if (last && !(letter.state === 'open' && reopened(letter.letter))) found.push(...standsWrong(letter, last));
   }
   return [...found, ...toldWrong(history)];
 }
@@ -45,6 +46,17 @@ function standsWrong(letter: FinalLetter, last: FinalExecution): string[] {
   const due = !isTerminal(last.state) ? 'redriving' : last.state === ExecutionState.SUCCEEDED ? 'closed' : 'open';
   if (letter.state === due && (due !== 'redriving' || isRedrive)) return [];
   return [`dead letter ${letter.letter} is ${letter.state}, and its last run is ${ExecutionState[last.state]}`];
+}
+
+/** Whether the last that was told of a letter is that a person opened it again: then it is open whatever its runs came to. */
+function reopenedIn(history: History): (letter: string) => boolean {
+  const whole = wholeFeed(history);
+  if (whole === undefined) return () => true;
+  const told = groupBy(whole, ({ letter }) => letter);
+  return (letter) => {
+    const [before, last] = (told.get(letter) ?? []).slice(-2);
+    return before?.kind === LogEntryKind.DEAD_LETTER_CLOSED && last?.kind === LogEntryKind.DEAD_LETTER_REOPENED;
+  };
 }
 
 /** The feed tells of each opening once, and of no letter that is not there. */
