@@ -89,9 +89,13 @@ export function selectedIsHandled(history: History): string[] {
     const { consumer: name, position: upTo, fromStart, selects, generation } = consumer;
     const own = recorded.get(name)?.filter((delivered) => delivered.generation === generation);
     if (!own || !fromStart || !selects) return [];
+    const [namespace = '', ownName] = name.split(/\/(.*)/);
+    const isOwn = ({ kind, letter }: FeedEntry) => kind === LogEntryKind.CONSUMER_UPDATED && letter === ownName;
+    if (whole.filter(isOwn).length > 1) return []; // what it selected before is not known
+    const isThere = (entry: FeedEntry) => entry.position <= upTo && (entry.namespace ?? namespace) === namespace;
     const handled = handledOf(history, consumer, own);
     return whole
-      .filter((entry) => entry.position <= upTo && isSelected(selects, entry, types) && !handled.has(entry.position))
+      .filter((entry) => isThere(entry) && isSelected(selects, entry, types) && !handled.has(entry.position))
       .map(({ position }) => `${name} stands at ${upTo}, and nobody has handled ${position}`);
   });
 }

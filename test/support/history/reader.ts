@@ -169,8 +169,8 @@ function toFeedEntry(entry: LogEntry | CompletionEntry): FeedEntry {
   const { executionId: execution } = entry;
   const position = positionOf(entry.cursor);
   if ('kind' in entry) {
-    const { kind, attemptNumber: attempt, fromState: from, toState: to, subject, flowId: flow } = entry;
-    const told = { position, kind, execution, attempt, from, to, letter: '', flow, join: '' };
+    const { kind, namespace, attemptNumber: attempt, fromState: from, toState: to, subject, flowId: flow } = entry;
+    const told = { position, namespace, kind, execution, attempt, from, to, letter: '', flow, join: '' };
     if (kind === LogEntryKind.EVENT_PUBLISHED) return { ...told, published: subject };
     return JOIN_KINDS.has(kind) ? { ...told, join: subject } : { ...told, letter: subject };
   }
