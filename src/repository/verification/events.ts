@@ -80,7 +80,8 @@ export const eventInvariants = [
      where x.event is not null and not (e.id is null and ${mayBeGone('x.event', 'events')})
        and (e.namespace is distinct from x.namespace or e.flow <> x.flow and s.since <= e.subscriptions)`,
   ),
-  // Asked of filters that never changed. A canceled flow starts nothing, nor does an event over the limit of hops.
+  // Asked of filters that never changed. A canceled flow starts nothing, nor does an event over the limit of hops, which may be
+  // higher by now; nor did a flow that failed and canceled its rest, until something in it was redriven.
   invariant(
     'reacts-to-all',
     'every subscription that an event was looked up for has started an execution, or the router is to start it',
@@ -91,6 +92,9 @@ export const eventInvariants = [
      join {schema}.subscription s on s.id = m.subscription and s.version = 1 and not s.joins
      where not exists (select from (${REACTIONS}) x where x.event = e.id and x.subscription = s.id)
        and not ${mayBeGone('e.id')}
+       and not exists (select from {schema}.dead_letter d where d.event = e.id and d.subject = 2)
+       and not (f.failure_policy = 2 and exists (
+         select from {schema}.execution y where y.flow = f.id and y.redrive_of is not null))
        and not exists (select from {schema}.unrouted u where u.event = e.id and u.subscription in (0, s.id))`,
   ),
 ];
