@@ -6,6 +6,7 @@ import { JoinState, SlotOutcome } from '../../../gen/tailrace/v1/join_pb.js';
 import { LogEntryKind } from '../../../gen/tailrace/v1/log_pb.js';
 import { checkHistory, expectSound, PROPERTIES } from '../../support/history/check.js';
 import type { History } from '../../support/history/history.js';
+import { ALLOWED, ONE_AFTER_THE_OTHER } from './allowed.js';
 import { claimed, cleanHistory, created, held, isEnd, LOG } from './clean-history.js';
 import { PLANTED_CONSUMERS } from './planted-consumers.js';
 import { MADE_TOGETHER, PLANTED_EVENTS } from './planted-events.js';
@@ -50,6 +51,17 @@ test('answers that were lost prove nothing', () => {
 test('what two subscriptions start at the same time stands in line either way', () => {
   const found = checkHistory(MADE_TOGETHER(cleanHistory())).map(({ property }) => property);
   expect(found).not.toContain('an ordering key keeps its order');
+});
+
+describe('what is rare and right is accepted', () => {
+  it.each(Object.entries(ALLOWED))('%s', (_, change) => {
+    expect(checkHistory(change(cleanHistory()))).toEqual([]);
+  });
+});
+
+test('of two calls that do not overlap the first comes first in line', () => {
+  const found = checkHistory(ONE_AFTER_THE_OTHER(cleanHistory())).map(({ property }) => property);
+  expect(found).toEqual(['an ordering key keeps its order']);
 });
 
 const PLANTED: Readonly<Record<string, Readonly<Record<string, Plant>>>> = {
