@@ -4,6 +4,7 @@
  */
 import { isDeepStrictEqual } from 'node:util';
 import { LogEntryKind } from '../../../gen/tailrace/v1/log_pb.js';
+import { statement } from '../../../src/repository/statement.js';
 import { verify } from '../../../src/repository/verification/index.js';
 import type { Running } from '../../../src/serve.js';
 import { ByHand } from '../by-hand.js';
@@ -23,6 +24,8 @@ import { RecordedTail, type TailOptions } from './tail.js';
 type Wanted = Omit<ReaderOptions, 'completion'> & Partial<Pick<ReaderOptions, 'completion'>>;
 
 const TRIES = 20;
+
+const followUps = statement('history.follow_ups', 'select 1 from {schema}.follow_up limit 1');
 
 export interface Another {
   readonly clients: Clients;
@@ -132,6 +135,11 @@ export class Recorded {
     return reader;
   }
 
+  /** What was committed may have consequences in transactions to come: slots of a wide join, skips, ends of flows. */
+  async #isFollowed(): Promise<boolean> {
+    return (await this.#tailrace.running.engine.database.query(followUps)).length === 0;
+  }
+
   /** But for what waits for a person. */
   async #isRouted(): Promise<boolean> {
     const all = await readFinalSubscriptions(this.clients.admin, this.#told().namespaces);
@@ -154,6 +162,7 @@ export class Recorded {
   async #settled(): Promise<History> {
     const hand = new ByHand(this.clients, 'marker');
     if (this.#told().subscriptions) await eventually(() => this.#isRouted());
+    await eventually(() => this.#isFollowed());
     for (let tries = 0; tries < TRIES; tries++) {
       const before = await readFinalStates(this.clients, this.#told());
       const marker = await hand.createOne({ lane: 'end-of-history', type: 'marker' });
