@@ -27,7 +27,7 @@ function aboveLimit(name: string, tellings: readonly Budgeted[], last: FinalBudg
   return [...found];
 }
 
-/** Only of budgets that were there before the first use, and that nobody changed or reset. */
+/** Only of budgets that were there before the first use, and that nobody changed or reset, nor asked for it in vain. */
 function lostOrDoubled(
   name: string,
   tellings: readonly Budgeted[],
@@ -54,7 +54,7 @@ function lostOrDoubled(
 function sumOf(uses: readonly Used[], dimension: string): { least: bigint; most: bigint } {
   const calls = groupBy(
     uses.filter(({ verdict }) => verdict !== 'refused'),
-    (use) => (use.key === '' ? `at ${use.began}` : `${use.execution} with ${use.key} ${isGivenBack(use)}`),
+    (use) => (use.key === '' ? `at ${use.began}` : `${use.execution} with ${use.key} ${use.givenBack}`),
   );
   let least = 0n;
   let most = 0n;
@@ -66,8 +66,6 @@ function sumOf(uses: readonly Used[], dimension: string): { least: bigint; most:
   }
   return { least, most };
 }
-
-const isGivenBack = ({ usage }: Used) => [...usage.values()].some((amount) => amount < 0n);
 
 function isBounded({ namespace, lane, flow, execution }: FinalExecution, budget: Budgeted): boolean {
   if (namespace !== budget.namespace) return false;

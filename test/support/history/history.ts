@@ -82,9 +82,11 @@ export interface Unanswered {
 /** Limits were set, of a lane or, where none is named, of a namespace. */
 export interface Limited extends Timed {
   readonly event: 'limited';
+  /** False where the answer was lost: they may hold, from then on or from later on. */
+  readonly certain: boolean;
   readonly namespace: string;
   readonly lane: string;
-  /** How many may run at once; infinite for any number. */
+  /** How many may run at once; infinite for any number, 0 where this call says nothing of it. */
   readonly running: number;
   /** The same by concurrency key, and of every other key; absent where this call says nothing of keys. */
   readonly keys?: { readonly named: ReadonlyMap<string, number>; readonly others: number };
@@ -114,14 +116,16 @@ export interface Used extends Timed {
   readonly execution: string;
   /** By dimension; what was given back is negative, as much as was. */
   readonly usage: ReadonlyMap<string, bigint>;
+  /** Keys of reports and keys of what is given back are not the same, also where there was nothing to give back. */
+  readonly givenBack: boolean;
   readonly key: string;
   readonly verdict: Held['verdict'] | 'unanswered';
 }
 
-/** How a budget stood when it was put, reset or read. */
+/** How a budget stood when it was put, reset or read; or what was asked for where the answer was lost. */
 export interface Budgeted extends Timed {
   readonly event: 'budgeted';
-  readonly how: 'put' | 'reset' | 'read';
+  readonly how: 'put' | 'reset' | 'read' | 'unanswered';
   readonly namespace: string;
   readonly budget: string;
   readonly hard: ReadonlyMap<string, bigint>;
@@ -145,9 +149,14 @@ export interface Appended extends Timed {
   readonly attempt: number;
   readonly frames: readonly WrittenFrame[];
   readonly verdict: Held['verdict'] | 'unanswered';
-  /** Durable frames of the attempt before these, and patches of its summary; absent where that is not known. */
+  /**
+   * Durable frames of the attempt before these, and patches of its summary; absent where that is not known, and for a
+   * repeat where the first call says it.
+   */
   readonly durableBefore?: number;
   readonly patchesBefore?: number;
+  /** Where its first durable frames were there already, not all of its patches were written, and their place is another. */
+  readonly mayGoOn?: boolean;
 }
 
 export type HistoryEvent =

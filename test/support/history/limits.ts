@@ -2,7 +2,7 @@
 import { ExecutionState } from '../../../gen/tailrace/v1/execution_state_pb.js';
 import { wholeFeed } from './feeds.js';
 import { groupBy } from './grouping.js';
-import type { Created, FinalExecution, History, Limited } from './history.js';
+import type { Claimed, Created, FinalExecution, History, Limited } from './history.js';
 
 const { RUNNING, UNSPECIFIED } = ExecutionState;
 
@@ -17,8 +17,9 @@ interface Bound {
 
 /**
  * Claims come after the ends that made room for them, in the log too, so the log alone can be counted. Where a limit was
- * changed the highest counts, and only for what was created when there was one already: what runs under an older limit
- * may go on.
+ * changed the highest counts, also one that nobody knows to have come about, and only for what was created and claimed
+ * when there was one already: what runs under an older limit may go on, and a claim that looked at the limits before
+ * takes what it finds.
  */
 export function limitsHold(history: History): string[] {
   const whole = wholeFeed(history);
@@ -44,20 +45,27 @@ function boundsIn({ events, final }: History): Map<string, Bound[]> {
       .filter((event): event is Created => event.event === 'created' && !event.duplicate)
       .map((event) => [event.execution, event]),
   );
+  const claims = events.filter((event): event is Claimed => event.event === 'claimed');
+  const claimed = groupBy(claims, ({ execution }) => execution);
   const limits = events.filter((event): event is Limited => event.event === 'limited');
+  // Absent: nobody knows when it was created.
+  const begunOf = (execution: string) => {
+    const made = created.get(execution);
+    return made && Math.min(made.began, ...(claimed.get(execution) ?? []).map(({ began }) => began));
+  };
   const declared = groupBy(limits, ({ namespace, lane }) => subjectOf(namespace, lane));
-  return new Map(final.executions.map((x) => [x.execution, boundsOf(x, created.get(x.execution), declared)]));
+  return new Map(final.executions.map((x) => [x.execution, boundsOf(x, begunOf(x.execution), declared)]));
 }
 
 function boundsOf(
   { namespace, lane, key }: FinalExecution,
-  created: Created | undefined,
+  begun: number | undefined,
   declared: ReadonlyMap<string, readonly Limited[]>,
 ): Bound[] {
   const bounds: Bound[] = [];
   const bound = (subject: string, said: readonly Limited[], mostOf: (limit: Limited) => number) => {
-    const first = said[0];
-    if (created === undefined || first === undefined || created.began < first.answered) return;
+    const first = said.find(({ certain }) => certain);
+    if (begun === undefined || first === undefined || begun < first.answered) return;
     bounds.push({ subject, most: Math.max(...said.map(mostOf)) });
   };
   const ofLane = declared.get(subjectOf(namespace, lane)) ?? [];
@@ -66,8 +74,9 @@ function boundsOf(
   if (key === '') return bounds;
   const subject = `key ${key} of ${subjectOf(namespace, lane)}`;
   const ofKeys = ofLane.filter(({ keys }) => keys !== undefined);
-  if (ofKeys.length === 0) bounds.push({ subject, most: UNDECLARED_KEY });
-  else bound(subject, ofKeys, ({ keys }) => keys?.named.get(key) ?? keys?.others ?? UNDECLARED_KEY);
+  const mostOf = ({ keys }: Limited) => keys?.named.get(key) ?? keys?.others ?? UNDECLARED_KEY;
+  if (ofKeys.some(({ certain }) => certain)) bound(subject, ofKeys, mostOf);
+  else bounds.push({ subject, most: Math.max(UNDECLARED_KEY, ...ofKeys.map(mostOf)) });
   return bounds;
 }
 

@@ -45,7 +45,7 @@ import type { Claim, LeaseRef } from '../../../gen/tailrace/v1/lease_pb.js';
 import { consumerEvents, unansweredConsumer } from './consumer-events.js';
 import { eventEvents, refusedEvents } from './event-events.js';
 import type { Claimed, Created, Held, HistoryEvent, HolderCall, Timed } from './history.js';
-import { limitEvents, refusedUse } from './limit-events.js';
+import { limitEvents, refusedUse, unansweredLimits } from './limit-events.js';
 import { matchedIn, refusedOutput, type Standing, waitEvents } from './wait-events.js';
 
 /** Refusals after which the call may have happened all the same. */
@@ -114,13 +114,16 @@ export class Recorder {
   #refused(call: string, request: Message, error: unknown, timed: Timed): void {
     // What the engine says has a detail; without one a connection broke.
     const isTold = error instanceof ConnectError && error.findDetails(ErrorDetailSchema).length > 0;
-    const unanswered = !isTold || UNCERTAIN.has(error.code);
+    // The items of a batch are committed as they come: one that met others too often refuses those before it, too.
+    const isPartial = isTold && error.code === Code.Aborted && leasesOf(request).length > 1;
+    const unanswered = !isTold || UNCERTAIN.has(error.code) || isPartial;
     const verdict = unanswered ? 'unanswered' : 'refused';
     this.events.push(...refusedUse(request, verdict, timed));
     this.events.push(...refusedEvents(request, verdict, timed));
     this.events.push(...refusedOutput(request, verdict, timed, this.#standingOf));
     if (unanswered) {
       this.events.push(...unansweredConsumer(request, timed));
+      this.events.push(...unansweredLimits(request, timed));
       this.events.push({ event: 'unanswered', call });
       return;
     }

@@ -35,7 +35,7 @@ export const PLACES: Readonly<Record<string, { readonly lane: string; readonly k
 type Now = () => Timed;
 
 export const limited = (now: Now, lane: string, running: number, keys?: Limited['keys']): Limited => ({
-  ...{ event: 'limited', namespace: 'default', lane, running },
+  ...{ event: 'limited', certain: true, namespace: 'default', lane, running },
   ...(keys && { keys }),
   ...now(),
 });
@@ -53,7 +53,10 @@ export const used = (
   amount: bigint,
   key: string,
   verdict: Used['verdict'] = 'accepted',
-): Used => ({ event: 'used', execution, usage: new Map([['coins', amount]]), key, verdict, ...now() });
+): Used => ({
+  ...{ event: 'used', execution, usage: new Map([['coins', amount]]), givenBack: amount <= 0n, key, verdict },
+  ...now(),
+});
 const budgeted = (now: Now, how: Budgeted['how'], amount: bigint): Budgeted => ({
   ...{ event: 'budgeted', how, namespace: 'default', budget: 'money', windowed: false },
   hard: new Map([['coins', 10n]]),
@@ -61,7 +64,11 @@ const budgeted = (now: Now, how: Budgeted['how'], amount: bigint): Budgeted => (
   attachments: ['lane narrow'],
   ...now(),
 });
-const appended = (now: Now, frames: readonly (readonly [FrameMode, string])[], more: Partial<Appended>): Appended => ({
+export const appended = (
+  now: Now,
+  frames: readonly (readonly [FrameMode, string])[],
+  more: Partial<Appended>,
+): Appended => ({
   ...{ event: 'appended', execution: 'first', attempt: 1, verdict: 'accepted', ...more },
   frames: frames.map(([mode, body]) => ({ mode, content: `t\n${body}` })),
   ...now(),
@@ -88,6 +95,9 @@ export const waits = (now: Now): HistoryEvent[] => [
   used(now, 'second', 1n, 'a', 'refused'),
   budgeted(now, 'read', 10n),
   used(now, 'beside', -2n, 'a'),
+  // Nothing was there to be given back, under a key that a report has, too.
+  used(now, 'second', 0n, 'b'),
+  used(now, 'second', 0n, 'b', 'duplicate'),
   appended(
     now,
     [
