@@ -14,8 +14,8 @@ interface Written {
   readonly patches: ReadonlyMap<number, string>;
   /** Of a mode, whatever was ever sent. */
   readonly sent: (mode: FrameMode) => ReadonlySet<string>;
-  /** Answers were lost, so that a frame may stand where none is known to. */
-  readonly uncertain: boolean;
+  /** Answers were lost, or did not tell, so that such a frame may stand where none is known to. */
+  readonly uncertain: (mode: FrameMode) => boolean;
 }
 
 export function outputIsExact({ events, tails }: History): string[] {
@@ -32,7 +32,9 @@ function writtenIn(appended: readonly Appended[]): Written {
   const durable = new Map<number, string>();
   const patches = new Map<number, string>();
   const sent = new Map<FrameMode, Set<string>>();
-  for (const { frames, durableBefore, patchesBefore } of appended) {
+  for (const one of appended) {
+    const { frames, durableBefore } = one;
+    const patchesBefore = patchesPlaced(one, appended);
     const of = (mode: FrameMode) => contentsOf(frames.filter((frame) => frame.mode === mode));
     for (const mode of [DURABLE, SUMMARY, BEST_EFFORT]) {
       sent.set(mode, new Set([...(sent.get(mode) ?? []), ...of(mode)]));
@@ -42,8 +44,28 @@ function writtenIn(appended: readonly Appended[]): Written {
     if (patchesBefore !== undefined)
       of(SUMMARY).forEach((content, i) => void patches.set(patchesBefore + i + 1, content));
   }
-  const uncertain = appended.some(({ verdict }) => verdict === 'unanswered');
+  const uncertain = (mode: FrameMode) =>
+    appended.some((one) => {
+      const { verdict, frames, durableBefore } = one;
+      const isPlaced = (mode === DURABLE ? durableBefore : patchesPlaced(one, appended)) !== undefined;
+      const mayStand = verdict === 'unanswered' || (verdict === 'accepted' && !isPlaced);
+      return mayStand && frames.some((frame) => frame.mode === mode);
+    });
   return { durable, patches, sent: (mode) => sent.get(mode) ?? new Set(), uncertain };
+}
+
+/** Not known where some other append may have written durable frames in the places of this one's. */
+function patchesPlaced(one: Appended, all: readonly Appended[]): number | undefined {
+  const isThere = all.some((other) => other !== one && mayOverlap(other, one));
+  return one.mayGoOn && isThere ? undefined : one.patchesBefore;
+}
+
+function mayOverlap(other: Appended, { durableBefore: from = 0, frames }: Appended): boolean {
+  const durables = (all: readonly WrittenFrame[]) => all.filter(({ mode }) => mode === DURABLE).length;
+  const { verdict, durableBefore: before } = other;
+  // What a duplicate repeats is another one of them.
+  if (verdict === 'refused' || verdict === 'duplicate' || durables(other.frames) === 0) return false;
+  return before === undefined || (before < from + durables(frames) && before + durables(other.frames) > from);
 }
 
 function toldWrong({ frames, closed }: Tail, written: Written): string[] {
@@ -52,7 +74,8 @@ function toldWrong({ frames, closed }: Tail, written: Written): string[] {
   durable.forEach(({ number, content }, i) => {
     if (number !== i + 1) found.push(`frame ${number} came where ${i + 1} should`);
     const due = written.durable.get(number);
-    const isRight = due === undefined ? written.uncertain && written.sent(DURABLE).has(content) : due === content;
+    const isRight =
+      due === undefined ? written.uncertain(DURABLE) && written.sent(DURABLE).has(content) : due === content;
     if (!isRight) found.push(`frame ${number} is "${content}", not "${due ?? 'there'}"`);
   });
   const last = Math.max(0, ...written.durable.keys());
@@ -76,9 +99,10 @@ function summaryWrong(frames: readonly TailedFrame[], closed: boolean, { patches
   }
   const last = Math.max(0, ...patches.keys());
   if (closed && version < last) found.push(`the summary ends at version ${version}, not ${last}`);
-  if (uncertain && patches.size < version) return found;
+  const versions = Array.from({ length: version }, (_, i) => i + 1);
+  if (uncertain(SUMMARY) && versions.some((i) => !patches.has(i))) return found;
   let due: Json = {};
-  for (let i = 1; i <= version; i++) due = folded(due, JSON.parse(bodyOf(patches.get(i) ?? '{}')) as Json);
+  for (const i of versions) due = folded(due, JSON.parse(bodyOf(patches.get(i) ?? '{}')) as Json);
   if (canonical(due) !== canonical(document)) {
     found.push(`the summary is ${canonical(document)} at version ${version}, not ${canonical(due)}`);
   }
@@ -99,11 +123,15 @@ const contentsOf = (frames: readonly WrittenFrame[]) => frames.map(({ content })
 const bodyOf = (content: string) => content.slice(content.indexOf('\n') + 1);
 const jsonOf = ({ content }: WrittenFrame) => JSON.parse(bodyOf(content)) as Json;
 
+/** The database keeps the members of objects in an order of its own, also of those in lists. */
 function canonical(value: Json): string {
+  if (isList(value)) return `[${value.map(canonical).join()}]`;
   if (!isObject(value)) return JSON.stringify(value);
   const parts = Object.keys(value).sort();
   return `{${parts.map((key) => `${JSON.stringify(key)}:${canonical(value[key] ?? null)}`).join()}}`;
 }
+
+const isList = (value: Json): value is readonly Json[] => Array.isArray(value);
 
 function attemptOf({ execution, attempt }: { execution: string; attempt: number }): string {
   return `attempt ${attempt} of ${execution}`;

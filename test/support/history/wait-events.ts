@@ -5,6 +5,9 @@ import {
   type AppendFramesRequest,
   AppendFramesRequestSchema,
   AppendFramesResponseSchema,
+  CompleteExecutionsRequestSchema,
+  CompleteExecutionsResponseSchema,
+  type Completion,
   ListMatchedSignalsRequestSchema,
   ListMatchedSignalsResponseSchema,
   SignalExecutionResponseSchema,
@@ -40,14 +43,44 @@ export function waitEvents(request: Message, response: Message, timed: Timed, of
   }
   if (isMessage(request, AppendFramesRequestSchema) && isMessage(response, AppendFramesResponseSchema)) {
     const { duplicate, count, summaryVersion } = response;
+    const { expectedCount, frames } = request;
     const before = (total: bigint, mode: FrameMode) =>
-      Number(total) - request.frames.filter((frame) => modeOf(frame) === mode).length;
+      Number(total) - frames.filter((frame) => modeOf(frame) === mode).length;
     const places = duplicate
-      ? { ...(request.expectedCount !== undefined && { durableBefore: Number(request.expectedCount) }) }
-      : { durableBefore: before(count, FrameMode.DURABLE), patchesBefore: before(summaryVersion, FrameMode.SUMMARY) };
+      ? { ...(expectedCount !== undefined && { durableBefore: Number(expectedCount) }) }
+      : {
+          ...{
+            durableBefore: before(count, FrameMode.DURABLE),
+            patchesBefore: before(summaryVersion, FrameMode.SUMMARY),
+          },
+          ...(mayGoOn(expectedCount, frames) && { mayGoOn: true }),
+        };
     return appended(request, of(request.lease), duplicate ? 'duplicate' : 'accepted', timed, places);
   }
+  if (isMessage(request, CompleteExecutionsRequestSchema) && isMessage(response, CompleteExecutionsResponseSchema)) {
+    return request.completions.flatMap((completion, i) => {
+      const { case: verdict, value } = response.results[i]?.result ?? { case: undefined };
+      if (verdict !== 'ok') return lastFrames(completion, 'refused', timed, of);
+      return lastFrames(completion, value.duplicate ? 'duplicate' : 'accepted', timed, of);
+    });
+  }
   return [];
+}
+
+/**
+ * An append that finds its first durable frames there already goes on behind the last of those, and is not answered how many
+ * they were: it leaves out the patches before that one, too.
+ */
+function mayGoOn(expectedCount: bigint | undefined, frames: readonly FrameSpec[]): boolean {
+  const modes = frames.map(modeOf);
+  const last = modes.lastIndexOf(FrameMode.DURABLE);
+  const behind = modes.slice(0, Math.max(0, last)).lastIndexOf(FrameMode.DURABLE);
+  return expectedCount !== undefined && modes.slice(0, Math.max(0, behind)).includes(FrameMode.SUMMARY);
+}
+
+/** A completion may bring the last frames of its attempt; it is not answered where they stand. */
+function lastFrames(completion: Completion, verdict: Appended['verdict'], timed: Timed, of: StandingOf): Appended[] {
+  return completion.frames.length === 0 ? [] : appended(completion, of(completion.lease), verdict, timed);
 }
 
 export function refusedOutput(
@@ -56,6 +89,9 @@ export function refusedOutput(
   timed: Timed,
   of: StandingOf,
 ): HistoryEvent[] {
+  if (isMessage(request, CompleteExecutionsRequestSchema)) {
+    return request.completions.flatMap((completion) => lastFrames(completion, verdict, timed, of));
+  }
   return isMessage(request, AppendFramesRequestSchema) ? appended(request, of(request.lease), verdict, timed) : [];
 }
 
@@ -78,11 +114,11 @@ function matched(
 }
 
 function appended(
-  { lease, frames }: AppendFramesRequest,
+  { lease, frames }: Pick<AppendFramesRequest, 'lease' | 'frames'>,
   standing: Standing | undefined,
   verdict: Appended['verdict'],
   timed: Timed,
-  places: Pick<Appended, 'durableBefore' | 'patchesBefore'> = {},
+  places: Pick<Appended, 'durableBefore' | 'patchesBefore' | 'mayGoOn'> = {},
 ): Appended[] {
   if (lease === undefined || standing === undefined) return [];
   const written = frames.map((frame) => ({ mode: modeOf(frame), content: contentOf(frame) }));
