@@ -5,7 +5,7 @@ import { LogEntryKind } from '../../../gen/tailrace/v1/log_pb.js';
 import { SignalEffect } from '../../../gen/tailrace/v1/signal_pb.js';
 import type { FeedEntry, Limited, Tail, TailedFrame } from '../../support/history/history.js';
 import { created, now } from './clean-history.js';
-import { matched, signaled, used } from './clean-waits.js';
+import { appended, limited, matched, signaled, used } from './clean-waits.js';
 import { about, also, inFinal, inLog, type Plant, sooner, started } from './plants.js';
 
 const { RUNNING, QUEUED, UNSPECIFIED } = ExecutionState;
@@ -66,6 +66,8 @@ export const PLANTED_WAITS: Readonly<Record<string, Readonly<Record<string, Plan
   'a limit holds': {
     'more of a lane run than may': narrower('narrow'),
     'more of a namespace run than may': narrower(''),
+    'more of a namespace run than anybody asked for': (clean) =>
+      also(() => ({ ...limited(now, '', 1), certain: false }))(narrower('')(clean)),
     'more of a key run than may': (clean) =>
       inLog((log) => sooner(log, about('second', started), about('first', LogEntryKind.EXECUTION_SUCCEEDED)))(
         ofKeysAlone(clean),
@@ -98,6 +100,11 @@ export const PLANTED_WAITS: Readonly<Record<string, Readonly<Record<string, Plan
       { mode: FrameMode.DURABLE, content: 't\nw', number: 4, version: 0, whole: false },
     ]),
     'the end comes too early': inTail('late', without('z')),
+    'a patch is not there, though an answer about a frame was lost': (clean) =>
+      inTail(
+        'live',
+        without('{"a":1,"b":{"c":1}}'),
+      )(also(() => appended(now, [[FrameMode.DURABLE, 'v']], { verdict: 'unanswered' }))(clean)),
     'a patch is missing': inTail('live', without('{"a":1,"b":{"c":1}}')),
     'the last patch is missing': inTail('live', without('{"b":{"c":null,"d":2}}')),
     'a patch is not as it was written': inTail('live', changed('{"b":{"c":null,"d":2}}', { content: 't\n{"b":3}' })),
