@@ -54,6 +54,20 @@ async function claimedInTime(real: Real, id: string): Promise<Claim | undefined>
   });
 }
 
+/** Again while the machine pauses for so long that its deadline has passed before it is asked for. */
+async function madeInTime(real: Real, spec: () => Parameters<Real['hand']['createOne']>[0]): Promise<string> {
+  for (let tries = 1; ; tries++) {
+    try {
+      return await real.hand.createOne(spec());
+    } catch (error) {
+      const { fieldViolations } = await refusal(Promise.reject(error));
+      const isPast =
+        fieldViolations.length > 0 && fieldViolations.every(({ field }) => field.endsWith('.deadline_time'));
+      if (!isPast || tries === 5) throw error;
+    }
+  }
+}
+
 /** Made with something that passes soon, so that it ends before anything else can happen to it. */
 function fleeting(
   name: string,
@@ -67,7 +81,7 @@ function fleeting(
       ({ executions }) => executions.length < 12,
       async (model, real) => {
         const policy = { maxAttempts: 1, maxReclaims: 1, countLostLeases: true };
-        const id = await real.hand.createOne({ lane: real.lane, retryPolicy: policy, ...spec() });
+        const id = await madeInTime(real, () => ({ lane: real.lane, retryPolicy: policy, ...spec() }));
         const made = new ModelExecution(model, id, policy, { priority: 0, when: 'now', fleeting: true });
         model.executions.push(made);
         const claim = await claims?.(real, id);
