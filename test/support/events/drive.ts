@@ -132,13 +132,13 @@ async function repeated<T>(call: () => Promise<T>): Promise<T> {
   }
 }
 
-/** Where servers die, calls die with them, and leases end before their holders know. */
+/** Where servers die, calls die with them, what they had locked stays so for a moment, and leases end before their holders know. */
 async function unlessLost<T>(call: Promise<T>): Promise<T | undefined> {
   try {
     return await call;
   } catch (error) {
     if (error instanceof ItemRefused && error.detail) {
-      if (['LEASE_LOST', 'EXECUTION_TERMINAL'].includes(error.detail.reason)) return undefined;
+      if (['LEASE_LOST', 'EXECUTION_TERMINAL', 'CONTENTION'].includes(error.detail.reason)) return undefined;
       throw error;
     }
     const reason = ConnectError.from(error).findDetails(ErrorDetailSchema)[0]?.reason;

@@ -178,14 +178,19 @@ async function complete(around: Circumstances, { clients }: FlowsByHand, claims:
   for (const result of answer?.results ?? []) await unlessRefused(around, Promise.resolve(result).then(ok));
 }
 
-/** Who comes too late is told so, and where servers die, calls die with them; anything else fails the test. */
+/**
+ * Who comes too late is told so, and where servers die, calls die with them, or find locked what they had; anything else fails
+ * the test.
+ */
 async function unlessRefused<T>({ rough }: Circumstances, call: Promise<T>): Promise<T | undefined> {
   try {
     return await call;
   } catch (error) {
     const detail =
       error instanceof ItemRefused ? error.detail : ConnectError.from(error).findDetails(ErrorDetailSchema)[0];
-    if (TOO_LATE.has(detail?.reason ?? '') || (rough && !(error instanceof ItemRefused))) return undefined;
+    const reason = detail?.reason ?? '';
+    if (TOO_LATE.has(reason)) return undefined;
+    if (rough && (!(error instanceof ItemRefused) || reason === 'CONTENTION')) return undefined;
     throw error;
   }
 }
