@@ -29,6 +29,8 @@ export class ServerProcess {
       TAILRACE_LOG_LEVEL: 'silent',
       TAILRACE_DATABASE_CONNECTIONS: '4',
       TAILRACE_SECRETS_KEY: SECRETS_KEY,
+      // A busy or paused machine says nothing of the server.
+      TAILRACE_MAX_LATENESS_MS: '10000',
       ...more,
     };
     const child = spawn(process.execPath, [await compiledMain(), 'serve'], {

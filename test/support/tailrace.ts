@@ -47,6 +47,8 @@ export async function startTailrace(options: TestTailraceOptions = {}): Promise<
     TAILRACE_DRAIN_SECONDS: '2',
     TAILRACE_DATABASE_CONNECTIONS: '8',
     TAILRACE_SECRETS_KEY: SECRETS_KEY,
+    // It shares its process with the test, and whatever else runs here: being late says nothing of the server.
+    TAILRACE_MAX_LATENESS_MS: '10000',
     ...options.environment,
   });
   const running = await serve(config, options.logger ?? pino({ level: process.env['TEST_LOG_LEVEL'] ?? 'silent' }));
