@@ -54,6 +54,6 @@ export const p10: Measure = {
     { key: 'serverCpu', title: 'server CPU %', digits: 2 },
     { key: 'postgresCpu', title: 'Postgres CPU %', digits: 2 },
   ],
-  everyProfile: false,
+  everyProfile: true,
   run,
 };

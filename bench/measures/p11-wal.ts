@@ -16,6 +16,6 @@ export const p11: Measure = {
     'The load of P1 by the generated clients: each execution is created, claimed and completed without a result in batches of 500, ' +
     'and its history and every entry of the log are kept.',
   columns: [...COST_COLUMNS, { key: 'perSecond', title: 'per second' }],
-  everyProfile: false,
+  everyProfile: true,
   run: (context) => throughputs(CONTESTANTS, context),
 };

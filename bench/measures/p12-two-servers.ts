@@ -22,7 +22,7 @@ export const p12: Measure = {
     'for is that nothing is lost.',
   columns: THROUGHPUT_COLUMNS,
   ratio: { column: 'perSecond', title: '× one' },
-  everyProfile: false,
+  everyProfile: true,
   // In turns, so that what else the machine does hits both alike.
   run: (context) => throughputs([one, two, two, one], context),
 };

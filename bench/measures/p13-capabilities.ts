@@ -7,7 +7,7 @@ import { needing, SkilledWorkers } from '../peers/skilled-workers.js';
 import { TailraceCalls } from '../peers/tailrace-calls.js';
 import { startTailraceServer } from '../peers/tailrace-server.js';
 import { COST_COLUMNS } from './columns.js';
-import type { Context, Measure } from './measure.js';
+import type { Context, Inspect, Measure } from './measure.js';
 
 const WORKERS = 100;
 const SETS = 10;
@@ -43,9 +43,10 @@ async function measure(
   { name, sets, able }: Variant,
   ground: Ground,
   { arena, scale, record }: Context,
+  inspect?: Inspect,
 ): Promise<void> {
   const count = scale.throughput.fast;
-  const server = await startTailraceServer(ground.url);
+  const server = await startTailraceServer(ground.url, { profileInto: inspect?.profileInto });
   const creator = new TailraceCalls(server.url);
   const workers = new SkilledWorkers(
     server.url,
@@ -71,6 +72,7 @@ async function measure(
       scarce: sets > SCARCE ? ((workers.ran.get(SCARCE) ?? 0) / ran) * 100 : Number.NaN,
       ...perUnit(cost, count),
     });
+    await inspect?.onMeasured(name, ground, count);
   } finally {
     await Promise.all([creator.close(), workers.close()]).finally(() => server.stop());
   }
@@ -92,6 +94,10 @@ export const p13: Measure = {
     ...COST_COLUMNS,
   ],
   ratio: { column: 'perSecond', title: '× one set' },
-  everyProfile: false,
+  everyProfile: true,
   run,
+  costs: async (context, inspect) => {
+    const ground = await context.arena.fresh();
+    await measure(TEN_SETS, ground, context, inspect).finally(() => ground.drop());
+  },
 };

@@ -119,7 +119,7 @@ export const p14: Measure = {
     { key: 'renewalMs', title: 'of the time %', digits: 1 },
     ...COST_COLUMNS,
   ],
-  everyProfile: false,
+  everyProfile: true,
   once: true,
   run,
 };

@@ -145,6 +145,6 @@ export const p4: Measure = {
     { key: 'pages', title: 'pages each' },
   ],
   ratio: { column: 'p50', title: '× the first' },
-  everyProfile: false,
+  everyProfile: true,
   run,
 };

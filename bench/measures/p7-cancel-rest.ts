@@ -173,7 +173,7 @@ export const p7: Measure = {
     { key: 'releaseP50', title: 'released p50 ms', digits: 1 },
     { key: 'releaseP99', title: 'released p99 ms', digits: 1 },
   ],
-  everyProfile: false,
+  everyProfile: true,
   run,
   costs: run,
 };
