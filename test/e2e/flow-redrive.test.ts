@@ -5,7 +5,7 @@ import { ExecutionState } from '../../gen/tailrace/v1/execution_state_pb.js';
 import { FlowFailurePolicy, FlowState } from '../../gen/tailrace/v1/flow_pb.js';
 import { JoinState } from '../../gen/tailrace/v1/join_pb.js';
 import { LogEntryKind } from '../../gen/tailrace/v1/log_pb.js';
-import { only, refusal } from '../support/by-hand.js';
+import { leaseOf, only, refusal } from '../support/by-hand.js';
 import { eventually } from '../support/eventually.js';
 import { FlowsByHand, type MadeFlow } from '../support/flows-by-hand.js';
 import { HeldCommits } from '../support/held-commits.js';
@@ -238,6 +238,24 @@ test('what a flow that fails fast had begun to cancel does not take the redriven
   await hand.complete(await hand.claimNamed(executionId));
   await flow.complete('waits');
   expect((await flow.ended()).state).toBe(SUCCEEDED);
+});
+
+test('what happened while a flow failed fast starts nothing in it, also when a redrive lets it go on', async () => {
+  const { admin, engine } = recorded.clients;
+  const name = 'told of a failing flow';
+  await admin.putSubscription({ subscription: { name, type: name, lane: name, filter: { eventTypes: [name] } } });
+  const flow = await hand.flow(
+    { members: { bad: {}, slow: { optionalInFlow: true } } },
+    { failurePolicy: FlowFailurePolicy.CANCEL_REST },
+  );
+  const slow = await flow.claim('slow');
+  await flow.fail('bad');
+  await engine.publishEvents({ events: [{ type: name, flowId: flow.id }] });
+  const { executionId } = await redrive(flow, 'bad');
+  await hand.complete(await hand.claimNamed(executionId));
+  await hand.cancel(slow.executionId, { lease: leaseOf(slow) });
+  expect((await flow.ended()).state).toBe(SUCCEEDED);
+  expect((await admin.listExecutions({ filter: { subscription: name } })).executions).toEqual([]);
 });
 
 test('what a redrive makes anew is not canceled by what began to look before the redrive was committed', async () => {

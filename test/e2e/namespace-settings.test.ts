@@ -5,6 +5,7 @@ import type { ItemError } from '../../gen/tailrace/v1/error_pb.js';
 import { FrameSpecSchema } from '../../gen/tailrace/v1/frame_pb.js';
 import { LogEntryKind } from '../../gen/tailrace/v1/log_pb.js';
 import { type Payload, PayloadSchema } from '../../gen/tailrace/v1/payload_pb.js';
+import { verify } from '../../src/repository/verification/index.js';
 import { ByHand, leaseOf, refusal, seconds, text } from '../support/by-hand.js';
 import { type Estate, makeEstate } from '../support/estate.js';
 import { eventually } from '../support/eventually.js';
@@ -226,6 +227,10 @@ describe('settings', () => {
     });
     const { executions } = await tailrace.admin.listExecutions({ namespace });
     expect(executions).toHaveLength(2);
+    // More hops later do not make a reaction missing to what had too many.
+    await put(namespace, { settings: { maxHops: 64 } });
+    const rules = await verify(tailrace.running.engine.database);
+    expect(rules.filter(({ violations }) => violations.length > 0)).toEqual([]);
   });
 });
 
