@@ -8,6 +8,7 @@ import { join } from 'node:path';
 import { Arena, type Ground } from './arena/arena.js';
 import { readCpuProfile } from './cpu-profile.js';
 import type { Measure, Sample } from './measures/measure.js';
+import type { Options } from './options.js';
 import type { Scale } from './scale.js';
 import { table } from './table.js';
 
@@ -16,12 +17,22 @@ const SHOWN = 40;
 export async function costs(
   measures: readonly Measure[],
   scale: Scale,
-  { directory: under, progress }: { readonly directory: string | undefined; readonly progress: (text: string) => void },
+  {
+    directory: under,
+    profiles,
+    progress,
+  }: Pick<Options, 'directory' | 'profiles'> & {
+    readonly progress: (text: string) => void;
+  },
 ): Promise<string> {
   const arena = await Arena.open({ under, nested: true });
   try {
     const sections: string[] = [];
-    for (const measure of measures) sections.push(...(await sectionsOf(measure, arena, scale, progress)));
+    for (const profile of profiles) {
+      await arena.enter(profile);
+      if (profiles.length > 1) sections.push(`## ${profile}`);
+      for (const measure of measures) sections.push(...(await sectionsOf(measure, arena, scale, progress)));
+    }
     return sections.join('\n\n');
   } finally {
     await arena.close();

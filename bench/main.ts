@@ -66,7 +66,7 @@ async function main(args: readonly string[]): Promise<void> {
   const measures = MEASURES.filter(({ id }) => options.only?.includes(id) ?? true);
   if (options.costs) {
     const looked = options.only ? measures : [p1];
-    return say(await costs(looked, scale, { directory: options.directory, progress: tell }));
+    return say(await costs(looked, scale, { ...options, progress: tell }));
   }
   const results = await run(options, measures);
   say(options.json ? JSON.stringify(results, null, 2) : report(results, measures));

@@ -30,7 +30,8 @@ export function readOptions(args: readonly string[], measures: readonly string[]
   const scale = scaleOf(values);
   const standard = namedScale(scale);
   const all = Object.keys(PROFILES) as Profile[];
-  const asked = values.profile ?? standard.profile;
+  const costs = values.costs ?? false;
+  const asked = values.profile ?? (costs ? 'plain' : standard.profile);
   const repeats = Number(values.repeats ?? standard.repeats);
   const only = values.only?.split(',').map((id) => id.trim().toUpperCase()) ?? standard.measures;
   const unknown = only?.filter((id) => !measures.includes(id)) ?? [];
@@ -42,7 +43,6 @@ export function readOptions(args: readonly string[], measures: readonly string[]
   if (!Number.isInteger(repeats) || repeats < 1 || repeats > MOST_REPEATS) {
     throw new UsageError(`--repeats must be a whole number from 1 to ${MOST_REPEATS}`);
   }
-  const costs = values.costs ?? false;
   if (values.keep && (!standard.lasting || costs)) {
     throw new UsageError(`--keep is for results of the whole load; leave out --${costs ? 'costs' : scale}`);
   }
@@ -105,15 +105,15 @@ found is kept in bench/README.md and bench/results.
 
 options
   --only P1,P3      these measures only
-  --profile NAME    ${Object.keys(PROFILES).join(', ')} or all (default; with --quick and --short: plain)
+  --profile NAME    ${Object.keys(PROFILES).join(', ')} or all (default; with --quick, --short and --costs: plain)
   --repeats N       how often everything is measured (default 3, with --quick 1), but for what takes very long;
                     shown are median, least and most
   --quick           ${SCALES.quick.about}
   --short           ${SCALES.short.about}
   --deep            ${SCALES.deep.about}
   --keep            keep what --only measured: it replaces what was kept of these measures and profiles, and nothing else
-  --costs           where Tailrace's time goes in P1, or with --only in P3, P6, P6B, P7, P8, P9, LIMITS, BUDGETS, FRAMES, APPENDS,
-                    EVENTS, ROUTING, HOT-FLOW and CONSUMERS: its statements, also those inside functions, and its server's CPU
+  --costs           where Tailrace's time goes in P1, or with --only in P3, P6, P6B, P7, P8, P9, P13, LIMITS, BUDGETS, FRAMES,
+                    APPENDS, EVENTS, ROUTING, HOT-FLOW and CONSUMERS: its statements, also those inside functions, and its server's CPU
   --json            the results as JSON instead of the table
   --directory PATH  where the temporary database lies, whose disk is the one measured (default: the system's)
   -h, --help        this text
