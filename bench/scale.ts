@@ -39,7 +39,7 @@ export interface Scale {
   /** What stands ahead of the line and cannot be taken; and what has finished before one begins. */
   readonly ahead: number;
   readonly finished: number;
-  /** Claims per length. */
+  /** Timed claims per length. */
   readonly claims: number;
   readonly joins: {
     /** Members of one join, from the smallest on, and members of all joins of one size together. */
@@ -99,7 +99,7 @@ export const FULL: Scale = {
   waiting: [1_000, 100_000, 1_000_000, 5_000_000],
   ahead: 1_000_000,
   finished: 1_000_000,
-  claims: 100,
+  claims: 400,
   joins: { sizes: [100, 1_000, 10_000], members: 10_000, slots: 100, fanOut: 1_000, fanOuts: 20 },
   waits: { alone: 500, steady: 500, atOnce: 2_000 },
   limits: { rounds: 3, executions: 20_000 },

@@ -44,6 +44,10 @@ export function ratio(value: number | undefined, of: number | undefined): number
   return value === undefined || of === undefined ? undefined : value / of;
 }
 
+export function largest(values: readonly number[]): number | undefined {
+  return values.length === 0 ? undefined : Math.max(...values);
+}
+
 export function range(values: readonly number[]): number | undefined {
   return values.length < 2 ? undefined : Math.max(...values) / Math.min(...values);
 }

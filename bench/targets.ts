@@ -19,7 +19,7 @@ import { graphileBatched, graphileDefaults } from './peers/graphile-worker.js';
 import { bossBatched } from './peers/pg-boss.js';
 import { tailraceRaw } from './peers/tailrace-raw.js';
 import { signaledById } from './peers/tailrace-waits.js';
-import { against, atLeast, atMost, below, figureOf, never, range, ratio, type Target } from './target.js';
+import { against, atLeast, atMost, below, figureOf, largest, never, range, ratio, type Target } from './target.js';
 
 const us = tailraceRaw.name;
 
@@ -32,12 +32,12 @@ const times = (bound: number, other: string): Target => ({
   reached: atLeast(bound),
 });
 
-/** However long the line, and whatever stands in it. */
-const flat = (key: string): Target => ({
+/** However long the line, and whatever stands in it: of a short one that shares the minute. */
+const flat = (text: string, key: string): Target => ({
   measure: 'P4',
-  text: `slowest line within 1.5 × of the fastest, ${key}`,
+  text: `any line within 1.5 × of a short one beside it, ${text}`,
   unit: '×',
-  value: (find) => range(find.all(key)),
+  value: (find) => largest(find.all(key)),
   reached: atMost(1.5),
 });
 
@@ -92,9 +92,15 @@ export const TARGETS: readonly Target[] = [
   { measure: 'P3', text: '1,000 per second', unit: '/s', value: figureOf(us, 'offered'), reached: atLeast(1_000) },
   { measure: 'P3', text: 'p50 below 10 ms', unit: 'ms', value: figureOf(us, 'p50'), reached: below(10) },
   { measure: 'P3', text: 'p99 below 25 ms', unit: 'ms', value: figureOf(us, 'p99'), reached: below(25) },
-  { ...flat('p50'), required: true },
-  flat('p99'),
-  flat('pages'),
+  { ...flat('p50', 'times50'), required: true },
+  flat('p99', 'times99'),
+  {
+    measure: 'P4',
+    text: 'any line within 1.5 × of the least, pages',
+    unit: '×',
+    value: (find) => range(find.all('pages')),
+    reached: atMost(1.5),
+  },
   {
     ...against('P5', 'a loss of at most 5 %, full speed', 'perSecond', [FULL_SPEED_HELD, FULL_SPEED]),
     reached: atLeast(0.95),

@@ -18,6 +18,8 @@ const CONNECTIONS = 4;
 const FILL = 1_000;
 /** Nothing that was claimed comes back while it is measured. */
 const LEASE_MS = 3_600_000;
+/** Loops that create, start and complete, so that all cores fill. */
+const FINISHERS = 3;
 const NO_HASH = Buffer.alloc(0);
 
 /** What stands in line is of a type, and may ask for more than that. */
@@ -72,13 +74,22 @@ export class TailraceEngine {
 
   /** So many that were created, started and completed. */
   async finish(type: string, count: number): Promise<void> {
-    for (let left = count; left > 0; left -= FILL) {
-      const size = Math.min(left, FILL);
-      await this.create({ type }, size);
-      const granted = await this.#take(type, size);
-      if (granted.length !== size) throw new Error(`of ${size} that were created ${granted.length} could be claimed`);
-      await this.#complete(granted);
-    }
+    let toCreate = count;
+    let ended = 0;
+    // Each takes what stands in line, also the others'; whoever finds nothing when all were created has no more to do.
+    const loop = async () => {
+      for (let more = true; more; ) {
+        const size = Math.min(toCreate, FILL);
+        toCreate -= size;
+        await this.create({ type }, size);
+        const granted = await this.#take(type, FILL);
+        await this.#complete(granted);
+        ended += granted.length;
+        more = toCreate > 0 || granted.length > 0;
+      }
+    };
+    await Promise.all(Array.from({ length: FINISHERS }, loop));
+    if (ended !== count) throw new Error(`${ended} ended of ${count} that were created`);
   }
 
   async stop(): Promise<void> {

@@ -8,7 +8,7 @@ import type { WorkerSighting } from '../repository/workers/index.js';
 import { monotonicMs } from '../runtime/clock.js';
 
 /** How often the registry wants to hear from a worker; STALE is three of these. */
-export const HEARTBEAT_MS = 20_000;
+export const HEARTBEAT_MS = 30_000;
 /** Sightings of one worker that come closer than this are one. */
 const FRESH_MS = 5_000;
 /** Remembered so long after they were last seen. */

@@ -9,7 +9,7 @@ import type { Claimant } from './claimant.js';
 import type { EngineClient } from './engine-client.js';
 import type { CompleteOptions } from './options.js';
 
-const STANDARD_INTERVAL_MS = 20_000;
+const STANDARD_INTERVAL_MS = 30_000;
 const LEAST_INTERVAL_MS = 500;
 const CALL = { timeoutMs: 5_000 };
 

@@ -1439,7 +1439,7 @@ export type HeartbeatWorkerResponse = Message<"tailrace.v1.HeartbeatWorkerRespon
   drainReason: string;
 
   /**
-   * How often the registry wants to hear from it. Default 20 s.
+   * How often the registry wants to hear from it. Default 30 s.
    *
    * @generated from field: google.protobuf.Duration heartbeat_interval = 3;
    */

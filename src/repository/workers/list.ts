@@ -3,7 +3,7 @@ import type { Runner } from '../database.js';
 import { statement } from '../statement.js';
 
 /** Not seen for so long, which is three heartbeat intervals, a worker is stale. */
-export const STALE_MS = 60_000;
+export const STALE_MS = 90_000;
 
 const list = statement(
   'workers.list',
