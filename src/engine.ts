@@ -174,6 +174,7 @@ export class Engine {
     this.#pulse = pulseLoop({
       database: this.database,
       waitedFor: () => this.lines.waitedFor(),
+      look: (nowMs, everything) => this.sweeper.look(nowMs, everything),
       onPulse: (pulse, lines, begunMs) => this.#pulsed(pulse, lines, begunMs),
       onError: (name, error) => {
         readiness.set('database', false, 'the database cannot be reached');

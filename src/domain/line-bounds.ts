@@ -10,13 +10,15 @@
  * A writer that stays open for long stalls the horizon. Then claims run from an aggressive bound, the lowest row claimed
  * last, and look from the safe one for at most 2 % of the time.
  */
+import { TimeShare } from './time-share.js';
 
 /** Priorities here are negated, as in the index: −1000 is the most urgent. */
 const FIRST_PRIORITY = -1000;
 const PAST_PRIORITY = 1001;
 /** Rows claimed beyond the safe bound before the aggressive one is used: about 2 ms of dead rows. */
 const STALLED_ROWS = 20_000n;
-const SAFE_SHARE = 50;
+/** 2 % of the time. */
+const SAFE_EVERY = 50;
 /**
  * Priorities of one class whose bounds are kept: those claimed from last. Each splits the line into one more stretch, and
  * a claim looks into every stretch. Forgetting a bound is safe: its priority is read from the start of its line again.
@@ -52,7 +54,7 @@ export class LineBounds {
   readonly #lines = new Map<number, Map<number, Bound>>();
   #pending: { seq: bigint; xid: bigint }[] = [];
   #settled = 0n;
-  #nextSafeAt = 0;
+  readonly #safe = new TimeShare(SAFE_EVERY);
 
   constructor(mostPriorities = MOST_PRIORITIES) {
     this.#mostPriorities = mostPriorities;
@@ -78,7 +80,7 @@ export class LineBounds {
 
   /** Whether these classes' claims should run from the aggressive bound at this moment. */
   prefersAggressive(classes: readonly number[], nowMs: number): boolean {
-    if (nowMs >= this.#nextSafeAt) return false;
+    if (this.#safe.isDue(nowMs)) return false;
     return classes.some((id) =>
       [...(this.#lines.get(id)?.values() ?? [])].some((bound) => bound.aggressive - bound.safe > STALLED_ROWS),
     );
@@ -86,7 +88,7 @@ export class LineBounds {
 
   /** A claim that ran from the safe bound took this long: the next one is due when it is 2 % of the time. */
   ranSafe(nowMs: number, tookMs: number): void {
-    this.#nextSafeAt = nowMs + tookMs * SAFE_SHARE;
+    this.#safe.took(nowMs, tookMs);
   }
 
   /** Rows were claimed; `place` is the lowest of them in its line. */

@@ -5,8 +5,9 @@
  * Each runs when something is due by what it saw itself, by a hint from a call that made something due, or by the pulse.
  * Every process sweeps; rows that another one has are passed over.
  */
+import { DueFloor } from '../domain/due-floor.js';
 import type { Database } from '../repository/database.js';
-import { type SweepSubject, sweep } from '../repository/sweeping/index.js';
+import { type Behind, type Pulse, type SweepSubject, type Swept, sweep, TIMED } from '../repository/sweeping/index.js';
 import { after, monotonicMs } from '../runtime/clock.js';
 import { Loop } from '../runtime/loop.js';
 
@@ -64,6 +65,23 @@ export class Sweeper {
     if (subject === 'followUps') this.#subjects.get('fillings')?.hint(dueMs);
   }
 
+  /** A look at what is due of all that is timed, which also tells the sweeps from where on there is something. */
+  look(nowMs: number, everything: boolean): DueLook {
+    const looks = TIMED.flatMap((subject) => {
+      const floor = this.#subjects.get(subject)?.floor;
+      return floor ? [{ subject, floor, look: floor.beginWith(nowMs, everything) }] : [];
+    });
+    return {
+      behind: Object.fromEntries(looks.map(({ subject, look: { behindMs } }) => [subject, behindMs])),
+      left: (dueMs) => {
+        for (const { subject, floor, look } of looks) floor.left(look, dueMs[subject]);
+      },
+      ended: (endedMs) => {
+        for (const { floor, look } of looks) floor.ended(look, endedMs);
+      },
+    };
+  }
+
   get meters(): readonly SweepMeter[] {
     return [...this.#subjects.values()];
   }
@@ -77,12 +95,21 @@ export class Sweeper {
   }
 }
 
+export interface DueLook {
+  readonly behind: Behind;
+  /** What it found, in milliseconds from when it began. */
+  readonly left: (dueMs: Pulse['dueMs']) => void;
+  /** It is over, however it went. */
+  readonly ended: (nowMs: number) => void;
+}
+
 type Hint = (subject: SweepSubject, dueMs: number) => void;
 
 class DueLoop implements SweepMeter {
   sweeps = 0;
   taken = 0;
   readonly subject: SweepSubject;
+  readonly floor = new DueFloor();
   readonly #loop: Loop;
   #dueAt = Number.POSITIVE_INFINITY;
   #cancelAlarm: () => void = () => undefined;
@@ -100,7 +127,7 @@ class DueLoop implements SweepMeter {
       onError,
       body: async () => {
         this.#dueAt = Number.POSITIVE_INFINITY;
-        const swept = await sweep(database, subject, batch);
+        const swept = await this.#sweep(database, batch);
         this.sweeps++;
         this.taken += swept.taken;
         if (swept.taken > 0) onSwept(swept.classes, swept.taken, subject);
@@ -118,9 +145,22 @@ class DueLoop implements SweepMeter {
     });
   }
 
+  async #sweep(database: Database, batch: number): Promise<Swept> {
+    const look = this.floor.begin(monotonicMs());
+    try {
+      const swept = await sweep(database, this.subject, batch, look.behindMs);
+      this.floor.left(look, swept.nextMs);
+      return swept;
+    } finally {
+      this.floor.ended(look, monotonicMs());
+    }
+  }
+
   /** Sets the alarm earlier; never later, for whoever set it knew of something. */
   hint(dueMs: number): void {
-    const dueAt = monotonicMs() + Math.max(0, dueMs);
+    const nowMs = monotonicMs();
+    this.floor.lower(nowMs + dueMs);
+    const dueAt = nowMs + Math.max(0, dueMs);
     if (dueAt >= this.#dueAt) return;
     this.#dueAt = dueAt;
     this.#cancelAlarm();

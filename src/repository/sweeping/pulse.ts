@@ -2,13 +2,13 @@
 import type { Segment } from '../claims/index.js';
 import type { Runner } from '../database.js';
 import { statement } from '../statement.js';
-import type { SweepSubject } from './sweep.js';
+import { type SweepSubject, TIMED, type TimedSubject } from './sweep.js';
 
 const pulse = statement(
   'sweeping.pulse',
   `select registry, scheduled_ms, lease_ms, timer_ms, join_ms, follow_ms, suspension_ms, budget_ms, route_ms,
      non_empty, head, unnumbered, consumers, letter_ms, redrives
-   from {schema}.pulse($1::int[], $2::smallint[], $3::bigint[], $4::smallint[])`,
+   from {schema}.pulse($1::int[], $2::smallint[], $3::bigint[], $4::smallint[], $5::float8[])`,
 );
 
 export interface Pulse {
@@ -46,13 +46,20 @@ interface PulseRow {
   readonly redrives: boolean;
 }
 
-/** `segments`: the lines somebody in this process waits for. */
-export async function readPulse(runner: Runner, segments: readonly Segment[]): Promise<Pulse> {
+/** How far back to look for what is due, in milliseconds; of subjects that are not named, to the beginning. */
+export type Behind = Readonly<Partial<Record<TimedSubject, number | undefined>>>;
+
+/**
+ * `segments`: the lines somebody in this process waits for. `behind` absent: it is looked for everything, also for what is in
+ * no order of time (fillings, events for the router, letters).
+ */
+export async function readPulse(runner: Runner, segments: readonly Segment[], behind?: Behind): Promise<Pulse> {
   const [row] = await runner.query<PulseRow>(pulse, [
     segments.map((segment) => segment.class),
     segments.map((segment) => segment.fromPriority),
     segments.map((segment) => segment.fromSeq),
     segments.map((segment) => segment.toPriority),
+    behind ? TIMED.map((subject) => behind[subject] ?? null) : null,
   ]);
   if (row === undefined) throw new Error('pulse answered nothing');
   return {

@@ -4,31 +4,31 @@ import { statement } from '../statement.js';
 
 const promoteScheduled = statement(
   'sweeping.scheduled',
-  'select taken, classes, next_ms, follows from {schema}.promote_scheduled($1)',
+  'select taken, classes, next_ms, follows from {schema}.promote_scheduled($1, $2)',
 );
 const sweepLeases = statement(
   'sweeping.leases',
-  'select taken, classes, next_ms, follows from {schema}.sweep_leases($1)',
+  'select taken, classes, next_ms, follows from {schema}.sweep_leases($1, $2)',
 );
 const sweepTimers = statement(
   'sweeping.timers',
-  'select taken, classes, next_ms, follows from {schema}.sweep_timers($1)',
+  'select taken, classes, next_ms, follows from {schema}.sweep_timers($1, $2)',
 );
 const sweepFollowUps = statement(
   'sweeping.follow-ups',
-  'select taken, classes, next_ms, lease_ms, routes from {schema}.sweep_follow_ups($1)',
+  'select taken, classes, next_ms, lease_ms, routes from {schema}.sweep_follow_ups($1, $2)',
 );
 
 const foldFillings = statement('sweeping.fillings', 'select taken, classes, next_ms from {schema}.fold_fillings($1)');
-const expireJoins = statement('sweeping.joins', 'select taken, classes, next_ms from {schema}.expire_joins($1)');
+const expireJoins = statement('sweeping.joins', 'select taken, classes, next_ms from {schema}.expire_joins($1, $2)');
 
 const sweepSuspensions = statement(
   'sweeping.suspensions',
-  'select taken, classes, next_ms, follows from {schema}.sweep_suspensions($1)',
+  'select taken, classes, next_ms, follows from {schema}.sweep_suspensions($1, $2)',
 );
 const sweepBudgets = statement(
   'sweeping.budgets',
-  'select taken, classes, next_ms, follows from {schema}.sweep_budgets($1)',
+  'select taken, classes, next_ms, follows from {schema}.sweep_budgets($1, $2)',
 );
 const sweepRoutes = statement(
   'sweeping.routes',
@@ -61,6 +61,14 @@ const BY_SUBJECT = {
  */
 export type SweepSubject = keyof typeof BY_SUBJECT;
 
+/** Those that are done in the order of their times, as the pulse takes them. */
+export const TIMED = ['scheduled', 'leases', 'timers', 'joins', 'followUps', 'suspensions', 'budgets'] as const;
+export type TimedSubject = (typeof TIMED)[number];
+
+export function isTimed(subject: SweepSubject): subject is TimedSubject {
+  return (TIMED as readonly SweepSubject[]).includes(subject);
+}
+
 export interface Swept {
   /** Due rows taken; as many as the limit means there may be more. */
   readonly taken: number;
@@ -85,8 +93,10 @@ interface SweptRow {
   readonly routes?: boolean;
 }
 
-export async function sweep(runner: Runner, subject: SweepSubject, limit: number): Promise<Swept> {
-  const [row] = await runner.query<SweptRow>(BY_SUBJECT[subject], [limit]);
+/** `behindMs`: what was due longer ago than that need not be looked for; default: everything is. Only of what is timed. */
+export async function sweep(runner: Runner, subject: SweepSubject, limit: number, behindMs?: number): Promise<Swept> {
+  const values = isTimed(subject) ? [limit, behindMs ?? null] : [limit];
+  const [row] = await runner.query<SweptRow>(BY_SUBJECT[subject], values);
   return {
     taken: row?.taken ?? 0,
     classes: row?.classes ?? [],

@@ -275,7 +275,7 @@ describe('a stop', () => {
     engine.offer(claimOf('e1'));
     await until(() => contexts.length === 1);
     engine.drain = true;
-    await pass(21_000);
+    await pass(31_000);
     await draining.stopped;
     expect(engine.released).toEqual(['e1']);
     expect(engine.unregistered).toBe(1);
