@@ -1,13 +1,18 @@
 /**
  * How late this process's timers go off, and what that says of it.
  *
- * One tick, ten times a second, serves whoever asks: each wakes an idle process. A single long turn (a collection of garbage,
- * a start) is no overload: late means that several ticks in a row were, and one that comes in time ends it.
+ * One tick serves whoever asks. Each wakes a process, which costs more than the tick itself when it has nothing else to do: so
+ * it is ten times a second while the process is busy, and twice otherwise. A single long turn (a collection of garbage, a
+ * start) is no overload: late means that several ticks in a row were, and one that comes in time ends it.
  */
 import { createHistogram } from 'node:perf_hooks';
 import { after, monotonicMs } from './clock.js';
+import { ProcessLoad } from './process-load.js';
 
 const TICK_MS = 100;
+const IDLE_TICK_MS = 500;
+/** Share of the time since the last tick in which something ran. */
+const BUSY = 0.3;
 const TICKS = 3;
 /** Histograms count whole numbers from 1 on: microseconds. */
 const PER_SECOND = 1e6;
@@ -27,6 +32,7 @@ export interface LoopDelay {
 export class Lateness {
   readonly #last: number[] = [];
   readonly #seen = createHistogram();
+  readonly #load = new ProcessLoad();
   #cancel: () => void = () => undefined;
 
   start(): void {
@@ -66,7 +72,7 @@ export class Lateness {
       this.#seen.record(Math.max(1, Math.round(lateMs * PER_MS)));
       this.#last.push(lateMs);
       if (this.#last.length > TICKS) this.#last.shift();
-      this.#tick(nowMs + TICK_MS);
+      this.#tick(nowMs + (this.#load.utilization().share < BUSY ? IDLE_TICK_MS : TICK_MS));
     });
   }
 }
