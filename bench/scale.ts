@@ -177,5 +177,5 @@ export const SHORT: Scale = {
   payloads: 40 * 2 ** 20,
 };
 
-/** With ten million that have finished, which takes most of an hour to fill in. */
+/** With ten million that have finished, which takes a quarter of an hour to fill in. */
 export const DEEP: Scale = { ...FULL, finished: 10_000_000 };

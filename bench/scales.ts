@@ -31,7 +31,7 @@ export const SCALES = {
   },
   full: { about: 'the whole load', scale: FULL, profile: 'all', repeats: 3, lasting: true },
   deep: {
-    about: 'the whole load, and in P4 ten million that have finished: one hour more for each repeat',
+    about: 'the whole load, and in P4 ten million that have finished: a quarter of an hour more for each repeat',
     scale: DEEP,
     profile: 'all',
     repeats: 3,

@@ -76,7 +76,7 @@ export const p5: Measure = {
     ...COST_COLUMNS,
   ],
   ratio: { column: 'perSecond', title: '× without' },
-  everyProfile: false,
+  everyProfile: true,
   once: true,
   run,
 };

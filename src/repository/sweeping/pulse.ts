@@ -14,7 +14,7 @@ const pulse = statement(
 export interface Pulse {
   /** Version of classes and lanes. */
   readonly registry: bigint;
-  /** Milliseconds until something is due; absent when nothing ever is. */
+  /** Milliseconds until something is due; absent when that is more than three seconds away, or there is nothing. */
   readonly dueMs: Readonly<Partial<Record<SweepSubject, number>>>;
   /** Which of the given classes have claimable work. */
   readonly nonEmpty: readonly number[];

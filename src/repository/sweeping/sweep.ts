@@ -65,7 +65,7 @@ export type SweepSubject = keyof typeof BY_SUBJECT;
 export const TIMED = ['scheduled', 'leases', 'timers', 'joins', 'followUps', 'suspensions', 'budgets'] as const;
 export type TimedSubject = (typeof TIMED)[number];
 
-export function isTimed(subject: SweepSubject): subject is TimedSubject {
+function isTimed(subject: SweepSubject): subject is TimedSubject {
   return (TIMED as readonly SweepSubject[]).includes(subject);
 }
 
@@ -74,7 +74,7 @@ export interface Swept {
   readonly taken: number;
   /** Classes that got claimable work. */
   readonly classes: readonly number[];
-  /** Until the next row is due; undefined when there is none. */
+  /** Until the next row is due; undefined when that is more than three seconds away, or there is none. */
   readonly nextMs: number | undefined;
   /** Work was left to fillings or followUps. */
   readonly follows: boolean;
