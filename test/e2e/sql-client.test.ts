@@ -12,7 +12,7 @@ import { ok, only, seconds, text } from '../support/by-hand.js';
 import { EventsByHand } from '../support/events-by-hand.js';
 import { eventually } from '../support/eventually.js';
 import { FlowsByHand } from '../support/flows-by-hand.js';
-import { HELD, heldBy, json, SqlClients, sqlRefusal } from '../support/sql-clients.js';
+import { HELD, heldBy, json, type Query, SqlClients, sqlRefusal } from '../support/sql-clients.js';
 import { startTailrace, type TestTailrace } from '../support/tailrace.js';
 
 let tailrace: TestTailrace;
@@ -76,6 +76,30 @@ describe('what a client commits', () => {
     expect(claim.input?.body).toEqual({ case: 'text', value: '{"line": 1}' });
     await eventually(async () => (await hand.event('line 1')).cursor !== '');
     await hand.complete(claim);
+  });
+
+  it('is taken up although its time had long come when it was committed, and others were taken up meanwhile', async () => {
+    const created = async (query: Query, lane: string, options: object) => {
+      const call = `select tailrace.create_execution('default', 'late', null, $1) as id`;
+      const [row] = await query(call, [json({ lane, ...options })]);
+      return row?.['id'] as string;
+    };
+    // Who is first to use a lane holds up others that are first to use one, until it commits.
+    for (const lane of ['late to run', 'late to expire', 'meanwhile']) {
+      await sql.transaction((query) => created(query, lane, {}));
+      await hand.complete(await hand.claimOne(from(lane)));
+    }
+    const transaction = await sql.begin();
+    const scheduled = await created(transaction.query, 'late to run', { delay: '100ms' });
+    const expiring = await created(transaction.query, 'late to expire', { ttl: '100ms' });
+    // The transaction lasts longer than servers look back; what others make due has been dealt with by then.
+    await transaction.query('select pg_sleep(4)');
+    const meanwhile = await sql.transaction((query) => created(query, 'meanwhile', { delay: '10ms' }));
+    await hand.complete(await hand.claimOne(from('meanwhile')));
+    await transaction.commit();
+    expect(meanwhile).not.toBe(scheduled);
+    expect((await hand.claimOne(from('late to run'))).executionId).toBe(scheduled);
+    await eventually(async () => (await hand.look(expiring)).state === ExecutionState.EXPIRED);
   });
 
   it('dies with its backend', async () => {
