@@ -98,7 +98,7 @@ describe('what a client commits', () => {
     await hand.complete(await hand.claimOne(from('meanwhile')));
     await transaction.commit();
     expect(meanwhile).not.toBe(scheduled);
-    expect((await hand.claimOne(from('late to run'))).executionId).toBe(scheduled);
+    expect((await hand.claimOne({ ...from('late to run'), wait: seconds(20) })).executionId).toBe(scheduled);
     await eventually(async () => (await hand.look(expiring)).state === ExecutionState.EXPIRED);
   });
 

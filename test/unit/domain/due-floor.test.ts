@@ -86,3 +86,14 @@ test('a share of the time: it waits as many times as long as it took', () => {
   expect(share.isDue(199)).toBe(false);
   expect(share.isDue(200)).toBe(true);
 });
+
+test('a share of the time: what took long for once does not count', () => {
+  const share = new TimeShare(20);
+  share.took(0, 1);
+  share.took(5_000, 4_000);
+  expect(share.isDue(5_019)).toBe(false);
+  expect(share.isDue(5_020)).toBe(true);
+  share.took(10_000, 3_000);
+  expect(share.isDue(69_999)).toBe(false);
+  expect(share.isDue(70_000)).toBe(true);
+});
